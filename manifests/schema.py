@@ -1,0 +1,95 @@
+"""The Arrow schemas of a release: what downloaders get, one constant per kind of file.
+
+Column names follow The Stack v2 where it has one (`blob_id`, `content_id`, `src_encoding`, ...). All hashes are
+lower-case hex strings. All offsets are byte offsets into `content` (UTF-8).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+"""Version of the manifest and of the schemas below; readers refuse a version they do not know."""
+
+EVIDENCE = pa.struct(
+    [
+        pa.field("path", pa.string(), nullable=False),  # of the license file, in the same repository
+        pa.field("swhid", pa.string(), nullable=False),  # of the license file's bytes
+        pa.field("expression", pa.string(), nullable=False),  # SPDX expression found there
+        pa.field("detector", pa.string(), nullable=False),  # name and version: "scancode 32.5.0", "spdx-tag 1"
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # 0..100
+    ]
+)
+
+REDACTION = pa.struct(
+    [
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),  # byte offsets into `content`, of the placeholder
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+    ]
+)
+
+DATA = pa.schema(
+    [
+        # identity
+        pa.field("row_id", pa.string(), nullable=False),  # stable name of this original content in any release
+        pa.field("swhid", pa.string(), nullable=False),  # of the unredacted original
+        pa.field("blob_id", pa.string(), nullable=False),  # sha1 of the original: its key in the object store
+        pa.field("content_id", pa.string(), nullable=False),  # sha1_git of the original
+        pa.field("sha256", pa.string(), nullable=False),  # of the original
+        pa.field("blake2s256", pa.string(), nullable=False),  # of the original
+        # text
+        pa.field("content", pa.string(), nullable=False),  # the released text
+        pa.field("content_sha256", pa.string(), nullable=False),  # of the released text; unique in a release
+        pa.field("length_bytes", pa.int64(), nullable=False),  # of the original
+        pa.field("src_encoding", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("extension", pa.string(), nullable=False),  # lower-cased, without the dot
+        # place
+        pa.field("path", pa.string(), nullable=False),  # bytes that are not UTF-8 shown as \xNN
+        pa.field("path_raw", pa.binary()),  # the exact bytes, only where `path` is not exact
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("repo_name", pa.string(), nullable=False),
+        pa.field("snapshot_id", pa.string(), nullable=False),
+        pa.field("revision_id", pa.string()),
+        pa.field("branch_name", pa.string(), nullable=False),
+        pa.field("directory_id", pa.string(), nullable=False),  # root directory of the revision
+        pa.field("visit_date", pa.timestamp("us"), nullable=False),  # UTC
+        pa.field("revision_date", pa.timestamp("us")),  # author date, UTC
+        pa.field("committer_date", pa.timestamp("us")),
+        pa.field("num_occurrences", pa.int64(), nullable=False),  # (origin, path) pairs that hold this content
+        pa.field("num_origins", pa.int64(), nullable=False),
+        # license
+        pa.field("license_type", pa.string(), nullable=False),  # "permissive", or "no_license" where allowed
+        pa.field("license_expression", pa.string(), nullable=False),  # SPDX, of the nearest evidence
+        pa.field("detected_licenses", pa.list_(pa.string()), nullable=False),  # ids of all ancestor directories
+        pa.field("license_evidence", pa.list_(EVIDENCE), nullable=False),
+        # duplicates
+        pa.field("cluster_id", pa.string(), nullable=False),  # row_id of the kept content (this row's own)
+        pa.field("cluster_size", pa.int64(), nullable=False),  # 1 + contents dropped as its near-duplicates
+        # redaction
+        pa.field("redactions", pa.list_(REDACTION), nullable=False),
+        # quality signals of the released text
+        pa.field("is_vendor", pa.bool_(), nullable=False),
+        pa.field("is_generated", pa.bool_(), nullable=False),
+        pa.field("num_lines", pa.int64(), nullable=False),
+        pa.field("avg_line_length", pa.float32(), nullable=False),  # characters
+        pa.field("max_line_length", pa.int64(), nullable=False),  # characters
+        pa.field("alpha_fraction", pa.float32(), nullable=False),
+        pa.field("alphanum_fraction", pa.float32(), nullable=False),
+        pa.field("encoded_fraction", pa.float32(), nullable=False),  # share inside base64 / hex / \u runs
+    ]
+)
+"""One row per kept content, `data/<language-dir>/train-<prefix>.parquet`."""
+
+IDS = pa.schema(
+    [
+        pa.field("row_id", pa.string(), nullable=False),
+        pa.field("content_sha256", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),  # path of the shard in the release
+        pa.field("row", pa.int64(), nullable=False),  # 0-based row in that shard
+    ]
+)
+"""`ids.parquet`, sorted by row_id: the leaves of the release's Merkle tree."""
