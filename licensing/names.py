@@ -4,32 +4,35 @@ The set of license-like words is the published one of The Stack v2 (appendix A.3
 go-license-detector): the word stands alone between the name's ends or one of `- _ . space`, in any case. So
 `LICENSE`, `License-MIT.txt`, `COPYING.LESSER`, `gpl-3.0.txt` and `README.md` match, `relicense` does not.
 
-One rule is ours. The published pattern also takes program sources and binaries whose stem happens to be such a
-word (`license.py`, `copying.c`, `about.js`, `notice.png`); a program about licenses is not a license, and what it
-quotes would be held against its whole directory. So a name with an extension of `PROGRAM_EXTENSIONS` or
-`BINARY_EXTENSIONS` is never license-like (its own header is still read with the other sources). Documents and
-data (`.html`, `.rst`, `.xml`, `.json`) stay in, as published.
+One rule is ours. The published pattern also takes program sources and binaries whose stem happens to be such
+a word (`license.py`, `copying.c`, `about.js`, `notice.png`); a program about licenses is not a license, and
+what it quotes would be held against its whole directory. So a name that ends in one of `PROGRAM_EXTENSIONS` or
+`BINARY_EXTENSIONS` is never license-like (its own header is still read with the other sources). These are
+compared in lower case only, because `COPYING.LIB` and `LICENSE.TCL` are licenses. Documents and data (`.html`,
+`.rst`, `.xml`, `.json`) stay in, as published.
 """
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PROGRAM_EXTENSIONS = tuple(
-    """ada adb ads asm awk bas bash bat c c++ cc cfm cjs clj cljs cls cmake cmd coffee cpp cr cs csh css cu cuh cxx d
-    dart el elm erl ex exs f f03 f90 f95 fish for fs fsx go gradle groovy h h++ hbs hh hpp hrl hs hxx inc inl ipynb
-    java jl js jsp jsx kt kts less lisp lua m mak mjs mk ml mli mm mts nim php phtml pl pm prolog proto ps1 psm1 py
-    pyi pyw pyx qml r rb rkt rs s sass scala scm scss sh sol sql svelte swift tcl tf ts tsx v vb vba vhd vhdl vim vue
-    wat xsl xslt zig zsh""".split()
+PROGRAM_EXTENSIONS = (
+    "ada adb ads asm awk bas bash bat c c++ cc cfm cjs clj cljs cls cmake cmd coffee cpp cr cs csh css cu "
+    "cuh cxx d dart el elm erl ex exs f f03 f90 f95 fish for fs fsx go gradle groovy h h++ hbs hh hpp hrl "
+    "hs hxx inc inl ipynb java jl js jsp jsx kt kts less lisp lua m mak mjs mk ml mli mm mts nim php "
+    "phtml pl pm prolog proto ps1 psm1 py pyi pyw pyx qml r rb rkt rs s sass scala scm scss sh sol sql "
+    "svelte swift tcl tf ts tsx v vb vba vhd vhdl vim vue wat xsl xslt zig zsh"
 )
-"""Extensions of programs, style sheets and templates; `cls` and `def` of documents are not told apart."""
+"""Extensions of programs, style sheets and templates, separated by spaces."""
 
-BINARY_EXTENSIONS = tuple(
-    """a bin bmp bz2 class dat db dll dylib eot exe gif gz ico jar jpeg jpg lib map mo mp3 mp4 npy npz o otf parquet
-    pkl png po pot pyc pyd pyo rar so svg tar tgz ttf wasm webp whl woff woff2 xz zip zst""".split()
+BINARY_EXTENSIONS = (
+    "a bmp bz2 class dll dylib eot exe gif gz ico jar jpeg jpg mo mp3 mp4 npy npz o otf parquet pkl png "
+    "po pot pyc pyd pyo rar so svg tar tgz ttf wasm webp whl woff woff2 xz zip zst"
 )
-"""Extensions of images, fonts, archives, compiled code and translation catalogues: no text of a license's owner."""
+"""Extensions of images, fonts, archives, compiled code and translation catalogues, separated by spaces."""
 
 _LICENSE_WORDS = (
     r"li[cs]en[cs]es?",
@@ -55,9 +58,8 @@ _LICENSE_WORDS = (
 )
 
 _LICENSE_LIKE = rf"(?i)(?:\A|[-_. ])(?:{'|'.join(_LICENSE_WORDS)})(?:\z|[-_. ])"
-_NOT_A_DOCUMENT = (
-    rf"(?i)\.(?:{'|'.join(e.replace('+', r'[+]') for e in (*PROGRAM_EXTENSIONS, *BINARY_EXTENSIONS))})\z"
-)
+_EXTENSIONS = "|".join(re.escape(e) for e in f"{PROGRAM_EXTENSIONS} {BINARY_EXTENSIONS}".split())
+_NOT_A_DOCUMENT = rf"\.(?:{_EXTENSIONS})\z"
 
 _MANIFEST = (
     r"\A(?:PKG-INFO|METADATA|package\.json|composer\.json|bower\.json|Cargo\.toml|pyproject\.toml|setup\.cfg"
@@ -69,8 +71,8 @@ _MANIFEST = (
 def license_like(names: pa.Array) -> pa.BooleanArray:
     """Whether each base name is one that usually holds a license (module docstring says which).
 
-    `names`: Arrow binary, large_binary, string or large_string; a null gives False. Matching is RE2: linear in the
-    name's length, on bytes (names need not be UTF-8).
+    `names`: Arrow binary, large_binary, string or large_string; a null gives False. Matching is RE2: linear in
+    the name's length, on bytes (names need not be UTF-8).
     """
     return pc.and_not(_matches(names, _LICENSE_LIKE), _matches(names, _NOT_A_DOCUMENT))
 
