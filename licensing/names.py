@@ -6,10 +6,10 @@ go-license-detector): the word stands alone between the name's ends or one of `-
 
 One rule is ours. The published pattern also takes program sources and binaries whose stem happens to be such
 a word (`license.py`, `copying.c`, `about.js`, `notice.png`); a program about licenses is not a license, and
-what it quotes would be held against its whole directory. So a name that ends in one of `PROGRAM_EXTENSIONS` or
-`BINARY_EXTENSIONS` is never license-like (its own header is still read with the other sources). These are
-compared in lower case only, because `COPYING.LIB` and `LICENSE.TCL` are licenses. Documents and data (`.html`,
-`.rst`, `.xml`, `.json`) stay in, as published.
+what it quotes would be held against its whole directory. So a name that ends in one of `PROGRAM_EXTENSIONS`
+or `BINARY_EXTENSIONS` is never license-like (its own header is still read with the other sources). These are
+compared in lower case only, because `COPYING.LIB` and `LICENSE.TCL` are licenses. Documents and data
+(`.html`, `.rst`, `.xml`, `.json`) stay in, as published.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ _MANIFEST = (
 def license_like(names: pa.Array) -> pa.BooleanArray:
     """Whether each base name is one that usually holds a license (module docstring says which).
 
-    `names`: Arrow binary, large_binary, string or large_string; a null gives False. Matching is RE2: linear in
-    the name's length, on bytes (names need not be UTF-8).
+    `names`: Arrow binary, large_binary, string or large_string; a null gives False. Matching is RE2: linear
+    in the name's length, on bytes (names need not be UTF-8).
     """
     return pc.and_not(_matches(names, _LICENSE_LIKE), _matches(names, _NOT_A_DOCUMENT))
 
