@@ -1,0 +1,111 @@
+"""Annotation stores: what was learnt about a content, kept for ever and keyed by the annotator, not by its inputs.
+
+`annotations/<name>/<key>/<bucket>/<segment>.parquet`. A run asks which of the wanted ids are missing, computes those and
+appends one segment. Duplicates are harmless because annotators are pure: readers keep one row per id. The segment's
+name is a digest of its ids, so writing the same segment twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.engine.buckets import write_part
+from pipeline.engine.store import Store
+
+COMPACT_AT = 24  # segments in a bucket at which they are folded into one
+
+
+@dataclass(frozen=True)
+class AnnotationStore:
+    """One bucket of one annotator's results. `ids` names the id columns, all strings or binaries."""
+
+    store: Store
+    name: str
+    key: str
+    bucket: int
+    ids: tuple[str, ...]
+    schema: pa.Schema
+
+    @property
+    def _prefix(self) -> str:
+        return f"annotations/{self.name}/{self.key}/{self.bucket:04x}"
+
+    def _segments(self) -> list[str]:
+        return [entry.key for entry in self.store.list(self._prefix) if entry.key.endswith(".parquet")]
+
+    def read(self, columns: Sequence[str] | None = None, wanted: pa.Table | None = None) -> pa.Table:
+        """Rows of this bucket, one per id, in no promised order; only those whose id is in `wanted`, if given."""
+        names = list(dict.fromkeys([*self.ids, *(columns if columns is not None else self.schema.names)]))
+        tables = []
+        for key in self._segments():
+            with self.store.parquet(key) as file:
+                for group in range(file.num_row_groups):
+                    table = file.read_row_group(group, columns=list(self.ids), use_threads=False)
+                    if wanted is not None:
+                        keep = self._mask(table, wanted)
+                        if not pc.any(keep).as_py():
+                            continue
+                    rows = file.read_row_group(group, columns=names, use_threads=False).select(names)
+                    tables.append(rows.filter(keep) if wanted is not None else rows)
+        if not tables:
+            return pa.schema([self.schema.field(n) for n in names]).empty_table()
+        return _first_per_id(pa.concat_tables(tables), self.ids)
+
+    def missing(self, wanted: pa.Table) -> pa.Table:
+        """The distinct rows of `wanted` (its id columns and whatever else it carries) that have no annotation."""
+        wanted = _first_per_id(wanted, self.ids)
+        have = self.read(columns=())
+        if have.num_rows == 0:
+            return wanted
+        return wanted.filter(pc.invert(self._mask(wanted, have)))
+
+    def _mask(self, table: pa.Table, other: pa.Table) -> pa.Array:
+        return pc.is_in(_joined(table, self.ids), value_set=_joined(other, self.ids))
+
+    def append(self, table: pa.Table) -> None:
+        """Commit one segment."""
+        if table.num_rows == 0:
+            return
+        table = table.select(self.schema.names).cast(self.schema)
+        ids = _joined(table, self.ids)
+        name = hashlib.sha256(b"\0".join(sorted(ids.to_pylist()))).hexdigest()[:20]
+        self._write(f"{self._prefix}/{name}.parquet", table)
+
+    def compact(self) -> int:
+        """Fold the segments into one when there are many. Returns how many were folded."""
+        segments = self._segments()
+        if len(segments) < COMPACT_AT:
+            return 0
+        table = self.read()
+        key = f"{self._prefix}/all-{uuid.uuid4().hex[:12]}.parquet"
+        self._write(key, table)
+        for segment in segments:
+            self.store.delete(segment)
+        return len(segments)
+
+    def _write(self, key: str, table: pa.Table) -> None:
+        with self.store.writing(key) as path:
+            write_part(path, table, order=self.ids, route=None, buckets=1)
+
+
+def _joined(table: pa.Table, ids: Sequence[str]) -> pa.Array:
+    """One comparable value per row: the id, or the hex of several ids."""
+    columns = [pc.cast(table[name].combine_chunks(), pa.large_binary()) for name in ids]
+    if len(columns) == 1:
+        return columns[0]
+    return pc.binary_join_element_wise(*columns, pa.scalar(b"\0", pa.large_binary()))
+
+
+def _first_per_id(table: pa.Table, ids: Sequence[str]) -> pa.Table:
+    if table.num_rows < 2:
+        return table
+    codes = pc.dictionary_encode(_joined(table, ids)).indices.to_numpy(zero_copy_only=False)
+    _, first = np.unique(codes, return_index=True)
+    return table if len(first) == table.num_rows else table.take(pa.array(np.sort(first)))

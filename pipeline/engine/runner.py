@@ -1,0 +1,204 @@
+"""Runs stages over a work directory: what is done is skipped, what is not is run, and every commit is atomic.
+
+    <workdir>/workdir.json                      format and bucket count, fixed when the directory is made
+    <workdir>/stages/<stage>/<key>/...          outputs, one sidecar per unit, folded into stage.json at the end
+    <workdir>/annotations/<name>/<key>/...      see annotations.py
+    <workdir>/runs/<id>/                        timings and memory of each run; never part of a release
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.engine.buckets import check_buckets
+from pipeline.engine.executor import Executor
+from pipeline.engine.progress import Progress
+from pipeline.engine.stage import Ref, Stage, read_ref, read_summary
+from pipeline.engine.store import Store
+from pipeline.errors import ConfigError, IntegrityError
+
+WORKDIR_FORMAT = 1
+DEFAULT_TASK_MEMORY = "1GB"
+
+
+@dataclass
+class Done:
+    """A finished stage: its counters and facts, summed or listed over its units."""
+
+    stage: Stage
+    summary: Mapping[str, Any]
+
+    def ref(self, output: str) -> Ref:
+        """A handle on one of the outputs."""
+        return self.stage.ref(output)
+
+    def rows(self, output: str) -> int:
+        """Rows of one output over all units."""
+        return sum(unit["outputs"][output]["rows"] for unit in self.summary["units"].values())
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The counters of all units, added up."""
+        total: Counter[str] = Counter()
+        for unit in self.summary["units"].values():
+            total.update(unit["counts"])
+        return total
+
+    @property
+    def facts(self) -> list[dict[str, Any]]:
+        """What the units left for the driver, in unit order."""
+        return [unit["facts"] for _, unit in sorted(self.summary["units"].items())]
+
+
+@dataclass
+class Runner:
+    """Runs stages one after the other on an executor, and plans them without running when `dry` is set."""
+
+    store: Store
+    executor: Executor
+    buckets: int
+    progress: Progress
+    task_memory: str = DEFAULT_TASK_MEMORY
+    ran_units: int = 0
+    skipped_units: int = 0
+    used: list[str] = field(default_factory=list)
+
+    def run(self, stage: Stage) -> Done:
+        """The finished stage; units whose sidecar is there are not run again."""
+        name = stage.title or stage.name
+        self.used.append(stage.folder)
+        if self.is_done(stage):
+            summary = read_summary(self.store, stage.folder)
+            self.skipped_units += len(summary["units"])
+            self.progress.skipped(name)
+            return Done(stage, summary)
+        units = self._units(stage)
+        done = self._sidecars(stage)
+        todo = [unit for unit in units if unit[0] not in done]
+        self.skipped_units += len(done)
+        self.progress.begin(name, len(units), len(done))
+        with tempfile.TemporaryDirectory(prefix="stackmill-") as scratch:
+            payloads = (self._payload(stage, *unit, scratch) for unit in todo)
+            heavy = min(self.executor.workers, int(stage.extra.get("processes", 1))) if stage.heavy else None
+            for sidecar in self.executor.run(payloads, heavy=heavy):
+                self.ran_units += 1
+                self.progress.unit(sidecar)
+                sidecar.pop("seconds")
+                done[sidecar["unit"]] = sidecar
+        return Done(stage, self._fold(stage, done))
+
+    def is_done(self, stage: Stage) -> bool:
+        """Whether the stage's folded sidecar is there."""
+        return self.store.stat(f"{stage.folder}/stage.json") is not None
+
+    def _units(self, stage: Stage) -> list[tuple[str, int, Any]]:
+        if stage.units == "buckets":
+            return [(f"{bucket:04x}", bucket, None) for bucket in range(self.buckets)]
+        if stage.units == "one":
+            return [("all", 0, None)]
+        return [(f"{number:06d}", 0, item) for number, item in enumerate(stage.units)]
+
+    def _payload(self, stage: Stage, unit: str, bucket: int, item: Any, scratch: str) -> dict[str, Any]:
+        return {
+            "workdir": self.store.uri,
+            "stage": stage.name,
+            "module": stage.run.__module__,
+            "function": stage.run.__name__,
+            "folder": stage.folder,
+            "outputs": dict(stage.outputs),
+            "unit": unit,
+            "bucket": bucket,
+            "buckets": self.buckets,
+            "item": item,
+            "config": dict(stage.config),
+            "extra": dict(stage.extra),
+            "refs": {n: [r] if isinstance(r, Ref) else list(r) for n, r in stage.inputs.items()},
+            "scratch": scratch if os.path.isdir(scratch) else None,  # noqa: PTH112 (a cluster worker has its own)
+            "memory": self.task_memory,
+        }
+
+    def _sidecars(self, stage: Stage) -> dict[str, dict[str, Any]]:
+        """Sidecars of finished units, checked against the sizes of what they describe."""
+        sizes = {entry.key.rsplit("/", 1)[-1]: entry.size for entry in self.store.list(stage.folder)}
+        done = {}
+        for name in sizes:
+            if not name.endswith(".json"):
+                continue
+            sidecar = json.loads(self.store.read(f"{stage.folder}/{name}"))
+            unit = sidecar["unit"]
+            whole = all(sizes.get(f"{o}-{unit}.parquet") == s["bytes"] for o, s in sidecar["outputs"].items())
+            if whole and all(sizes.get(n) == f["bytes"] for n, f in sidecar["files"].items()):
+                done[unit] = sidecar
+        return done
+
+    def _fold(self, stage: Stage, done: dict[str, dict[str, Any]]) -> Mapping[str, Any]:
+        summary = {
+            "stage": stage.name,
+            "key": stage.key,
+            "outputs": {
+                name: {"routed": output.route is not None, "schema": output.schema.serialize().to_pybytes().hex()}
+                for name, output in stage.outputs.items()
+            },
+            "units": done,
+        }
+        self.store.put(f"{stage.folder}/stage.json", json.dumps(summary, sort_keys=True).encode())
+        for unit in done:
+            self.store.delete(f"{stage.folder}/{unit}.json")
+        self.progress.end()
+        return summary
+
+    def table(self, ref: Ref, columns: Sequence[str] | None = None, bucket: int | None = None) -> pa.Table:
+        """Rows of a small table in the driver; flows never pass here."""
+        return read_ref(self.store, ref, bucket, list(columns) if columns is not None else None)
+
+
+def open_workdir(uri: str, buckets: int | None, *, default_buckets: int) -> tuple[Store, int]:
+    """The store of a work directory and its bucket count; makes the directory when it is new.
+
+    Raises ConfigError when another bucket count is asked for than the directory was made with.
+    """
+    store = Store(uri)
+    wanted = check_buckets(buckets if buckets is not None else default_buckets)
+    fresh = json.dumps({"format": WORKDIR_FORMAT, "buckets": wanted}).encode()
+    store.put_new("workdir.json", fresh)
+    try:
+        found = json.loads(store.read("workdir.json"))
+        count, version = int(found["buckets"]), int(found["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{uri}/workdir.json is not readable: {error}") from error
+    if version != WORKDIR_FORMAT:
+        raise ConfigError(f"{uri} was made by another version (format {version}, this is {WORKDIR_FORMAT}); use a new --workdir")
+    if buckets is not None and buckets != count:
+        raise ConfigError(
+            f"{uri} was made with {count} buckets, the configuration says {buckets}; remove engine.buckets, or use a new --workdir"
+        )
+    return store, count
+
+
+@contextlib.contextmanager
+def exclusive(store: Store) -> Iterator[None]:
+    """Hold the work directory: a second run on the same folder ends with a clear message instead of a race."""
+    if store.root is None:
+        yield
+        return
+    path = Path(store.root, "lock")
+    with store._errors("lock"):  # noqa: SLF001 (the same translation of disk errors)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another run uses {store.uri}; wait for it, or give another --workdir") from error
+        yield

@@ -1,0 +1,261 @@
+"""What a stage is, and what its function sees while it works on one unit.
+
+A stage is a module-level function `f(task: Task) -> Mapping[output name, pa.Table]`, run once per unit. Units are the
+buckets, a list of work items (input files, shards), or one unit for the whole table where that is small by design.
+Outputs are written sorted by their full key; an output with a `route` is split by target bucket, so that the next
+stage reads it by that column's bucket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.engine.buckets import row_groups_of, write_part
+from pipeline.engine.keys import make_key
+from pipeline.engine.store import Store
+from pipeline.errors import IntegrityError
+
+FORMAT = 1  # of stage folders; part of every key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One table of a stage: its schema, the full sort key of its rows, and the column that routes them (or None)."""
+
+    schema: pa.Schema
+    order: tuple[str, ...]
+    route: str | None = None
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A table that an earlier stage wrote: the stage's folder in the work directory and the output's name."""
+
+    folder: str
+    output: str
+    key: str
+
+
+Units = Literal["buckets", "one"] | tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A step of the flow. `config` holds exactly what the function reads of the configuration (JSON values)."""
+
+    name: str
+    run: Callable[[Task], Mapping[str, pa.Table]]
+    outputs: Mapping[str, Output]
+    inputs: Mapping[str, Ref | Sequence[Ref]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)  # seen by the function, cannot change the bytes
+    units: Units = "buckets"
+    libraries: tuple[str, ...] = ("duckdb", "pyarrow")
+    heavy: bool = False  # loads a big model: few at once, in processes that end with the stage
+    title: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """The stage's key; see pipeline.engine.keys."""
+        inputs = {
+            name: ref.key + "/" + ref.output if isinstance(ref, Ref) else [r.key + "/" + r.output for r in ref]
+            for name, ref in self.inputs.items()
+        }
+        return make_key(
+            self.name,
+            config={**self.config, "format": FORMAT, "outputs": {n: _describe(o) for n, o in self.outputs.items()}},
+            inputs=inputs,  # type: ignore[arg-type]
+            modules=[self.run.__module__],
+            libraries=self.libraries,
+        )
+
+    @property
+    def folder(self) -> str:
+        """Where the stage's output lies in the work directory."""
+        return f"stages/{self.name}/{self.key}"
+
+    def ref(self, output: str) -> Ref:
+        """A handle on one of the outputs, for the inputs of later stages."""
+        assert output in self.outputs, output
+        return Ref(self.folder, output, self.key)
+
+
+def _describe(output: Output) -> dict[str, Any]:
+    return {"schema": output.schema.to_string(show_field_metadata=False), "order": list(output.order), "route": output.route}
+
+
+@lru_cache(maxsize=512)
+def read_summary(store: Store, folder: str) -> dict[str, Any]:
+    """The folded sidecar of a finished stage."""
+    try:
+        return json.loads(store.read(f"{folder}/stage.json"))
+    except FileNotFoundError as error:
+        raise IntegrityError(f"{folder} is not finished: its stage.json is missing; run the release again") from error
+
+
+@dataclass
+class Task:
+    """What a stage function sees: one unit of work."""
+
+    store: Store
+    unit: str
+    bucket: int
+    buckets: int
+    item: Any
+    config: Mapping[str, Any]
+    extra: Mapping[str, Any]
+    refs: Mapping[str, list[Ref]]
+    scratch: Path
+    memory: str
+    folder: str
+    rows_in: int = 0
+    bytes_in: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """The rows of input `name` that belong to this unit's bucket."""
+        return self.read_bucket(name, self.bucket, columns)
+
+    def read_bucket(self, name: str, bucket: int, columns: list[str] | None = None) -> pa.Table:
+        """The rows of input `name` in `bucket`."""
+        return self._concat([read_ref(self.store, ref, bucket, columns) for ref in self.refs[name]])
+
+    def read_all(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """All rows of input `name`, over all buckets; only where the table is small by design."""
+        return self._concat([read_ref(self.store, ref, None, columns) for ref in self.refs[name]])
+
+    def _concat(self, tables: list[pa.Table]) -> pa.Table:
+        table = pa.concat_tables(tables)
+        self.rows_in += table.num_rows
+        self.bytes_in += table.nbytes
+        return table
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a counter of the sidecar (rows dropped by reason, objects requested, ...)."""
+        if amount:
+            self.counts[name] = self.counts.get(name, 0) + int(amount)
+
+    @cached_property
+    def db(self) -> duckdb.DuckDBPyConnection:
+        """A DuckDB connection of its own: one thread (so that bytes repeat), bounded memory, spills to scratch."""
+        connection = duckdb.connect(":memory:")
+        connection.execute(f"set threads=1; set memory_limit='{self.memory}'; set temp_directory='{self.scratch}'")
+        connection.execute("set TimeZone='UTC'")
+        return connection
+
+    def sql(self, query: str, /, **tables: pa.Table) -> pa.Table:
+        """The Arrow result of a query over the given tables."""
+        for name, table in tables.items():
+            self.db.register(name, table)
+        try:
+            return self.db.execute(query).to_arrow_table()
+        finally:
+            for name in tables:
+                self.db.unregister(name)
+
+    def commit_file(self, name: str, path: Path) -> None:
+        """Store a finished local file beside the stage's tables, with its size and SHA-256 in the sidecar."""
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = path.stat().st_size
+        with self.store.writing(f"{self.folder}/{name}") as target:
+            path.replace(target) if self.store.root is not None else target.write_bytes(path.read_bytes())
+        self.files[name] = {"bytes": size, "sha256": sha256}
+
+
+def read_ref(store: Store, ref: Ref, bucket: int | None, columns: list[str] | None = None) -> pa.Table:
+    """Rows of a table: those of one bucket, or all of them (`bucket=None`), in the order of the parts."""
+    summary = read_summary(store, ref.folder)
+    routed, schema = summary["outputs"][ref.output]["routed"], None
+    tables = []
+    for unit, sidecar in sorted(summary["units"].items()):
+        if ref.output not in sidecar["outputs"] or (not routed and bucket is not None and sidecar["bucket"] != bucket):
+            continue
+        with store.parquet(f"{ref.folder}/{ref.output}-{unit}.parquet") as file:
+            schema = file.schema_arrow
+            if sidecar["outputs"][ref.output]["rows"] == 0:
+                continue
+            groups = row_groups_of(file, bucket) if routed and bucket is not None else range(file.num_row_groups)
+            if len(groups):
+                tables.append(file.read_row_groups(list(groups), columns=columns, use_threads=False))
+    if tables:
+        return pa.concat_tables(tables)
+    schema = schema or pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(summary["outputs"][ref.output]["schema"])))
+    return schema.empty_table().select(columns) if columns is not None else schema.empty_table()
+
+
+def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Run one unit and commit it: tables first, its sidecar last. Returns the sidecar."""
+    import tempfile
+    import time
+
+    store = Store(payload["workdir"])
+    function = getattr(importlib.import_module(payload["module"]), payload["function"])
+    folder, unit = payload["folder"], payload["unit"]
+    outputs: Mapping[str, Output] = payload["outputs"]
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="stackmill-task-", dir=payload["scratch"]) as scratch:
+        task = Task(
+            store=store,
+            unit=unit,
+            bucket=payload["bucket"],
+            buckets=payload["buckets"],
+            item=payload["item"],
+            config=payload["config"],
+            extra=payload["extra"],
+            refs=payload["refs"],
+            scratch=Path(scratch),
+            memory=payload["memory"],
+            folder=folder,
+        )
+        tables = dict(function(task))
+        assert set(tables) == set(outputs), (payload["function"], sorted(tables), sorted(outputs))
+        written = {
+            name: _write(store, f"{folder}/{name}-{unit}.parquet", tables[name], output, payload["buckets"])
+            for name, output in outputs.items()
+        }
+        if "db" in task.__dict__:
+            task.db.close()
+    sidecar = {
+        "unit": unit,
+        "bucket": payload["bucket"],
+        "outputs": written,
+        "rows_in": task.rows_in,
+        "bytes_in": task.bytes_in,
+        "counts": task.counts,
+        "facts": task.facts,
+        "files": task.files,
+    }
+    store.put(f"{folder}/{unit}.json", json.dumps(sidecar, sort_keys=True).encode())
+    # Seconds go to the run's record only: a sidecar is the same whenever and wherever the unit ran.
+    return {**sidecar, "seconds": time.perf_counter() - started}
+
+
+def _write(store: Store, key: str, table: pa.Table, output: Output, buckets: int) -> dict[str, Any]:
+    table = table.select(output.schema.names).cast(output.schema)
+    with store.writing(key) as path:
+        write_part(path, table, order=output.order, route=output.route, buckets=buckets)
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        size = path.stat().st_size
+    return {"rows": table.num_rows, "bytes": size, "sha256": sha256}
+
+
+def metadata_rows(store: Store, key: str) -> int:
+    """Number of rows of a Parquet file, from its footer."""
+    with store.parquet(key) as file:
+        metadata: pq.FileMetaData = file.metadata
+        return int(metadata.num_rows)
