@@ -1,0 +1,76 @@
+"""GitHub Linguist's languages as look-up tables: which names, extensions and interpreters belong to which language.
+
+The data (data/languages.json, MIT, licence beside it) are made by scripts/build_language_tables.py from a pinned
+version of the npm package `linguist-languages`. Everything here is read-only and loaded once per process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FILE = Path(__file__).parent / "data" / "languages.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Language:
+    """One language of the taxonomy. Extensions are lower-case with their dot; the rest is as Linguist has it."""
+
+    name: str
+    kind: str
+    """`programming`, `markup`, `data` or `prose`."""
+    group: str | None
+    """The language it is counted with, e.g. `JavaScript` for `JSON with Comments`; None if it stands alone."""
+    id: int
+    """Linguist's number: stable when a language is renamed."""
+    aliases: tuple[str, ...]
+    extensions: tuple[bytes, ...]
+    filenames: tuple[bytes, ...]
+    interpreters: tuple[bytes, ...]
+
+
+def _load() -> tuple[Mapping[str, Language], str]:
+    data = _FILE.read_bytes()
+    languages = {}
+    for raw in json.loads(data)["languages"]:
+        languages[raw["name"]] = Language(
+            name=raw["name"],
+            kind=raw["type"],
+            group=raw.get("group"),
+            id=raw["id"],
+            aliases=tuple(raw.get("aliases", ())),
+            extensions=tuple(dict.fromkeys(one.lower().encode() for one in raw.get("extensions", ()))),
+            filenames=tuple(one.encode() for one in raw.get("filenames", ())),
+            interpreters=tuple(one.encode() for one in raw.get("interpreters", ())),
+        )
+    return MappingProxyType(languages), hashlib.sha256(data).hexdigest()
+
+
+LANGUAGES, TAXONOMY_DIGEST = _load()
+"""Name -> language, in order of the names; and the SHA-256 of the data file."""
+
+
+def _index(field: str) -> Mapping[bytes, tuple[str, ...]]:
+    found: dict[bytes, list[str]] = defaultdict(list)
+    for name, language in LANGUAGES.items():
+        for key in getattr(language, field):
+            found[key].append(name)
+    return MappingProxyType({key: tuple(names) for key, names in found.items()})
+
+
+BY_EXTENSION = _index("extensions")
+"""Lower-cased extension with its dot (one or two parts: `.js`, `.html.erb`) -> languages in order of their names."""
+
+BY_FILENAME = _index("filenames")
+"""Exact base name -> languages in order of their names."""
+
+BY_INTERPRETER = _index("interpreters")
+"""Interpreter of a `#!` line, without version -> languages in order of their names."""
