@@ -1,0 +1,95 @@
+# Everything a person or CI does with Stackmill, by name. `make help` lists it.
+#
+# The first target that needs the product creates a virtual environment and installs into it, with the versions of
+# constraints.txt; later calls find the stamp files and install nothing until pyproject.toml or constraints.txt change.
+# Paths given on the command line (CONFIG, OUT, WORKDIR, PARENT, ARCHIVE) may contain spaces; VENV may not.
+
+PYTHON  ?= python3
+VENV    ?= .venv
+CONFIG  ?= configs/release-local.yaml
+OUT     ?= releases
+WORKDIR ?= work
+PYTEST_ARGS ?=
+
+# Two stamps: a release needs neither PyTorch nor the test tools, and must not wait for them.
+BASE := $(VENV)/.installed-base
+DEV  := $(VENV)/.installed-dev
+BIN  := $(VENV)/bin
+
+PIP_INSTALL := "$(BIN)/python" -m pip --disable-pip-version-check install -qq --constraint constraints.txt
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help setup release test test-all lint format bench bench-data docs clean
+
+ifneq ($(filter release,$(MAKECMDGOALS)),)
+ifndef VERSION
+$(error which version? For example: make release VERSION=2.1)
+endif
+endif
+
+help: ## list the targets
+	@printf 'Stackmill: make TARGET [NAME=value ...]\n\n'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables: VENV=%s CONFIG=%s OUT=%s WORKDIR=%s RAY_ADDRESS=%s\n' \
+	  '$(VENV)' '$(CONFIG)' '$(OUT)' '$(WORKDIR)' '$(or $(RAY_ADDRESS),(none: Ray starts locally))'
+	@printf 'Also: PYTHON, WORKERS, PARENT (a release directory), ARCHIVE (a path or URI), PYTEST_ARGS\n'
+
+setup: $(DEV) ## install the product with its training and test extras into VENV
+
+release: $(BASE) ## make a release: make release VERSION=2.1
+	@"$(BIN)/pipeline" release --config "$(CONFIG)" --version "$(VERSION)" --out "$(OUT)" --workdir "$(WORKDIR)" \
+	  $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(PARENT),--parent "$(PARENT)") \
+	  $(if $(WORKERS),--workers "$(WORKERS)") $(if $(RAY_ADDRESS),--address "$(RAY_ADDRESS)")
+
+test: $(DEV) ## run the tests, without those marked slow
+	@"$(BIN)/python" -m pytest -m 'not slow' $(PYTEST_ARGS)
+
+test-all: $(DEV) ## run all tests, the slow ones too
+	@"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV) ## check style, types, the import contracts and the documentation
+	@"$(BIN)/ruff" check --quiet .
+	@"$(BIN)/ruff" format --quiet --check . || { echo 'Not formatted: run make format' >&2; exit 1; }
+	@"$(BIN)/mypy" --no-error-summary
+	@"$(BIN)/lint-imports" --no-cache >"$(VENV)/lint-imports.log" || { cat "$(VENV)/lint-imports.log"; exit 1; }
+	@"$(BIN)/python" scripts/cli_reference.py --check
+	@"$(BIN)/python" scripts/check_docs.py
+	@echo 'lint: all checks passed'
+
+format: $(DEV) ## rewrite the sources in the house format
+	@"$(BIN)/ruff" check --quiet --fix .
+	@"$(BIN)/ruff" format --quiet .
+
+bench: $(DEV) ## run every benchmark of benchmarks/ on the data it makes itself
+	@for file in benchmarks/bench_*.py; do \
+	  [ -e "$$file" ] || { echo 'no benchmark in benchmarks/'; break; }; \
+	  echo "== $$file"; "$(BIN)/python" "$$file" || exit 1; \
+	done
+
+bench-data: $(BASE) ## fetch a bigger input of many languages into bench-data/ (needs pip and npm)
+	@"$(BIN)/python" scripts/fetch_bench_data.py --out bench-data
+
+docs: $(DEV) ## write the generated part of the documentation: docs/cli.md
+	@"$(BIN)/python" scripts/cli_reference.py
+
+clean: ## remove caches and build leftovers; VENV, WORKDIR, OUT and bench-data stay
+	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name '__pycache__' -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Stackmill needs Python 3.11 or newer. Name one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -m venv "$(VENV)"
+
+# setuptools first and then no build isolation: so that the build tool, too, is the pinned one.
+$(BASE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing Stackmill into $(VENV) (the first time takes a few minutes)' >&2
+	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch "$@"
+
+$(DEV): pyproject.toml constraints.txt $(BASE)
+	@echo 'Installing the training and test extras into $(VENV)' >&2
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch "$@"
