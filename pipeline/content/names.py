@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.content.buffers import buffers
 from pipeline.content.generated_names import GENERATED_NAMES, GENERATED_SUFFIXES
 from pipeline.content.taxonomy import BY_EXTENSION, BY_FILENAME
 
@@ -120,20 +121,6 @@ def base_names(paths: pa.BinaryArray | pa.LargeBinaryArray) -> pa.LargeBinaryArr
         pa.large_binary(), len(paths), [None, pa.py_buffer(out_offsets), pa.py_buffer(out)]
     )
     return result if validity is None else pc.if_else(paths.is_valid(), result, None)
-
-
-def buffers(
-    array: pa.LargeBinaryArray | pa.LargeStringArray,
-) -> tuple[pa.Buffer | None, np.ndarray, np.ndarray]:
-    """Validity buffer, offsets (int64, one more than rows) and bytes (uint8) of an array: views, nothing is copied.
-
-    The offsets point into the bytes as they are (they need not start at 0 in a slice).
-    """
-    validity, offsets, data = array.buffers()
-    if len(array) == 0 or offsets is None:
-        return validity, np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    values = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
-    return validity, np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8), values
 
 
 # --------------------------------------------------------------------------------------------------------------
