@@ -1,0 +1,48 @@
+"""Fixtures for every test folder: a real S3 server, started once and only when a test asks for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """The S3 server of `s3_server.py`: its `endpoint`, `access_key`, `secret_key` and `region`."""
+    if importlib.util.find_spec("swift") is None:
+        pytest.skip("NO S3 SERVER: `make setup` installs OpenStack Swift on Linux; S3 stays untested here")
+    program = [sys.executable, str(Path(__file__).with_name("s3_server.py"))]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None and server.stdout is not None
+        line = server.stdout.readline()
+        if not line:
+            raise RuntimeError("the S3 server did not start; its message is on standard error")
+        yield json.loads(line)
+        server.stdin.close()
+
+
+@pytest.fixture
+def s3_bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new empty bucket as `s3://name`, with what boto3 and the store need in the environment."""
+    import boto3
+    from botocore.config import Config
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server["endpoint"],
+        "AWS_ACCESS_KEY_ID": s3_server["access_key"],
+        "AWS_SECRET_ACCESS_KEY": s3_server["secret_key"],
+        "AWS_REGION": s3_server["region"],
+        "AWS_DEFAULT_REGION": s3_server["region"],
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3", config=Config(s3={"addressing_style": "path"})).create_bucket(Bucket=name)
+    return f"s3://{name}"
