@@ -44,5 +44,5 @@ def s3_bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str
     }.items():
         monkeypatch.setenv(name, value)
     name = f"test-{uuid.uuid4().hex[:12]}"
-    boto3.client("s3", config=Config(s3={"addressing_style": "path"})).create_bucket(Bucket=name)
+    boto3.Session().client("s3", config=Config(s3={"addressing_style": "path"})).create_bucket(Bucket=name)
     return f"s3://{name}"

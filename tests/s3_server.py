@@ -1,11 +1,11 @@
 """A real S3 server on loopback, from pip packages only: OpenStack Swift with its S3 interface.
 
-Run as a program, it starts the server, prints one JSON line (`endpoint`, `access_key`, `secret_key`, `region`)
-and serves until its standard input ends; so it cannot outlive the test run that started it, however that ends.
+Run as a program, it starts the server, prints one JSON line (`endpoint`, `access_key`, `secret_key`,
+`region`) and serves until its standard input ends: it cannot outlive the test run that started it.
 
 Why not a mock: Swift checks signatures, refuses conditional puts on existing keys, and does multipart
 uploads, ranges and paged listings; a mock that we tried took a wrong secret key. Anonymous reads: after the
-bucket's ACL is set to public-read, at `<endpoint>/v1/AUTH_test`. Bucket policies and object ACLs are not offered.
+bucket's ACL is set to public-read, at `<endpoint>/v1/AUTH_test`. It has no bucket policies or object ACLs.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ pipeline = {role}-server
 use = egg:swift#{role}
 """
 
-# The signature is checked by s3api together with tempauth; the cache filter has to be there, its server has not.
+# s3api checks the signature together with tempauth; the cache filter has to be there, its server has not.
 PROXY = f"""
 [pipeline:main]
 pipeline = catch_errors gatekeeper proxy-logging cache listing_formats bulk s3api tempauth

@@ -17,7 +17,7 @@ LARGE = bytes(range(256)) * (11 << 12)  # 11 MiB: three parts of 5 MiB at most
 
 def client():
     """A boto3 client for the server in the environment."""
-    return boto3.client("s3", config=Config(s3={"addressing_style": "path"}))
+    return boto3.Session().client("s3", config=Config(s3={"addressing_style": "path"}))
 
 
 def store(bucket: str) -> S3Store:
