@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 PROGRAM_EXTENSIONS = (
-    "ada adb ads asm awk bas bash bat c c++ cc cfm cjs clj cljs cls cmake cmd coffee cpp cr cs csh css cu "
+    "ada adb ads al asm awk bas bash bat c c++ cc cfm cjs clj cljs cls cmake cmd coffee cpp cr cs csh css cu "
     "cuh cxx d dart el elm erl ex exs f f03 f90 f95 fish for fs fsx go gradle groovy h h++ hbs hh hpp hrl "
     "hs hxx inc inl ipynb java jl js jsp jsx kt kts less lisp lua m mak mjs mk ml mli mm mts nim php "
     "phtml pl pm prolog proto ps1 psm1 py pyi pyw pyx qml r rb rkt rs s sass scala scm scss sh sol sql "
