@@ -16,7 +16,9 @@ EVIDENCE = pa.struct(
         pa.field("path", pa.string(), nullable=False),  # of the license file, in the same repository
         pa.field("swhid", pa.string(), nullable=False),  # of the license file's bytes
         pa.field("expression", pa.string(), nullable=False),  # SPDX expression found there
-        pa.field("detector", pa.string(), nullable=False),  # name and version: "scancode 32.5.0", "spdx-tag 1"
+        pa.field(
+            "detector", pa.string(), nullable=False
+        ),  # name and version: "scancode 32.5.0", "spdx-tag 1"
         pa.field("rule", pa.string(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),  # 0..100
     ]
@@ -34,7 +36,9 @@ REDACTION = pa.struct(
 DATA = pa.schema(
     [
         # identity
-        pa.field("row_id", pa.string(), nullable=False),  # stable name of this original content in any release
+        pa.field(
+            "row_id", pa.string(), nullable=False
+        ),  # stable name of this original content in any release
         pa.field("swhid", pa.string(), nullable=False),  # of the unredacted original
         pa.field("blob_id", pa.string(), nullable=False),  # sha1 of the original: its key in the object store
         pa.field("content_id", pa.string(), nullable=False),  # sha1_git of the original
@@ -59,12 +63,16 @@ DATA = pa.schema(
         pa.field("visit_date", pa.timestamp("us"), nullable=False),  # UTC
         pa.field("revision_date", pa.timestamp("us")),  # author date, UTC
         pa.field("committer_date", pa.timestamp("us")),
-        pa.field("num_occurrences", pa.int64(), nullable=False),  # (origin, path) pairs that hold this content
+        pa.field(
+            "num_occurrences", pa.int64(), nullable=False
+        ),  # (origin, path) pairs that hold this content
         pa.field("num_origins", pa.int64(), nullable=False),
         # license
         pa.field("license_type", pa.string(), nullable=False),  # "permissive", or "no_license" where allowed
         pa.field("license_expression", pa.string(), nullable=False),  # SPDX, of the nearest evidence
-        pa.field("detected_licenses", pa.list_(pa.string()), nullable=False),  # ids of all ancestor directories
+        pa.field(
+            "detected_licenses", pa.list_(pa.string()), nullable=False
+        ),  # ids of all ancestor directories
         pa.field("license_evidence", pa.list_(EVIDENCE), nullable=False),
         # duplicates
         pa.field("cluster_id", pa.string(), nullable=False),  # row_id of the kept content (this row's own)

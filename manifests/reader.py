@@ -1,0 +1,153 @@
+"""Reading a release: its manifest, and its rows with every byte checked before it is handed out.
+
+release = Release.open("releases/2.1")
+for batch in release.batches(["content", "language"], languages=["Python"]):
+    ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manifests.canonical import MAX_BYTES
+from manifests.checksums import sha256_file
+from manifests.errors import ManifestError, ReleaseError
+from manifests.manifest import Manifest, ShardFacts
+from manifests.names import MANIFEST
+from manifests.schema import DATA
+
+BATCH_ROWS = 1_024
+"""Default rows of a batch: about 8 MiB of code at the usual mean of 8 kB per file."""
+
+
+class Release:
+    """A release directory, opened for reading. Opening reads the manifest only; see `manifests.verify` for the rest."""
+
+    def __init__(self, directory: Path, manifest: Manifest, digest: str) -> None:
+        self.directory = directory
+        self.manifest = manifest
+        self.digest = digest
+        self._verified: set[str] = set()
+
+    @classmethod
+    def open(cls, directory: str | Path) -> Release:
+        """Open the release in a folder.
+
+        Raises `ReleaseError` when there is no folder, no manifest, or a manifest that is broken or of a schema version
+        that this software does not know.
+        """
+        folder = Path(directory)
+        if not folder.is_dir():
+            raise ReleaseError(
+                f"{folder}: no such folder; give the folder of a release, such as releases/2.1"
+            )
+        file = folder / MANIFEST
+        if not file.is_file():
+            raise ReleaseError(f"{folder} is not a release: it has no {MANIFEST}")
+        data = read_bounded(file, MAX_BYTES)
+        try:
+            manifest = Manifest.parse(data)
+        except ManifestError as error:
+            raise ReleaseError(f"{folder}: {error}") from error
+        return cls(folder, manifest, hashlib.sha256(data).hexdigest())
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Names of the languages, sorted."""
+        return tuple(sorted(self.manifest.languages))
+
+    def shards(self, language: str | None = None) -> tuple[ShardFacts, ...]:
+        """Return the shards, of one language or of all, sorted by path; raises `ReleaseError` for an unknown one."""
+        if language is None:
+            return self.manifest.shards
+        if language not in self.manifest.languages:
+            known = ", ".join(self.languages[:20]) + (", ..." if len(self.languages) > 20 else "")
+            raise ReleaseError(f"{self.directory}: no language {ascii(language)[:80]}; it has {known}")
+        return tuple(shard for shard in self.manifest.shards if shard.language == language)
+
+    def check_shard(self, shard: ShardFacts) -> Path:
+        """Check size and SHA-256 of a shard's file against the manifest, and return its path on disk.
+
+        A shard is hashed once per opened release. Raises `ReleaseError` naming the shard.
+        """
+        file = self._file(shard)
+        if shard.path not in self._verified:
+            digest, size = sha256_file(file)
+            if (digest, size) != (shard.sha256, shard.bytes):
+                raise ReleaseError(
+                    f"{self.directory}: {shard.path} is not the file that the manifest describes (SHA-256 {digest},"
+                    f" {size:,} bytes; wanted {shard.sha256}, {shard.bytes:,} bytes); fetch it again"
+                )
+            self._verified.add(shard.path)
+        return file
+
+    def _file(self, shard: ShardFacts) -> Path:
+        file = self.directory / shard.path
+        if file.is_symlink() or not file.is_file():
+            raise ReleaseError(f"{self.directory}: {shard.path} is missing or is not a plain file")
+        return file
+
+    def batches(
+        self,
+        columns: Sequence[str] | None = None,
+        languages: Sequence[str] | None = None,
+        *,
+        batch_rows: int = BATCH_ROWS,
+        verify: bool = True,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, shard by shard in order of path (of language, then path, where languages are given).
+
+        `columns` are names of `manifests.schema.DATA` (default: all), in the order wanted. A batch has at most
+        `batch_rows` rows and never crosses shards. With `verify` the SHA-256 of a shard is checked before the first of
+        its rows is handed out; page checksums are verified in any case. Raises `ReleaseError` for an unknown column or
+        language (at once), and for a shard that is missing or altered (when it is reached).
+        """
+        wanted = list(DATA.names if columns is None else columns)
+        if unknown := [name for name in wanted if name not in DATA.names]:
+            raise ReleaseError(f"no such columns: {unknown}; the columns are {', '.join(DATA.names)}")
+        if batch_rows < 1:
+            raise ReleaseError(f"batch_rows must be at least 1, not {batch_rows}")
+        shards = (
+            self.manifest.shards
+            if languages is None
+            else tuple(shard for language in dict.fromkeys(languages) for shard in self.shards(language))
+        )
+        return self._rows(shards, wanted, batch_rows, verify)
+
+    def _rows(
+        self, shards: tuple[ShardFacts, ...], columns: list[str], batch_rows: int, verify: bool
+    ) -> Iterator[pa.RecordBatch]:
+        for shard in shards:
+            file = self.check_shard(shard) if verify else self._file(shard)
+            rows = 0
+            try:
+                with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+                    if not parquet.schema_arrow.equals(DATA):
+                        raise ReleaseError(
+                            f"{self.directory}: {shard.path} does not have the columns of a shard"
+                        )
+                    for batch in parquet.iter_batches(batch_size=batch_rows, columns=columns):
+                        rows += batch.num_rows
+                        yield batch.select(columns)
+            except (pa.ArrowException, OSError) as error:
+                raise ReleaseError(
+                    f"{self.directory}: {shard.path} cannot be read as Parquet: {error}"
+                ) from error
+            if rows != shard.rows:
+                raise ReleaseError(
+                    f"{self.directory}: {shard.path} has {rows:,} rows, the manifest says {shard.rows:,}"
+                )
+
+
+def read_bounded(file: Path, max_bytes: int) -> bytes:
+    """Return a file's bytes; raises `ReleaseError` if there are more than `max_bytes`, `OSError` as usual."""
+    with file.open("rb") as handle:
+        data = handle.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ReleaseError(f"{file}: larger than the limit of {max_bytes:,} bytes")
+    return data
