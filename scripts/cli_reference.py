@@ -14,7 +14,8 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
 
 TARGET = Path(__file__).parent.parent / "docs" / "cli.md"
 
@@ -104,10 +105,17 @@ def _row(param: Any) -> str:
 
 
 def _value(param: Any) -> str:
-    choices = getattr(param.type, "choices", None)
+    """What stands for the value of an option: its own word, its choices, or the name of its type."""
+    if param.metavar:
+        return str(param.metavar)
+    kind = param.type_descriptor.annotation
+    kinds = [one for one in get_args(kind) if one is not NoneType]
+    if get_origin(kind) is not Literal and kinds:
+        kind = kinds[0]
+    choices = get_args(kind) or tuple(getattr(kind, "__members__", ()))
     if choices:
-        return "{" + ",".join(str(getattr(choice, "value", choice)) for choice in choices) + "}"
-    return str(param.metavar or getattr(param.type, "name", "value")).upper()
+        return "{" + ",".join(str(choice) for choice in choices) + "}"
+    return "TEXT" if kind is str else str(getattr(kind, "__name__", "value")).upper()
 
 
 def reference(root: Any) -> str:
