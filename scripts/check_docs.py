@@ -4,7 +4,7 @@
 
 Every relative link in a Markdown file leads to a file in the tree, and its `#part` to a heading there. Every
 command in a ```console block of README.md and docs/ names a target of the Makefile, or a command of the
-product with options that it has. Prints one line for each thing that is wrong; exit status 1 when there is one.
+product with options that it has. Prints one line for each thing that is wrong, and exits 1 when there is one.
 That the guide's commands work is shown by tests/docs, which runs them.
 """
 
