@@ -1,0 +1,104 @@
+"""The adapter to ScanCode: text in, detections out, from an index that is loaded once and then kept.
+
+The index takes about 6 seconds and 1.1 GB to load; a process that has one should live long. No deadline is ever
+given to ScanCode, because a time-out would make the answer depend on the machine; the text is bounded instead.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import itertools
+import warnings
+from typing import Any
+
+from licensing import candidates
+from licensing.detection import Detection
+from licensing.expressions import UNPARSABLE, InvalidExpressionError, canonical
+
+MAX_TEXT = 65_536
+"""Characters of a text that are looked at."""
+
+_MAX_RULES = 8
+"""Rule ids named in one detection; the rest are counted."""
+
+
+class ScanCode:
+    """ScanCode's license detection. Cheap to make; the first `detect` (or `load`) loads the index.
+
+    One instance per process: the index is the library's own global.
+    """
+
+    def __init__(self) -> None:
+        self._version: str | None = None
+        self._detect: Any = None
+
+    @property
+    def version(self) -> str:
+        """Name and version of the detector, as it stands in evidence: "scancode 32.5.0"."""
+        if self._version is None:
+            names = ("scancode-toolkit", "scancode-toolkit-mini")
+            found = [d.version for d in map(_distribution, names) if d is not None]
+            if not found:
+                raise ValueError("ScanCode is not installed: install scancode-toolkit-mini")
+            self._version = f"scancode {found[0]}"
+        return self._version
+
+    def load(self) -> None:
+        """Load the index now (about 6 s, 1.1 GB). Raises ValueError if ScanCode is not installed."""
+        if self._detect is not None:
+            return
+        _ = self.version
+        with warnings.catch_warnings():
+            # typecode, imported by ScanCode, warns about where the system keeps libmagic: not used for texts.
+            warnings.simplefilter("ignore")
+            from licensedcode import cache, detection, match_set
+
+            index = cache.get_index()
+        match_set.compute_candidates = candidates.filtered(match_set.compute_candidates, index)
+        self._detect = detection.detect_licenses
+
+    def detect(self, text: str) -> list[Detection]:
+        """Licenses that ScanCode finds in `text`, by position. Offsets are in CHARACTERS of `text`.
+
+        Whole lines are reported (ScanCode counts lines). Mere clues, to which ScanCode itself gives no expression,
+        are left out. Ids unknown to SPDX come as `LicenseRef-scancode-*`, also references to an unknown license.
+        """
+        text = text[:MAX_TEXT]
+        if not text.strip():
+            return []
+        self.load()
+        # ScanCode splits the same way (str.splitlines) and counts from 1.
+        offsets = [0, *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))]
+        found = [
+            self._convert(detected, offsets)
+            for detected in self._detect(query_string=text)
+            if detected.license_expression
+        ]
+        return sorted(found, key=lambda d: (d.start, d.end, d.expression, d.rule))
+
+    def _convert(self, detected: Any, offsets: list[int]) -> Detection:
+        matches = detected.matches
+        rules = list(dict.fromkeys(match.rule.identifier for match in matches))
+        rule = " ".join(rules[:_MAX_RULES])
+        if len(rules) > _MAX_RULES:
+            rule += f" and {len(rules) - _MAX_RULES} more"
+        try:
+            expression = canonical(detected.license_expression_spdx)
+        except InvalidExpressionError:
+            expression = UNPARSABLE
+        last = len(offsets) - 1
+        return Detection(
+            expression=expression,
+            detector=self.version,
+            rule=rule,
+            score=min(float(match.score()) for match in matches),
+            start=offsets[min(min(match.start_line for match in matches) - 1, last)],
+            end=offsets[min(max(match.end_line for match in matches), last)],
+        )
+
+
+def _distribution(name: str) -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
