@@ -1,0 +1,347 @@
+"""An archive of the Python distributions installed in an environment, and of its standard library.
+
+The embedded default input: real code, in many languages, that every machine which runs Stackmill already has.
+Each distribution is one origin (its repository, else its package URL) with one snapshot, one revision and a tree
+laid out as its source distribution would be: package files at their import path, PKG-INFO and the license files
+of its metadata folder at the root. The standard library is one more origin, under `Lib/`, LICENSE at the root.
+
+Left out, and counted by reason: what an installer or compiler made on this machine (byte code, shared
+libraries, scripts, the installer's own records), what RECORD lists outside the environment's package folder,
+links and special files, and what the bounds of the sample do not hold. Nothing here imports or runs any of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import re
+import stat
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from licensing.names import license_like
+from pipeline.engine.keys import digest, source_digest
+from pipeline.errors import ConfigError
+from pipeline.sources.archive_writer import ArchiveSummary, ArchiveWriter, read_summary
+from pipeline.sources.origin_url import make_unique, source_url
+from pipeline.sources.sampling import Bounds, Candidate, choose
+from pipeline.sources.swhid import Branch, Revision, Timestamp
+from pipeline.sources.trees import add_tree, without_conflicts
+from pipeline.tables import PERMS_EXECUTABLE, PERMS_FILE
+
+Progress = Callable[[str], None]
+
+STDLIB_ORIGIN = "https://github.com/python/cpython"
+SYNTHETIC_AUTHOR = b"Stackmill <stackmill@localhost>"
+"""Author of revisions that no version control ever made."""
+
+_THREADS = 2 * (
+    os.cpu_count() or 1
+)  # reading, hashing, compressing and writing all release the interpreter lock
+_COMPILED = re.compile(rb"(?i)\.(?:py[co]|so(?:\.[0-9.]+)?|pyd|dll|dylib|exe|lib|a|o|obj)\Z")
+_BYTECODE = re.compile(rb"(?:\A|/)__pycache__/|\.py[co]\Z")
+_STDLIB_SKIPPED = re.compile(
+    # Other people's packages, compiled modules, and files that the build wrote for this one machine.
+    rb"(?:site-packages|dist-packages|lib-dynload|config-[^/]*)/|_sysconfigdata[^/]*\.py\Z|EXTERNALLY-MANAGED\Z"
+)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """One origin to be: `files` is tree path -> (path on disk, size in bytes, git mode)."""
+
+    name: str
+    version: str
+    url: str
+    files: dict[bytes, tuple[bytes, int, int]]
+
+
+def build_installed(
+    archive: Path,
+    bounds: Bounds | None = None,
+    *,
+    export: str = "local",
+    site_packages: Sequence[str] | None = None,
+    stdlib: Path | None = None,
+    seconds: int = 0,
+    progress: Progress = lambda _: None,
+) -> ArchiveSummary:
+    """Build the archive, or return its summary with `reused=True` when nothing that it depends on changed.
+
+    `site_packages` and `stdlib` default to the running interpreter's; `seconds` since the epoch is the date of
+    the visits and revisions. ConfigError for bad bounds or an empty environment, SourceError for disk trouble.
+    """
+    bounds = bounds or Bounds()
+    stdlib = _stdlib_folder() if stdlib is None else stdlib
+    distributions = _distributions(site_packages)
+    wanted = inputs_digest(distributions, stdlib, bounds, seconds=seconds)
+    present = read_summary(archive, export)
+    if present is not None and present.inputs_digest == wanted:
+        progress(f"nothing changed: the archive of {present.files:,} files is used again")
+        return replace(present, reused=True)
+    with ArchiveWriter(archive, export) as writer:
+        add_installed(writer, bounds, distributions, stdlib, seconds=seconds, progress=progress)
+        return writer.finish(wanted)
+
+
+def add_installed(
+    writer: ArchiveWriter,
+    bounds: Bounds | None = None,
+    distributions: Sequence[importlib.metadata.Distribution] | None = None,
+    stdlib: Path | None = None,
+    *,
+    seconds: int = 0,
+    progress: Progress = lambda _: None,
+) -> None:
+    """Add the sample to an archive that may hold other origins too; see `build_installed`."""
+    distributions = _distributions(None) if distributions is None else distributions
+    stdlib = _stdlib_folder() if stdlib is None else stdlib
+    listed = [origin for d in distributions if (origin := _list_distribution(d, writer.left_out)) is not None]
+    listed.append(_list_stdlib(stdlib, writer.left_out))
+    urls = make_unique([(origin.name, origin.url) for origin in listed])
+    origins = [replace(origin, url=url) for origin, url in zip(listed, urls, strict=True)]
+    candidates = [Candidate(o.url, path, size) for o in origins for path, (_, size, _) in o.files.items()]
+    if not candidates:
+        raise ConfigError("no installed distribution with files was found in this environment")
+    chosen, left_out = choose(candidates, bounds or Bounds())
+    writer.left_out += left_out
+    progress(f"{len(origins):,} origins, {len(candidates):,} files, {len(chosen):,} chosen")
+    wanted: dict[str, list[bytes]] = {origin.url: [] for origin in origins}
+    for index in chosen:
+        wanted[candidates[index].origin].append(candidates[index].path)
+    done = 0
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="archive") as pool:
+        for origin in origins:
+            if wanted[origin.url]:
+                _add_origin(writer, origin, wanted[origin.url], pool, seconds)
+                done += len(wanted[origin.url])
+                progress(f"{done:,} of {len(chosen):,} files: {origin.name}")
+
+
+def inputs_digest(
+    distributions: Sequence[importlib.metadata.Distribution],
+    stdlib: Path,
+    bounds: Bounds,
+    *,
+    seconds: int = 0,
+) -> str:
+    """Digest of all that the archive depends on: distributions by their RECORD, the standard library by its
+    listing, the bounds, and this code. RECORD holds the hash of every file, so the files need not be read."""
+    described = [
+        [_normalised(d), d.version, hashlib.sha256(_record_text(d).encode("utf-8", "replace")).hexdigest()]
+        for d in distributions
+    ]
+    library = sorted(
+        (os.fsdecode(path), size) for path, (_, size, _) in _list_stdlib(stdlib, Counter()).files.items()
+    )
+    return digest(
+        {
+            "distributions": described,
+            "stdlib": [[path.encode("utf-8", "surrogateescape").hex(), size] for path, size in library],
+            "bounds": asdict(bounds),
+            "seconds": seconds,
+            "source": source_digest(__name__),
+        }
+    )
+
+
+# -------------------------------------------------------------------------------------------------- listing
+
+
+def _distributions(site_packages: Sequence[str] | None) -> list[importlib.metadata.Distribution]:
+    """The installed distributions by name, the first of each on the path, as imports would find them."""
+    found: dict[str, importlib.metadata.Distribution] = {}
+    path = sys.path if site_packages is None else list(site_packages)
+    for distribution in importlib.metadata.distributions(path=path):
+        name = _normalised(distribution)
+        if name:
+            found.setdefault(name, distribution)
+    return [found[name] for name in sorted(found)]
+
+
+def _normalised(distribution: importlib.metadata.Distribution) -> str:
+    """The name as PEP 503 normalises it; empty when the metadata has none (a half-removed package)."""
+    return re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
+
+
+def _record_text(distribution: importlib.metadata.Distribution) -> str:
+    """RECORD, or for the older egg-info form the list of files."""
+    text = distribution.read_text("RECORD")
+    return text if text is not None else "\n".join(str(path) for path in distribution.files or ())
+
+
+def _recorded_paths(distribution: importlib.metadata.Distribution) -> list[str]:
+    text = distribution.read_text("RECORD")
+    if text is None:
+        return [path.as_posix() for path in distribution.files or ()]
+    return [row[0] for row in csv.reader(io.StringIO(text)) if row and row[0]]
+
+
+def _list_distribution(
+    distribution: importlib.metadata.Distribution, left_out: Counter[str]
+) -> _Origin | None:
+    """The files of one distribution in their places, or None when its sources are not installed with it."""
+    name, version = _normalised(distribution), distribution.version or ""
+    if _is_editable(distribution):
+        left_out["editable_distribution"] += 1
+        return None
+    metadata = distribution.metadata
+    links = [tuple(link.split(",", 1)) for link in metadata.get_all("Project-URL") or () if "," in link]
+    links += [("homepage", url) for url in metadata.get_all("Home-page") or ()]
+    folder = os.fsencode(os.path.realpath(str(distribution.locate_file(""))))
+    inside = _InsideCheck(folder)
+    recorded = [os.fsencode(path) for path in _recorded_paths(distribution)]
+    placed: dict[bytes, tuple[bytes, int, int]] = {}
+    # The metadata folder first: where a package file would take the same place, its license is what matters.
+    for path in sorted(recorded, key=lambda p: (b".dist-info/" not in p and b".egg-info/" not in p, p)):
+        reason = place = _place(path)
+        if place is not None and not isinstance(place, str):
+            reason = _add_listed(placed, place, os.path.join(folder, path), inside)
+        if isinstance(reason, str):
+            left_out[reason] += 1
+    fitting, conflicting = without_conflicts(placed)
+    left_out["conflicting_path"] += len(conflicting)
+    return _Origin(name, version, source_url(name, version, links), {path: placed[path] for path in fitting})
+
+
+def _is_editable(distribution: importlib.metadata.Distribution) -> bool:
+    """Whether only a pointer to a source folder is installed (PEP 610); its files are not in RECORD."""
+    try:
+        direct = json.loads(distribution.read_text("direct_url.json") or "{}")
+    except ValueError:
+        return False
+    return bool(isinstance(direct, dict) and (direct.get("dir_info") or {}).get("editable"))
+
+
+def _place(path: bytes) -> bytes | str:
+    """Where a file that RECORD lists lies in the tree (bytes), or why it has no place in it (str)."""
+    parts = path.split(b"/")
+    if path.startswith(b"/") or b"\\" in path or b"\x00" in path or {b"", b".", b".."} & set(parts):
+        return "outside_packages"
+    if _BYTECODE.search(path):
+        return "bytecode"
+    if _COMPILED.search(path):
+        return "compiled"
+    if not parts[0].endswith((b".dist-info", b".egg-info")):
+        return path
+    rest = parts[1:]
+    if rest in ([b"METADATA"], [b"PKG-INFO"]):
+        return b"PKG-INFO"
+    if len(rest) > 1 and rest[0] in (b"licenses", b"license_files"):
+        return b"/".join(rest[1:])
+    if len(rest) == 1 and license_like(pa.array(rest, pa.binary()))[0].as_py():
+        return rest[0]
+    return "installer_record"
+
+
+class _InsideCheck:
+    """Whether a file's folder, links resolved, is inside the package folder; remembered per folder."""
+
+    def __init__(self, root: bytes) -> None:
+        self._prefix = os.path.join(root, b"")
+        self._known: dict[bytes, bool] = {}
+
+    def __call__(self, path: bytes) -> bool:
+        folder = os.path.dirname(path)
+        if folder not in self._known:
+            self._known[folder] = os.path.join(os.path.realpath(folder), b"").startswith(self._prefix)
+        return self._known[folder]
+
+
+def _add_listed(
+    placed: dict[bytes, tuple[bytes, int, int]],
+    place: bytes,
+    path: bytes,
+    inside: Callable[[bytes], bool] = lambda _: True,
+) -> str | None:
+    """Put one file on disk into its place; the reason when it cannot be."""
+    try:
+        info = os.lstat(path)
+    except OSError:
+        return "missing_file"
+    if not stat.S_ISREG(info.st_mode):
+        return "not_a_regular_file"
+    if not inside(path):
+        return "outside_packages"
+    if place in placed:
+        return "conflicting_path"
+    mode = PERMS_EXECUTABLE if info.st_mode & stat.S_IXUSR else PERMS_FILE
+    placed[place] = (path, info.st_size, mode)
+    return None
+
+
+def _stdlib_folder() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def _list_stdlib(folder: Path, left_out: Counter[str]) -> _Origin:
+    """The standard library as its sources have it: `Lib/...`, and LICENSE at the root where it is installed."""
+    placed: dict[bytes, tuple[bytes, int, int]] = {}
+    root = os.fsencode(folder)
+    for parent, folders, names in os.walk(root):
+        folders.sort()
+        base = os.path.relpath(parent, root)
+        for name in sorted(names):
+            path = name if base == b"." else os.path.join(base, name)
+            if _STDLIB_SKIPPED.match(path):
+                continue
+            if _BYTECODE.search(path) or _COMPILED.search(path):
+                left_out["bytecode" if _BYTECODE.search(path) else "compiled"] += 1
+                continue
+            place = b"LICENSE" if path == b"LICENSE.txt" else b"Lib/" + path
+            reason = _add_listed(placed, place, os.path.join(parent, name))
+            if reason is not None:
+                left_out[reason] += 1
+        if base == b".":
+            folders[:] = [name for name in folders if not _STDLIB_SKIPPED.match(name + b"/")]
+    # The folder is named after its version (lib/python3.11), also when it is another interpreter's.
+    version = re.sub(r"\Apython", "", folder.name)
+    return _Origin("cpython", version, STDLIB_ORIGIN, placed)
+
+
+# ------------------------------------------------------------------------------------------------- building
+
+
+def _add_origin(
+    writer: ArchiveWriter, origin: _Origin, paths: Iterable[bytes], pool: ThreadPoolExecutor, seconds: int
+) -> None:
+    def store(path: bytes) -> tuple[bytes, tuple[int, str]] | None:
+        source, size, mode = origin.files[path]
+        try:
+            return path, (mode, writer.add_file(source, size).sha1_git)
+        except OSError:  # removed or changed since it was listed; SourceError (our own disk) is none of these
+            return None
+
+    stored = list(pool.map(store, paths))
+    files = dict(item for item in stored if item is not None)
+    writer.left_out["unreadable_file"] += len(stored) - len(files)
+    if not files:
+        return
+    writer.files += len(files)
+    date = Timestamp(seconds=seconds)
+    message = f"{origin.name} {origin.version}\n".encode()
+    revision = writer.add_revision(
+        Revision(
+            directory=add_tree(writer, files),
+            author=SYNTHETIC_AUTHOR,
+            date=date,
+            committer=SYNTHETIC_AUTHOR,
+            committer_date=date,
+            message=message,
+            type="tar",
+        )
+    )
+    branch = b"releases/" + origin.version.encode()
+    snapshot = writer.add_snapshot({b"HEAD": Branch(branch, "alias"), branch: Branch(revision, "revision")})
+    writer.add_origin(origin.url, snapshot, seconds=seconds, visit_type="pypi")

@@ -1,0 +1,133 @@
+"""The graph export of an archive: where its tables are, what they must hold, and how a part of one is read.
+
+Layout: `<archive>/graph/<export>/parquet/<table>/*.parquet`, as Software Heritage publishes it. Columns are selected by
+name; extra ones are ignored, missing nullable ones read as null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.engine.keys import digest
+from pipeline.engine.store import Store
+from pipeline.errors import SourceError
+from pipeline.tables import GRAPH
+
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "origin": ("url",),
+    "origin_visit_status": ("origin", "visit", "date", "status", "snapshot"),
+    "snapshot_branch": ("snapshot_id", "name", "target", "target_type"),
+    "revision": ("id", "directory"),
+    "directory_entry": ("directory_id", "name", "type", "target", "perms"),
+    "content": ("sha1", "sha1_git", "sha256", "length"),
+}
+"""Tables that an archive must have, and the columns that they must have. All other tables may be absent."""
+
+OPTIONAL = ("release", "directory", "skipped_content")
+_ROWS_PER_UNIT = 1_000_000  # rows that one conversion task reads
+_FOOTER_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class GraphExport:
+    """One export of an archive's graph."""
+
+    store: Store  # at <archive>/graph/<export>/parquet
+    name: str
+
+    def units(self, table: str) -> tuple[dict[str, object], ...]:
+        """Work items that cover the table: file key and a range of row groups each."""
+        items: list[dict[str, object]] = []
+        for key in self._files(table):
+            with self.store.parquet(key) as file:
+                self._check_columns(table, key, file.schema_arrow.names)
+                first, rows = 0, 0
+                for group in range(file.num_row_groups):
+                    rows += file.metadata.row_group(group).num_rows
+                    if rows >= _ROWS_PER_UNIT:
+                        items.append({"key": key, "first": first, "last": group + 1})
+                        first, rows = group + 1, 0
+                if first < file.num_row_groups:
+                    items.append({"key": key, "first": first, "last": file.num_row_groups})
+        return tuple(items)
+
+    def fingerprint(self, table: str) -> str:
+        """Digest of the table's files: names, sizes and footers (which hold every column's statistics)."""
+        found = []
+        for entry in self.store.list(table):
+            if entry.key.endswith(".parquet"):
+                with self.store.parquet(entry.key) as file:
+                    groups = [
+                        [column.total_compressed_size, str(column.statistics)]
+                        for group in range(file.num_row_groups)
+                        for column in [
+                            file.metadata.row_group(group).column(c) for c in range(file.metadata.num_columns)
+                        ]
+                    ]
+                found.append([entry.key, entry.size, entry.etag, digest(groups)])
+        return digest(found)
+
+    def read(self, table: str, item: dict[str, object]) -> pa.Table:
+        """The rows of one work item, in the columns and types of pipeline.tables.GRAPH."""
+        key, schema = str(item["key"]), GRAPH[table]
+        with self.store.parquet(key) as file:
+            names = [name for name in schema.names if name in file.schema_arrow.names]
+            groups = range(int(str(item["first"])), int(str(item["last"])))
+            try:
+                data = file.read_row_groups(list(groups), columns=names, use_threads=False)
+                return conform(data, schema)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+                raise SourceError(
+                    f"{self.store.uri}/{key}: table {table!r} cannot be read: {error}"
+                ) from error
+
+    def _files(self, table: str) -> list[str]:
+        keys = [entry.key for entry in self.store.list(table) if entry.key.endswith(".parquet")]
+        if not keys and table in REQUIRED:
+            raise SourceError(f"{self.store.uri}: the table {table!r} is missing from this graph export")
+        return keys
+
+    def _check_columns(self, table: str, key: str, names: Sequence[str]) -> None:
+        missing = [column for column in REQUIRED.get(table, ()) if column not in names]
+        if missing:
+            raise SourceError(f"{self.store.uri}/{key}: the table {table!r} lacks the column {missing[0]!r}")
+
+
+def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`data` in exactly the columns and types of `schema`; absent columns are null."""
+    columns = [
+        data[field.name].cast(field.type)
+        if field.name in data.column_names
+        else pa.nulls(data.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def open_export(archive: Store | None, graph: Store | None, export: str | None) -> GraphExport:
+    """Find the export of an archive (or at an explicit graph address). Raises SourceError when there is none."""
+    if graph is not None:
+        base, name = graph, graph.uri.rstrip("/").rsplit("/", 1)[-1]
+    else:
+        assert archive is not None
+        exports = sorted(
+            {entry.key.split("/")[1] for entry in archive.list("graph") if entry.key.count("/") > 1}
+        )
+        if not exports:
+            raise SourceError(f"{archive.uri} is not an archive: it has no graph/<export>/parquet tables")
+        if export is None and len(exports) > 1:
+            raise SourceError(
+                f"{archive.uri} has several exports ({', '.join(exports)}); name one in archive.export"
+            )
+        name = export or exports[0]
+        if name not in exports:
+            raise SourceError(f"{archive.uri} has no export {name!r}; it has: {', '.join(exports)}")
+        base = archive.sub(f"graph/{name}")
+    found = {entry.key.split("/")[0] for entry in base.list()}
+    if "parquet" not in found:
+        kinds = "only ORC tables, which this version does not read" if "orc" in found else "no parquet tables"
+        raise SourceError(f"{base.uri} holds {kinds}")
+    return GraphExport(base.sub("parquet"), name)

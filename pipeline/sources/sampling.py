@@ -1,0 +1,112 @@
+"""Which files of many origins go into a bounded sample: a pure function of names, sizes and bounds.
+
+Order of preference: license-like files and package manifests at the root of an origin; the ones deeper down;
+files whose extension is rare in the whole input, so that small languages survive; then everything else. Inside
+a class files come in the order of SHA-256(origin, path), so the sample is spread evenly over the origins'
+folders, and a file that is added or removed elsewhere moves only those at the edge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from licensing.names import license_like, manifest_like
+from pipeline.errors import ConfigError
+
+_RARE = 100  # an extension is rare when no more files than this have it
+_EVIDENCE_SHARE = 3  # nested license-like files take at most 1/3 of an origin's places before its sources
+
+_ROOT_EVIDENCE, _EVIDENCE, _RARE_EXTENSION, _REST = range(4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Limits of a sample; ConfigError unless all are positive.
+
+    The default of `max_files_per_origin` lets a plain installation reach 20,000 files and keeps a package
+    that ships tens of thousands of data files from filling the sample alone.
+    """
+
+    max_files: int = 24_000
+    max_bytes: int = 268_435_456
+    max_files_per_origin: int = 4_000
+    max_file_bytes: int = 2_000_000
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"{name.replace('_', '-')} must be at least 1, not {value}")
+
+
+class Candidate(NamedTuple):
+    """One file that could be sampled; `size` in bytes."""
+
+    origin: str
+    path: bytes
+    size: int
+
+
+def choose(candidates: Sequence[Candidate], bounds: Bounds) -> tuple[list[int], Counter[str]]:
+    """Indices of the chosen candidates, ascending, and how many each bound left out."""
+    left_out: Counter[str] = Counter()
+    ranked = _rank(candidates)
+    by_origin: dict[str, list[tuple[int, bytes, int]]] = defaultdict(list)
+    for rank, digest, index in ranked:
+        if candidates[index].size > bounds.max_file_bytes:
+            left_out["max_file_bytes"] += 1
+        else:
+            by_origin[candidates[index].origin].append((rank, digest, index))
+    pool: list[tuple[int, bytes, int]] = []
+    for files in by_origin.values():
+        files = _demote(sorted(files), max(1, bounds.max_files_per_origin // _EVIDENCE_SHARE))
+        left_out["max_files_per_origin"] += max(0, len(files) - bounds.max_files_per_origin)
+        pool += files[: bounds.max_files_per_origin]
+    chosen: list[int] = []
+    room = bounds.max_bytes
+    for _, _, index in sorted(pool):
+        if len(chosen) == bounds.max_files:
+            left_out["max_files"] += 1
+        elif candidates[index].size > room:  # a smaller file further on may still fit
+            left_out["max_bytes"] += 1
+        else:
+            room -= candidates[index].size
+            chosen.append(index)
+    return sorted(chosen), +left_out
+
+
+def _rank(candidates: Sequence[Candidate]) -> list[tuple[int, bytes, int]]:
+    names = [c.path.rpartition(b"/")[2] for c in candidates]
+    array = pa.array(names, pa.binary())
+    evidence = [a or b for a, b in zip(license_like(array).to_pylist(), manifest_like(array).to_pylist())]
+    extensions = [_extension(name) for name in names]
+    count = Counter(extensions)
+    ranked = []
+    for index, candidate in enumerate(candidates):
+        if evidence[index]:
+            rank = _EVIDENCE if b"/" in candidate.path else _ROOT_EVIDENCE
+        else:
+            rank = _RARE_EXTENSION if count[extensions[index]] <= _RARE else _REST
+        origin = candidate.origin.encode("utf-8", "surrogateescape")
+        ranked.append((rank, hashlib.sha256(origin + b"\x00" + candidate.path).digest(), index))
+    return ranked
+
+
+def _extension(name: bytes) -> bytes:
+    stem, dot, extension = name.rpartition(b".")
+    return extension.lower() if dot and stem else b""
+
+
+def _demote(files: list[tuple[int, bytes, int]], places: int) -> list[tuple[int, bytes, int]]:
+    """One origin's files with those nested license-like ones that are over `places` sent to the last class."""
+    result, taken = [], 0
+    for rank, digest, index in files:
+        if rank == _EVIDENCE:
+            taken += 1
+        result.append((_REST if rank == _EVIDENCE and taken > places else rank, digest, index))
+    return sorted(result)
