@@ -1,7 +1,8 @@
 """Canonical JSON (RFC 8785): one value, one sequence of bytes; and a strict reader.
 
 Writing is the `rfc8785` library. Reading is Python's `json` with everything refused that two readers could
-understand differently: a key given twice, NaN and infinities, lone surrogates, byte order marks, trailing data.
+understand differently: a key given twice, NaN and infinities, lone surrogates, byte order marks, trailing
+data.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ import rfc8785
 from manifests.errors import CanonicalError
 
 MAX_BYTES = 256 << 20
-"""Default size limit of `load`. A manifest holds about 300 bytes per shard: this is a release of 800,000 shards."""
+"""Default size limit of `load`. A manifest holds about 300 bytes per shard: this is a release of 800,000
+shards."""
 
 
 def dumps(value: Any) -> bytes:
-    """Return the RFC 8785 bytes of a JSON value (dict with str keys, list, tuple, str, int, float, bool, None).
+    """Return the RFC 8785 bytes of a JSON value (dict with str keys, list, tuple, str, int, float, bool,
+    None).
 
-    Raises `CanonicalError` for what canonical JSON cannot hold: integers beyond 2**53 - 1, NaN, infinities, lone
-    surrogates, other types, and values nested too deeply.
+    Raises `CanonicalError` for what canonical JSON cannot hold: integers beyond 2**53 - 1, NaN, infinities,
+    lone surrogates, other types, and values nested too deeply.
     """
     try:
         return rfc8785.dumps(value)
@@ -61,8 +64,9 @@ def _float(text: str) -> float:
 def load(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     """Parse JSON bytes strictly; the bytes need not be canonical (compare with `dumps` where they must be).
 
-    Raises `CanonicalError` when `data` is longer than `max_bytes`, is not UTF-8, is not JSON, gives a key twice in one
-    object, or holds NaN, an infinity, a number beyond the range of a double, or a lone surrogate.
+    Raises `CanonicalError` when `data` is longer than `max_bytes`, is not UTF-8, is not JSON, gives a key
+    twice in one object, or holds NaN, an infinity, a number beyond the range of a double, or a lone
+    surrogate.
     """
     if len(data) > max_bytes:
         raise CanonicalError(f"{len(data):,} bytes of JSON, more than the limit of {max_bytes:,}")

@@ -1,7 +1,8 @@
-"""The dataset card, README.md: YAML that `datasets` and the Hugging Face Hub read, and prose that people read.
+"""The dataset card, README.md: YAML that `datasets` and the Hugging Face Hub read, and prose that people
+read.
 
-`datasets.load_dataset(DIR, "Python")` takes from the YAML which files make a configuration, the exact features, and
-how many rows to expect. The card is a function of the figures given: no date, no machine.
+`datasets.load_dataset(DIR, "Python")` takes from the YAML which files make a configuration, the exact
+features, and how many rows to expect. The card is a function of the figures given: no date, no machine.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import pyarrow as pa
 import yaml
 
 from manifests.errors import ReleaseError
-from manifests.manifest import LanguageFacts, Origins, ShardFacts, Totals
+from manifests.facts import LanguageFacts, Origins, ShardFacts, Totals
 from manifests.names import DATA_FOLDER, DEFAULT_CONFIG
 from manifests.prose import card_prose
 from manifests.schema import DATA
@@ -38,27 +39,32 @@ _SIZES = (
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """The words of the card that only the maker of a release knows; plain text or Markdown, one paragraph each."""
+    """The words of the card that only the maker of a release knows; plain text or Markdown, one paragraph
+    each."""
 
     pretty_name: str = "Stackmill code dataset"
     summary: str = "Source code of permissively licensed files, one row per distinct file, with provenance."
     source: str = "An archive of source code in the layout of Software Heritage."
     license_policy: str = (
-        "A file is kept only where the license files nearest to it, in its own directory or above, are all on the pinned"
-        " list of permissive licenses; a license statement in the file itself can veto that. The evidence is in every row."
+        "A file is kept only where the license files nearest to it, in its own directory or above, are"
+        " all on the pinned list of permissive licenses; a license statement in the file itself can veto"
+        " that. The evidence is in every row."
     )
     deduplication: str = (
-        "Files with the same bytes, or with the same released text, are one row. Near-duplicates are found by MinHash and"
-        " confirmed by their exact Jaccard similarity before a file is dropped in favour of another."
+        "Files with the same bytes, or with the same released text, are one row. Near-duplicates are"
+        " found by MinHash and confirmed by their exact Jaccard similarity before a file is dropped in"
+        " favour of another."
     )
     redaction: str = (
-        "Secrets and personal data found by the pinned rules are replaced by placeholders; `redactions` lists the kind and"
-        " the byte offsets of each."
+        "Secrets and personal data found by the pinned rules are replaced by placeholders; `redactions`"
+        " lists the kind and the byte offsets of each."
     )
     removal_contact: str = "Ask the publisher of this release; the repository's owner need not give a reason."
     limits: tuple[str, ...] = (
-        "Detection of licenses, languages, secrets and personal data is automatic and errs in both directions.",
-        "A file's license is what its repository says; whether the repository was entitled to say so is not checked.",
+        "Detection of licenses, languages, secrets and personal data is automatic and errs in"
+        " both directions.",
+        "A file's license is what its repository says; whether the repository was entitled to"
+        " say so is not checked.",
         "Code is released as found: it may be wrong, insecure, offensive or malicious. Do not run it.",
     )
     notes: tuple[str, ...] = ()
@@ -100,10 +106,11 @@ def size_category(rows: int) -> str:
 def metadata(
     *, pretty_name: str, languages: Mapping[str, LanguageFacts], columns: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Return the card's YAML block as a dictionary: Hub tags, `configs`, and `dataset_info` per configuration.
+    """Return the card's YAML block as a dictionary: Hub tags, `configs`, and `dataset_info` per
+    configuration.
 
-    `default` holds all languages. Figures are those of the manifest: `num_examples` rows, `num_bytes` in Arrow memory,
-    `download_size` the shard files.
+    `default` holds all languages. Figures are those of the manifest: `num_examples` rows, `num_bytes` in
+    Arrow memory, `download_size` the shard files.
     """
     columns = features() if columns is None else columns
     ordered = sorted(languages.values(), key=lambda facts: facts.config_name)
@@ -174,8 +181,8 @@ _Dumper.add_representer(
 def front_matter(block: Mapping[str, Any]) -> str:
     """Return the YAML block between its `---` lines.
 
-    `features`, the same for all configurations, is written once and referred to (a YAML anchor): spelled out for each
-    of 600 languages, the card alone would take `datasets` half a minute to read.
+    `features`, the same for all configurations, is written once and referred to (a YAML anchor): spelled out
+    for each of 600 languages, the card alone would take `datasets` half a minute to read.
     """
     quoted = {
         **block,

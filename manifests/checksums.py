@@ -1,8 +1,8 @@
 """SHA-256 of files, and the SHA256SUMS file that `sha256sum -c` of GNU coreutils reads.
 
 Format of a line: digest, blank, `*` or blank (binary or text mode: the same bytes here), name. A name with a
-backslash, newline or carriage return is written with `\\\\`, `\\n`, `\\r` and the line then starts with a backslash
-(coreutils manual, "md5sum invocation").
+backslash, newline or carriage return is written with `\\\\`, `\\n`, `\\r` and the line then starts with a
+backslash (coreutils manual, "md5sum invocation").
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _UNESCAPE = {b"\\\\": b"\\", b"\\n": b"\n", b"\\r": b"\r"}
 def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> tuple[str, int]:
     """Return the SHA-256 (hex) and length in bytes of a file, read once through a fixed buffer.
 
-    `progress` is called with the number of bytes of each read. Hashing and reading release the interpreter lock, so
-    several files can be hashed by threads. Raises `OSError` as the file system does.
+    `progress` is called with the number of bytes of each read. Hashing and reading release the interpreter
+    lock, so several files can be hashed by threads. Raises `OSError` as the file system does.
     """
     hasher = hashlib.sha256()
     view = memoryview(bytearray(BUFFER_BYTES))
@@ -43,14 +43,16 @@ def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> tu
 def sha256_files(
     root: Path, names: list[str], *, threads: int = 1, progress: Callable[[int], None] | None = None
 ) -> dict[str, tuple[str, int]]:
-    """Return name -> (SHA-256, bytes) of files below `root`, hashed by `threads` threads; `OSError` if one fails."""
+    """Return name -> (SHA-256, bytes) of files below `root`, hashed by `threads` threads; `OSError` if one
+    fails."""
     with ThreadPoolExecutor(max_workers=max(1, threads)) as pool:
         results = pool.map(lambda name: sha256_file(root / name, progress), names)
         return dict(zip(names, results, strict=True))
 
 
 def format_sums(digests: Mapping[str, str]) -> bytes:
-    """Return the bytes of a SHA256SUMS file for name -> digest, one line per name, sorted by the bytes of the name."""
+    """Return the bytes of a SHA256SUMS file for name -> digest, one line per name, sorted by the bytes of the
+    name."""
     lines = []
     for name, digest in sorted((name.encode("utf-8"), digest) for name, digest in digests.items()):
         escaped = name.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
@@ -62,8 +64,8 @@ def format_sums(digests: Mapping[str, str]) -> bytes:
 def parse_sums(data: bytes) -> dict[str, str]:
     """Return name -> digest of a SHA256SUMS file, in the order of the file.
 
-    Raises `ChecksumError` with the line number for a malformed line, a bad escape, a name that is not UTF-8, a name
-    given twice, or a last line without its newline.
+    Raises `ChecksumError` with the line number for a malformed line, a bad escape, a name that is not UTF-8,
+    a name given twice, or a last line without its newline.
     """
     found: dict[str, str] = {}
     if not data:

@@ -30,7 +30,8 @@ class PathError(ManifestsError):
 
 
 class ManifestError(ManifestsError):
-    """A manifest that cannot be true; `where` is the JSON path of the faulty value, such as `$.shards[3].rows`."""
+    """A manifest that cannot be true; `where` is the JSON path of the faulty value, such as
+    `$.shards[3].rows`."""
 
     def __init__(self, where: str, message: str) -> None:
         super().__init__(f"manifest.json, {where}: {message}")

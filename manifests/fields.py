@@ -1,4 +1,5 @@
-"""Reading the fields of a JSON value whose shape is known, with an error that names the JSON path of a fault."""
+"""Reading the fields of a JSON value whose shape is known, with an error that names the JSON path of a
+fault."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def safe(where: str, value: Any, check: Callable[[str], str]) -> str:
 def texts(where: str, value: Any) -> dict[str, str]:
     """Return an object of strings."""
     return {
-        text(f"{where}, key", key): text(f"{where}.{ascii(key)}", element)
+        text(f"{where}, key", key): text(f"{where}.{key!a}", element)
         for key, element in mapping(where, value).items()
     }
 
@@ -82,6 +83,6 @@ def texts(where: str, value: Any) -> dict[str, str]:
 def digests(where: str, value: Any) -> dict[str, str]:
     """Return an object of SHA-256 digests in hex."""
     return {
-        text(f"{where}, key", key): text(f"{where}.{ascii(key)}", element, HEX_DIGEST)
+        text(f"{where}, key", key): text(f"{where}.{key!a}", element, HEX_DIGEST)
         for key, element in mapping(where, value).items()
     }

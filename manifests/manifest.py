@@ -4,21 +4,23 @@
     manifest.to_bytes()       canonical JSON; equal manifests have equal bytes
     Manifest.parse(data)      back, or a `ManifestError` that names the JSON path of what cannot be true
 
-Invariants, checked both ways: found = kept + sum(dropped); kept = sum of the shards' rows; origins found = resolved +
-sum(unresolved); every language's figures are the sums over its shards; every path is safe on every system, listed
-once, and in sorted order. The published JSON Schema (`data/manifest.schema.json`) says the same as far as it can.
+Invariants, checked both ways: found = kept + sum(dropped); kept = sum of the shards' rows; origins found =
+resolved + sum(unresolved); every language's figures are the sums over its shards; every path is safe on every
+system, listed once, and in sorted order. The published JSON Schema (`data/manifest.schema.json`) says the
+same as far as it can.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files as package_files
 from typing import Any
 
 from manifests import canonical, names
 from manifests.errors import CanonicalError, ManifestError
+from manifests.facts import Digests, FileFacts, LanguageFacts, Origins, Parent, ShardFacts, Totals
 from manifests.fields import (
     HEX_DIGEST,
     REASON,
@@ -33,114 +35,6 @@ from manifests.fields import (
     texts,
 )
 from manifests.schema import SCHEMA_VERSION
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardFacts:
-    """What the manifest says of one shard."""
-
-    path: str
-    """Path in the release, `data/<language-dir>/train-<prefix>.parquet`."""
-    language: str
-    sha256: str
-    """Of the file, 64 lower-case hex digits."""
-    bytes: int
-    """Size of the file."""
-    rows: int
-    row_groups: int
-    text_bytes: int
-    """Sum of the UTF-8 lengths of `content`."""
-    memory_bytes: int
-    """Size of the rows in Arrow memory (`manifests.shards.memory_bytes`); `num_bytes` of the card."""
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the manifest's entry."""
-        return {**vars(self)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileFacts:
-    """What the manifest says of a file that is not a shard."""
-
-    path: str
-    sha256: str
-    bytes: int
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the manifest's entry."""
-        return {**vars(self)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LanguageFacts:
-    """Sums over the shards of one language."""
-
-    config_name: str
-    rows: int
-    text_bytes: int
-    memory_bytes: int
-    bytes: int
-    """Of the shard files together: what a download of this language costs."""
-    shards: int
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the manifest's entry."""
-        return {**vars(self)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Totals:
-    """Occurrences, (origin, path, content), of the whole input: found = kept + sum(dropped)."""
-
-    found: int
-    kept: int
-    dropped: Mapping[str, int]
-    """Reason -> occurrences; the reasons of `docs/` and `pipeline explain`, such as `license` or `quality.lines`."""
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the manifest's entry."""
-        return {"found": self.found, "kept": self.kept, "dropped": dict(self.dropped)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origins:
-    """Origins of the input: found = resolved + sum(unresolved)."""
-
-    found: int
-    resolved: int
-    unresolved: Mapping[str, int]
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the manifest's entry."""
-        return {"found": self.found, "resolved": self.resolved, "unresolved": dict(self.unresolved)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Digests:
-    """What the bytes of the release depend on, besides its input."""
-
-    configuration: str
-    """SHA-256 of the resolved configuration."""
-    code: str
-    """SHA-256 over the sources of the product's modules that take part."""
-    policies: Mapping[str, str] = field(default_factory=dict)
-    """Name (`license`, `opt_out`, `pii_rules`, ...) -> SHA-256."""
-    detectors: Mapping[str, str] = field(default_factory=dict)
-    """Name -> version."""
-    libraries: Mapping[str, str] = field(default_factory=dict)
-    """Distribution -> version, for the libraries that affect released bytes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parent:
-    """The release that this one is compared with."""
-
-    version: str
-    digest: str
-
-    def to_json(self) -> dict[str, Json]:
-        """Return the manifest's entry."""
-        return {**vars(self)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +128,8 @@ class Manifest:
     def parse(cls, data: bytes) -> Manifest:
         """Read the bytes of a `manifest.json`.
 
-        Raises `ManifestError` for anything but canonical JSON of a known schema version whose figures add up; so a
-        manifest that parses has exactly these bytes again.
+        Raises `ManifestError` for anything but canonical JSON of a known schema version whose figures add up;
+        so a manifest that parses has exactly these bytes again.
         """
         try:
             value = canonical.load(data)
@@ -274,7 +168,7 @@ class Manifest:
             shards=tuple(_shard(where, entry) for where, entry in objects("$.shards", top["shards"])),
             files=tuple(_file(where, entry) for where, entry in objects("$.files", top["files"])),
             languages={
-                language: _language(f"$.languages[{ascii(language)}]", entry)
+                language: _language(f"$.languages[{language!a}]", entry)
                 for language, entry in mapping("$.languages", top["languages"]).items()
             },
             merkle_root=text("$.merkle_root", top["merkle_root"], HEX_DIGEST),
@@ -314,9 +208,7 @@ class Manifest:
             if path in names.UNLISTED:
                 raise ManifestError(place, f"{path} cannot be listed in the manifest")
             if (other := folded.setdefault(path.casefold(), path)) != path:
-                raise ManifestError(
-                    place, f"{ascii(path)} and {ascii(other)} are one file where case does not count"
-                )
+                raise ManifestError(place, f"{path!a} and {other!a} are one file where case does not count")
         if len({path for _, path in self._places()}) != len(self.shards) + len(self.files):
             raise ManifestError("$.files", "a path is listed twice")
         if names.IDS_FILE not in {file.path for file in self.files}:
@@ -325,9 +217,7 @@ class Manifest:
         for language in self.languages:
             config = names.config_name(language).casefold()
             if (other := configs.setdefault(config, language)) != language:
-                raise ManifestError(
-                    "$.languages", f"{ascii(language)} and {ascii(other)} would share a folder"
-                )
+                raise ManifestError("$.languages", f"{language!a} and {other!a} would share a folder")
         if dict(self.languages) != _languages(self.shards):
             raise ManifestError("$.languages", "not the sums over the shards")
         rows = sum(shard.rows for shard in self.shards)
@@ -337,13 +227,15 @@ class Manifest:
         if self.totals.found != self.totals.kept + dropped:
             raise ManifestError(
                 "$.totals.found",
-                f"{self.totals.found:,} found, but {self.totals.kept:,} kept and {dropped:,} dropped: not conserved",
+                f"{self.totals.found:,} found, but {self.totals.kept:,} kept and {dropped:,}"
+                " dropped: not conserved",
             )
         unresolved = sum(self.origins.unresolved.values())
         if self.origins.found != self.origins.resolved + unresolved:
             raise ManifestError(
                 "$.origins.found",
-                f"{self.origins.found:,} found, but {self.origins.resolved:,} resolved and {unresolved:,} not",
+                f"{self.origins.found:,} found, but {self.origins.resolved:,} resolved and"
+                f" {unresolved:,} not",
             )
 
     def _places(self) -> list[tuple[str, str]]:
@@ -382,9 +274,7 @@ def _shard(where: str, value: Any) -> ShardFacts:
     path = safe(f"{where}.path", entry["path"], names.check_path)
     folder = f"{names.DATA_FOLDER}/{names.config_name(language)}/"
     if not path.startswith(folder) or not path.endswith(".parquet") or "/" in path.removeprefix(folder):
-        raise ManifestError(
-            f"{where}.path", f"{ascii(path)} is not a shard of {ascii(language)}: {folder}*.parquet"
-        )
+        raise ManifestError(f"{where}.path", f"{path!a} is not a shard of {language!a}: {folder}*.parquet")
     return ShardFacts(
         path=path,
         language=language,

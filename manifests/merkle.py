@@ -2,9 +2,9 @@
 
     leaf hash = SHA-256(0x00 || leaf)           node hash = SHA-256(0x01 || left || right)
 
-A list of n > 1 leaves splits at the largest power of two below n; the tree of no leaves is SHA-256 of nothing. The
-different first bytes keep a node from passing as a leaf. Leaf number i is row i of `ids.parquet`, which is sorted by
-`row_id`; its bytes are the canonical JSON (RFC 8785) of that row:
+A list of n > 1 leaves splits at the largest power of two below n; the tree of no leaves is SHA-256 of
+nothing. The different first bytes keep a node from passing as a leaf. Leaf number i is row i of
+`ids.parquet`, which is sorted by `row_id`; its bytes are the canonical JSON (RFC 8785) of that row:
 
     {"content_sha256":"<hex>","row":<int>,"row_id":"<id>","shard":"<path>"}
 
@@ -15,20 +15,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from json.encoder import encode_basestring
-from typing import Any
 
 import pyarrow as pa
 
 HASH_BYTES = 32
+_BLOCK = 1 << 16
 _EMPTY = hashlib.sha256(b"").digest()
 
 
 def leaf_bytes(row_id: str, content_sha256: str, shard: str, row: int) -> bytes:
     """Return the leaf of one row: RFC 8785 JSON, keys in their canonical order (equal to `canonical.dumps`).
 
-    Written out here because a general serializer takes 30 times as long per row. JSON's string escapes as Python
-    writes them with `ensure_ascii=False` are those of RFC 8785.
+    Written out here because a general serializer takes 30 times as long per row. JSON's string escapes as
+    Python writes them with `ensure_ascii=False` are those of RFC 8785.
     """
     return (
         f'{{"content_sha256":{encode_basestring(content_sha256)},"row":{row:d},'
@@ -46,18 +47,16 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def ids_leaf_hashes(ids: pa.Table | pa.RecordBatch) -> list[bytes]:
-    """Return the leaf hashes of rows of `ids.parquet` (schema `IDS`), in the order given."""
-    return list(_ids_leaf_hashes(ids))
-
-
-def _ids_leaf_hashes(ids: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
-    batches: Iterable[Any] = ids.to_batches(max_chunksize=65_536) if isinstance(ids, pa.Table) else [ids]
+def ids_leaf_hashes(ids: pa.Table | pa.RecordBatch) -> Iterator[bytes]:
+    """Yield the leaf hashes of rows of `ids.parquet` (schema `IDS`), in the order given."""
     sha256, quote = hashlib.sha256, encode_basestring
-    for batch in batches:
+    for batch in ids.to_batches(max_chunksize=_BLOCK) if isinstance(ids, pa.Table) else [ids]:
         columns = [batch.column(name).to_pylist() for name in ("content_sha256", "row", "row_id", "shard")]
         for content, row, row_id, shard in zip(*columns, strict=True):
-            leaf = f'{{"content_sha256":{quote(content)},"row":{row:d},"row_id":{quote(row_id)},"shard":{quote(shard)}}}'
+            leaf = (
+                f'{{"content_sha256":{quote(content)},"row":{row:d},'
+                f'"row_id":{quote(row_id)},"shard":{quote(shard)}}}'
+            )
             yield sha256(b"\x00" + leaf.encode()).digest()
 
 
@@ -72,14 +71,24 @@ def _parents(level: list[bytes]) -> list[bytes]:
     return above
 
 
-def root_of(leaves: Sequence[bytes]) -> bytes:
-    """Return the root of a list of leaf hashes (as `leaf_hash` makes them); n - 1 node hashes."""
-    level = list(leaves)
-    if not level:
-        return _EMPTY
+def _collapse(level: list[bytes]) -> bytes:
     while len(level) > 1:
         level = _parents(level)
     return level[0]
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """Return the root of leaf hashes (as `leaf_hash` makes them); n - 1 node hashes, memory for n / 65,536 of
+    them.
+
+    Leaves are taken in blocks of a power of two: the root of a full block is a node of the whole tree, and
+    the last block, full or not, is the rest of it.
+    """
+    iterator = iter(leaves)
+    blocks: list[bytes] = []
+    while block := list(islice(iterator, _BLOCK)):
+        blocks.append(_collapse(block))
+    return _collapse(blocks) if blocks else _EMPTY
 
 
 class Tree:
@@ -99,7 +108,8 @@ class Tree:
         return self._levels[-1][0] if self._levels[0] else _EMPTY
 
     def proof(self, index: int) -> list[bytes]:
-        """Return the inclusion proof of leaf `index`: the sibling hashes from the leaf upwards (RFC 9162, 2.1.3.1).
+        """Return the inclusion proof of leaf `index`: the sibling hashes from the leaf upwards (RFC 9162,
+        2.1.3.1).
 
         Raises `IndexError` when there is no such leaf.
         """
@@ -117,7 +127,8 @@ class Tree:
 def check_inclusion(root: bytes, leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bool:
     """Tell whether `proof` shows that leaf hash `leaf` is number `index` of the `size` leaves under `root`.
 
-    The algorithm of RFC 9162, section 2.1.3.2. Work is bounded by log2(size) hashes; a malformed proof is False.
+    The algorithm of RFC 9162, section 2.1.3.2. Work is bounded by log2(size) hashes; a malformed proof is
+    False.
     """
     if not 0 <= index < size:
         return False

@@ -1,7 +1,7 @@
 """Which paths, languages, names and versions may stand in a release, and how a language names its files.
 
-A release is unpacked by strangers on any system: every path in a manifest is relative, stays inside the folder, and
-means the same file on Linux, macOS and Windows.
+A release is unpacked by strangers on any system: every path in a manifest is relative, stays inside the
+folder, and means the same file on Linux, macOS and Windows.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ _PREFIX = re.compile(r"all|[01]{1,256}")
 
 
 def has_hidden_characters(text: str) -> bool:
-    """Tell whether a text holds control, format (bidi, zero width), surrogate or line separator characters."""
+    """Tell whether a text holds control, format (bidi, zero width), surrogate or line separator
+    characters."""
     return any(unicodedata.category(character) in _HIDDEN for character in text)
 
 
@@ -48,8 +49,8 @@ def check_path(path: str) -> str:
     """Return `path` if it may stand in a manifest: relative, `/` between names, each name plain.
 
     Raises `PathError` for an empty or absolute path, `.` or `..` or an empty name, backslashes and the other
-    characters that Windows forbids, control and invisible characters, a name ending in a dot or blank, or more than
-    `MAX_PATH_BYTES` bytes of UTF-8.
+    characters that Windows forbids, control and invisible characters, a name ending in a dot or blank, or
+    more than `MAX_PATH_BYTES` bytes of UTF-8.
     """
     shown = ascii(path)[:200]
     if not path or path.startswith("/"):
@@ -67,7 +68,8 @@ def check_path(path: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Return a data set's name if it is letters, digits, `.`, `_`, `-` (at most 96); else raise `PathError`."""
+    """Return a data set's name if it is letters, digits, `.`, `_`, `-` (at most 96); else raise
+    `PathError`."""
     if not _NAME.fullmatch(name) or name[-1] == ".":
         raise PathError(f"{ascii(name)[:120]} is not a data set name: use letters, digits, '.', '_' and '-'")
     return name
@@ -94,9 +96,9 @@ def check_language(language: str) -> str:
 def config_name(language: str) -> str:
     """Return the name of a language's configuration and folder: `F*` -> `F-star`, `a/b` -> `a-b`.
 
-    Other characters that file systems, globs or `datasets` refuse (`<>:"\\|?[]` and control characters), and a leading
-    dot or underscore (which `datasets` takes for a hidden folder), become `-`. Two languages with one such name, also
-    when they differ in case only, cannot be in one release: the manifest refuses them.
+    Other characters that file systems, globs or `datasets` refuse (`<>:"\\|?[]` and control characters), and
+    a leading dot or underscore (which `datasets` takes for a hidden folder), become `-`. Two languages with
+    one such name, also when they differ in case only, cannot be in one release: the manifest refuses them.
     """
     name = language.replace("*", "-star").replace("/", "-")
     name = re.sub(r'[<>:"\\|?\[\]\x00-\x1f]', "-", name)
@@ -107,7 +109,8 @@ def config_name(language: str) -> str:
 
 
 def shard_path(language: str, prefix: str = "all") -> str:
-    """Return the path of a shard, `data/<language-dir>/train-<prefix>.parquet`; prefix is `all` or bits (`0110`)."""
+    """Return the path of a shard, `data/<language-dir>/train-<prefix>.parquet`; prefix is `all` or bits
+    (`0110`)."""
     if not _PREFIX.fullmatch(prefix):
         raise PathError(f"{ascii(prefix)[:120]} is not a shard prefix: 'all' or a string of 0 and 1")
     return check_path(f"{DATA_FOLDER}/{config_name(check_language(language))}/train-{prefix}.parquet")

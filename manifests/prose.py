@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from manifests.manifest import LanguageFacts, Origins, Totals
+from manifests.facts import LanguageFacts, Origins, Totals
 
 if TYPE_CHECKING:
     from manifests.card import CardFacts
@@ -20,7 +20,7 @@ def _cell(value: str) -> str:
     return value
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines)
@@ -81,39 +81,45 @@ def card_prose(
         f'rows = load_dataset("path/to/{name}/{version}", "{example}", split="train", streaming=True)\n'
         f'everything = load_dataset("path/to/{name}/{version}", split="train", streaming=True)\n'
         "```",
-        f"```sql\nSELECT language, count(*) FROM 'path/to/{name}/{version}/data/*/*.parquet' GROUP BY ALL;\n```",
+        f"```sql\nSELECT language, count(*) FROM 'path/to/{name}/{version}/data/*/*.parquet'"
+        " GROUP BY ALL;\n```",
         "## Verify it",
         "Loading does not verify files: `datasets` checks row counts, no checksums. These do:",
-        "```sh\npipeline verify path/to/release     # the file set, every byte, every row, every figure of this card\n"
+        "```sh\npipeline verify path/to/release     # the file set, every byte, every row, every"
+        " figure of this card\n"
         "sha256sum -c SHA256SUMS             # checksums only, without our software\n```",
-        f"The release's digest is the SHA-256 of `manifest.json`. The Merkle root over `ids.parquet` is `{merkle_root}`.",
+        "The release's digest is the SHA-256 of `manifest.json`. The Merkle root over"
+        f" `ids.parquet` is `{merkle_root}`.",
         "## How it was made",
         text.source,
         f"{origins.found:,} origins were found, {origins.resolved:,} could be resolved"
         + (f" ({unresolved} could not)." if unresolved else "."),
-        "An occurrence is one file at one place: origin, path, content. Each was kept or dropped for exactly one reason,"
-        " the first that applied; the counts add up and a release whose counts do not is refused.",
+        "An occurrence is one file at one place: origin, path, content. Each was kept or dropped for"
+        " exactly one reason, the first that applied; the counts add up and a release whose counts do not"
+        " is refused.",
         funnel(totals),
         text.deduplication,
         *text.notes,
         "## Languages",
         language_table(languages),
         "## Columns",
-        "One row is one distinct file: the text as released (`content`), the hashes and SWHID of the original, one elected"
-        " place where it was found (`origin`, `revision_id`, `path`), the number of all places (`num_occurrences`,"
-        " `num_origins`), the license with the evidence for it, the size of its cluster of near-duplicates, what was"
-        " redacted, and simple measures of the text. Offsets are byte offsets into the UTF-8 of `content`.",
+        "One row is one distinct file: the text as released (`content`), the hashes and SWHID of the"
+        " original, one elected place where it was found (`origin`, `revision_id`, `path`), the number of"
+        " all places (`num_occurrences`, `num_origins`), the license with the evidence for it, the size of"
+        " its cluster of near-duplicates, what was redacted, and simple measures of the text. Offsets are"
+        " byte offsets into the UTF-8 of `content`.",
         "## Licenses",
         text.license_policy,
-        "The data set as a whole has no license of its own: every file keeps the license that its row names, with the"
-        " duties that follow from it, attribution above all.",
+        "The data set as a whole has no license of its own: every file keeps the license that its row"
+        " names, with the duties that follow from it, attribution above all.",
         "## Personal data and secrets",
         text.redaction,
-        "A SWHID still leads to the unredacted original; redaction protects models and readers, it does not unpublish.",
+        "A SWHID still leads to the unredacted original; redaction protects models and readers,"
+        " it does not unpublish.",
         "## Opt-out and removal",
-        "Authors can have their code taken out. What is removed leaves the next release entirely, no copy stands in for it"
-        " by accident, and users of this data set are asked to move to the newest release and to apply its removals to"
-        " older copies.",
+        "Authors can have their code taken out. What is removed leaves the next release entirely, no copy"
+        " stands in for it by accident, and users of this data set are asked to move to the newest"
+        " release and to apply its removals to older copies.",
         text.removal_contact,
         "## Limits",
         "\n".join(f"- {limit}" for limit in text.limits),

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from manifests.canonical import MAX_BYTES
 from manifests.checksums import sha256_file
 from manifests.errors import ManifestError, ReleaseError
-from manifests.manifest import Manifest, ShardFacts
+from manifests.facts import ShardFacts
+from manifests.manifest import Manifest
 from manifests.names import MANIFEST
 from manifests.schema import DATA
 
@@ -26,7 +27,8 @@ BATCH_ROWS = 1_024
 
 
 class Release:
-    """A release directory, opened for reading. Opening reads the manifest only; see `manifests.verify` for the rest."""
+    """A release directory, opened for reading. Opening reads the manifest only; see `manifests.verify` for
+    the rest."""
 
     def __init__(self, directory: Path, manifest: Manifest, digest: str) -> None:
         self.directory = directory
@@ -38,8 +40,8 @@ class Release:
     def open(cls, directory: str | Path) -> Release:
         """Open the release in a folder.
 
-        Raises `ReleaseError` when there is no folder, no manifest, or a manifest that is broken or of a schema version
-        that this software does not know.
+        Raises `ReleaseError` when there is no folder, no manifest, or a manifest that is broken or of a
+        schema version that this software does not know.
         """
         folder = Path(directory)
         if not folder.is_dir():
@@ -62,7 +64,8 @@ class Release:
         return tuple(sorted(self.manifest.languages))
 
     def shards(self, language: str | None = None) -> tuple[ShardFacts, ...]:
-        """Return the shards, of one language or of all, sorted by path; raises `ReleaseError` for an unknown one."""
+        """Return the shards, of one language or of all, sorted by path; raises `ReleaseError` for an unknown
+        one."""
         if language is None:
             return self.manifest.shards
         if language not in self.manifest.languages:
@@ -80,7 +83,8 @@ class Release:
             digest, size = sha256_file(file)
             if (digest, size) != (shard.sha256, shard.bytes):
                 raise ReleaseError(
-                    f"{self.directory}: {shard.path} is not the file that the manifest describes (SHA-256 {digest},"
+                    f"{self.directory}: {shard.path} is not the file that the manifest describes"
+                    f" (SHA-256 {digest},"
                     f" {size:,} bytes; wanted {shard.sha256}, {shard.bytes:,} bytes); fetch it again"
                 )
             self._verified.add(shard.path)
@@ -100,12 +104,14 @@ class Release:
         batch_rows: int = BATCH_ROWS,
         verify: bool = True,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, shard by shard in order of path (of language, then path, where languages are given).
+        """Yield the rows, shard by shard in order of path (of language, then path, where languages are
+        given).
 
-        `columns` are names of `manifests.schema.DATA` (default: all), in the order wanted. A batch has at most
-        `batch_rows` rows and never crosses shards. With `verify` the SHA-256 of a shard is checked before the first of
-        its rows is handed out; page checksums are verified in any case. Raises `ReleaseError` for an unknown column or
-        language (at once), and for a shard that is missing or altered (when it is reached).
+        `columns` are names of `manifests.schema.DATA` (default: all), in the order wanted. A batch has at
+        most `batch_rows` rows and never crosses shards. With `verify` the SHA-256 of a shard is checked
+        before the first of its rows is handed out; page checksums are verified in any case. Raises
+        `ReleaseError` for an unknown column or language (at once), and for a shard that is missing or altered
+        (when it is reached).
         """
         wanted = list(DATA.names if columns is None else columns)
         if unknown := [name for name in wanted if name not in DATA.names]:

@@ -1,8 +1,8 @@
 """Finishing a release: from a staging folder with shards to a release directory that verifies.
 
 Order: `ids.parquet`, the card, `config.yaml`, `CHANGELOG.md`, then `manifest.json` over all of them, then
-`SHA256SUMS` over the manifest too. A folder without `SHA256SUMS` is not finished. The bytes depend on the arguments
-alone; renaming the folder to its final place is the caller's commit.
+`SHA256SUMS` over the manifest too. A folder without `SHA256SUMS` is not finished. The bytes depend on the
+arguments alone; renaming the folder to its final place is the caller's commit.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from manifests import names
 from manifests.card import CardFacts, render_card
 from manifests.checksums import format_sums, sha256_file
 from manifests.errors import ReleaseError
-from manifests.manifest import Digests, FileFacts, Manifest, Origins, Parent, ShardFacts, Totals
+from manifests.facts import Digests, FileFacts, Origins, Parent, ShardFacts, Totals
+from manifests.manifest import Manifest
 from manifests.merkle import ids_leaf_hashes, root_of
-from manifests.schema import IDS
+from manifests.schema import IDS, LARGE_IDS
 from manifests.shards import shard_ids, sync, write_ids
 
 __all__ = ["CardFacts", "Digests", "Origins", "Parent", "ShardFacts", "Totals", "finish_release"]
@@ -46,12 +47,13 @@ def finish_release(
 ) -> str:
     """Write everything of a release but its shards into `staging`, and return the release's digest (hex).
 
-    `staging` holds the files of `shards` at their paths, and those of `extra` (paths of further files to publish, such
-    as `removals.jsonl`), and nothing else but what an interrupted call left. `ids` are rows of schema `IDS` in any
-    order; None reads them from the shards.
+    `staging` holds the files of `shards` at their paths, and those of `extra` (paths of further files to
+    publish, such as `removals.jsonl`), and nothing else but what an interrupted call left. `ids` are rows of
+    schema `IDS` in any order; None reads them from the shards.
 
-    Raises `ReleaseError` for a file that is missing, of another size than its facts say, or unexpected, and for ids that
-    are not exactly the rows of the shards or not unique; `ManifestError` for figures that do not add up.
+    Raises `ReleaseError` for a file that is missing, of another size than its facts say, or unexpected, and
+    for ids that are not exactly the rows of the shards or not unique; `ManifestError` for figures that do not
+    add up.
     """
     text = CardFacts() if text is None else text
     generated = (
@@ -108,7 +110,8 @@ def finish_release(
 
 
 def sums_of(manifest: Manifest, data: bytes) -> bytes:
-    """Return the SHA256SUMS that belongs to a manifest with bytes `data`: all listed files and the manifest."""
+    """Return the SHA256SUMS that belongs to a manifest with bytes `data`: all listed files and the
+    manifest."""
     digests = {path: facts.sha256 for path, facts in manifest.listed().items()}
     return format_sums({**digests, names.MANIFEST: hashlib.sha256(data).hexdigest()})
 
@@ -145,8 +148,9 @@ def _sorted_ids(
     for part in parts:
         if not part.schema.equals(IDS):
             raise ReleaseError(f"ids do not have the schema of {names.IDS_FILE}: {part.schema}")
-    table = pa.concat_tables(parts) if parts else IDS.empty_table()
-    table = table.take(pc.sort_indices(table.column("row_id"))).combine_chunks()
+    table = pa.concat_tables(parts).cast(LARGE_IDS) if parts else LARGE_IDS.empty_table()
+    table = table.combine_chunks()
+    table = table.take(pc.sort_indices(table.column("row_id")))
     for column in ("row_id", "content_sha256"):
         if pc.count_distinct(table.column(column)).as_py() != table.num_rows:
             raise ReleaseError(f"two rows have the same {column}: {_repeated(table.column(column))}")
@@ -173,7 +177,8 @@ def _changelog(name: str, version: str, manifest: Manifest, parent: Parent | Non
         "",
         f"## {name} {version}",
         "",
-        f"- {manifest.totals.kept:,} rows in {len(manifest.languages):,} languages, {len(manifest.shards):,} shards.",
+        f"- {manifest.totals.kept:,} rows in {len(manifest.languages):,} languages,"
+        f" {len(manifest.shards):,} shards.",
         f"- Parent: {parent.version} (manifest {parent.digest})." if parent else "- No parent release.",
     ]
     if text.changelog:

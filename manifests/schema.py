@@ -1,7 +1,7 @@
 """The Arrow schemas of a release: what downloaders get, one constant per kind of file.
 
-Column names follow The Stack v2 where it has one (`blob_id`, `content_id`, `src_encoding`, ...). All hashes are
-lower-case hex strings. All offsets are byte offsets into `content` (UTF-8).
+Column names follow The Stack v2 where it has one (`blob_id`, `content_id`, `src_encoding`, ...). All hashes
+are lower-case hex strings. All offsets are byte offsets into `content` (UTF-8).
 """
 
 from __future__ import annotations
@@ -101,3 +101,11 @@ IDS = pa.schema(
     ]
 )
 """`ids.parquet`, sorted by row_id: the leaves of the release's Merkle tree."""
+
+LARGE_IDS = pa.schema(
+    [
+        field.with_type(pa.large_string()) if pa.types.is_string(field.type) else field  # 64-bit offsets
+        for field in IDS
+    ]
+)
+"""`IDS` in memory: a column of 33 million hex digests no longer fits 32-bit offsets."""

@@ -1,7 +1,7 @@
 """Writing shards: rows of schema `DATA` to Parquet files whose bytes depend on the rows alone.
 
-How the rows were cut into batches does not show in the file: row groups are filled greedily in row order to fixed
-bounds and written one by one from contiguous memory.
+How the rows were cut into batches does not show in the file: row groups are filled greedily in row order to
+fixed bounds and written one by one from contiguous memory.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from manifests.checksums import sha256_file
 from manifests.errors import ShardError
-from manifests.manifest import ShardFacts
+from manifests.facts import ShardFacts
 from manifests.names import check_path, shard_path
-from manifests.schema import DATA, IDS
+from manifests.schema import DATA, IDS, LARGE_IDS
 
 MAX_GROUP_ROWS = 10_000
 """Most rows of a row group: the Hub's viewer shows pages of a group, and refuses groups above 286 MiB."""
@@ -70,12 +70,13 @@ _WITH_STATISTICS: Final = (
     "license_expression",
     "num_lines",
 )
-"""Columns that readers filter by. Minimum and maximum of `content` would put pieces of files into every footer."""
+"""Columns that readers filter by. Minimum and maximum of `content` would put pieces of files into every
+footer."""
 
 SHARD_WRITER_OPTIONS: Final[dict[str, Any]] = {
     "version": "2.6",
     "compression": "zstd",
-    "compression_level": 3,  # 5.9x at 240-340 MiB/s on code; level 9 gives 7.8x at 98 MiB/s (measured, one core)
+    "compression_level": 3,  # measured on code, one core: 5.9x at 240 MiB/s or more; level 9: 7.8x at 98
     "use_dictionary": list(LOW_CARDINALITY),
     "write_statistics": list(_WITH_STATISTICS),
     "write_page_checksum": True,  # with the next: 0.1 % of the size
@@ -99,7 +100,8 @@ IDS_GROUP_ROWS = 131_072
 def row_bytes(array: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """Return the bytes of each value of an array in Arrow memory, without validity bitmaps.
 
-    Fixed-width values count their width, strings and lists 4 bytes of offset and what they hold, structs their fields.
+    Fixed-width values count their width, strings and lists 4 bytes of offset and what they hold, structs
+    their fields.
     """
     if isinstance(array, pa.ChunkedArray):
         parts = [row_bytes(chunk) for chunk in array.chunks]
@@ -127,8 +129,19 @@ def _int64(lengths: pa.Array) -> npt.NDArray[np.int64]:
 
 
 def memory_bytes(rows: pa.Table | pa.RecordBatch) -> int:
-    """Return the sum of `row_bytes` over all columns: the `num_bytes` of the dataset card."""
-    return sum(int(row_bytes(column).sum()) for column in rows.columns)
+    """Return the size of a row group's columns in Arrow memory: `num_bytes` of the dataset card, summed over
+    groups.
+
+    The sum of `row_bytes`, but booleans as bits, and a validity bitmap for each column that holds a null:
+    what `datasets` counts when it prepares a shard (equal to the byte where row groups have equal numbers of
+    rows).
+    """
+    bits = (rows.num_rows + 7) // 8
+    total = 0
+    for column in rows.columns:
+        total += bits if pa.types.is_boolean(column.type) else int(row_bytes(column).sum())
+        total += bits if column.null_count else 0
+    return total
 
 
 def _batches(
@@ -192,12 +205,13 @@ def row_groups(
 def write_shard(
     rows: pa.Table | Iterable[pa.RecordBatch | pa.Table], file: Path, *, path: str | None = None
 ) -> ShardFacts:
-    """Write rows of one language, in the order given, to a Parquet file and return what the manifest says of it.
+    """Write rows of one language, in the order given, to a Parquet file and return what the manifest says of
+    it.
 
-    `file` is written as it is (commit by renaming is the caller's) and flushed to disk. `path` is the shard's path in
-    the release; by default `data/<language-dir>/` and the name of `file`. The same rows give the same bytes however
-    they are cut into batches. Raises `ShardError` for rows of another schema than `DATA`, with nulls where it has none,
-    of several languages, or for no rows; `OSError` as the file system does.
+    `file` is written as it is (commit by renaming is the caller's) and flushed to disk. `path` is the shard's
+    path in the release; by default `data/<language-dir>/` and the name of `file`. The same rows give the same
+    bytes however they are cut into batches. Raises `ShardError` for rows of another schema than `DATA`, with
+    nulls where it has none, of several languages, or for no rows; `OSError` as the file system does.
     """
     language: str | None = None
     count = groups = text = memory = 0
@@ -234,10 +248,10 @@ def write_shard(
 
 
 def shard_ids(file: Path, path: str) -> pa.Table:
-    """Return the rows of schema `IDS` that a shard contributes; reads two columns, page checksums verified."""
-    columns = pq.read_table(
-        file, columns=["row_id", "content_sha256"], page_checksum_verification=True, partitioning=None
-    )
+    """Return the rows of schema `IDS` that a shard contributes; reads two columns, page checksums
+    verified."""
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        columns = parquet.read(columns=["row_id", "content_sha256"])
     rows = columns.num_rows
     return pa.Table.from_arrays(
         [
@@ -251,13 +265,23 @@ def shard_ids(file: Path, path: str) -> pa.Table:
 
 
 def write_ids(ids: pa.Table, file: Path) -> None:
-    """Write `ids.parquet` from rows of schema `IDS` that are already sorted by row_id."""
+    """Write `ids.parquet` from rows of schema `IDS` or `LARGE_IDS` that are already sorted by row_id."""
     with pq.ParquetWriter(file, IDS, **IDS_WRITER_OPTIONS) as writer:
         for start in range(0, ids.num_rows, IDS_GROUP_ROWS):
-            writer.write_table(
-                ids.slice(start, IDS_GROUP_ROWS).combine_chunks(), row_group_size=IDS_GROUP_ROWS
-            )
+            group = ids.slice(start, IDS_GROUP_ROWS).cast(IDS).combine_chunks()
+            writer.write_table(group, row_group_size=IDS_GROUP_ROWS)
     sync(file)
+
+
+def read_ids(file: Path) -> pa.Table:
+    """Read `ids.parquet` as schema `LARGE_IDS`, page checksums verified; raises `ShardError` for another
+    schema."""
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        if not parquet.schema_arrow.equals(IDS):
+            raise ShardError(f"not the columns of ids.parquet: {_difference(parquet.schema_arrow, IDS)}")
+        return (
+            pa.Table.from_batches(parquet.iter_batches(IDS_GROUP_ROWS), IDS).cast(LARGE_IDS).combine_chunks()
+        )
 
 
 def sync(file: Path) -> None:

@@ -1,8 +1,10 @@
-"""Small valid releases for tests: rows, shards and whole release directories, the same bytes for the same arguments.
+"""Small valid releases for tests: rows, shards and whole release directories, the same bytes for the same
+arguments.
 
 Load it by path from any test folder:
 
-    spec = importlib.util.spec_from_file_location("release_factory", ROOT / "tests/manifests/release_factory.py")
+    file = ROOT / "tests/manifests/release_factory.py"
+    spec = importlib.util.spec_from_file_location("release_factory", file)
     release_factory = importlib.util.module_from_spec(spec); spec.loader.exec_module(release_factory)
     folder = release_factory.make_release(tmp_path, rows={"Python": 40, "C++": 12})
 """
@@ -18,16 +20,37 @@ from typing import Any
 
 import pyarrow as pa
 
-from manifests.manifest import Digests, Origins, ShardFacts, Totals
+from manifests.facts import Digests, Origins, ShardFacts, Totals
 from manifests.names import config_name, shard_path
 from manifests.release_writer import CardFacts, finish_release
 from manifests.schema import DATA
 from manifests.shards import write_shard
 
-ROWS: Mapping[str, int] = {"Python": 40, "C++": 9, "C#": 7, "F*": 5, "Objective-C": 4, "1C Enterprise": 3, "Shell": 2}
+ROWS: Mapping[str, int] = {
+    "Python": 40,
+    "C++": 9,
+    "C#": 7,
+    "F*": 5,
+    "Objective-C": 4,
+    "1C Enterprise": 3,
+    "Shell": 2,
+}
 PLACEHOLDER = "<EMAIL_ADDRESS>"
 DROPPED = {"license": 31, "binary": 4, "quality.line_length": 3, "exact_duplicate": 12, "near_duplicate": 6}
-WORDS = ("count", "value", "read", "write", "index", "total", "name", "load", "path", "token", "naïve", "größe")
+WORDS = (
+    "count",
+    "value",
+    "read",
+    "write",
+    "index",
+    "total",
+    "name",
+    "load",
+    "path",
+    "token",
+    "naïve",
+    "größe",
+)
 
 
 def source_text(rng: random.Random, number: int, lines: int | None = None) -> str:
@@ -71,7 +94,7 @@ def make_row(language: str, number: int, text: str, extension: str = "py") -> di
         "visit_date": datetime(2025, 3, 1, 12, number % 60),
         "revision_date": datetime(2024, 1, 1 + number % 28) if number % 6 else None,
         "committer_date": datetime(2024, 1, 1 + number % 28) if number % 6 else None,
-        "num_occurrences": 1 + number % 3,
+        "num_occurrences": 2 + number % 3,
         "num_origins": 1 + number % 2,
         "license_type": "permissive",
         "license_expression": "MIT" if number % 2 else "Apache-2.0",
@@ -118,9 +141,7 @@ def write_shards(staging: Path, tables: Mapping[str, pa.Table], *, split: int = 
     for language, table in tables.items():
         half = table.num_rows // 2
         parts = (
-            {"all": table}
-            if table.num_rows <= split
-            else {"0": table.slice(0, half), "1": table.slice(half)}
+            {"all": table} if table.num_rows <= split else {"0": table.slice(0, half), "1": table.slice(half)}
         )
         (staging / "data" / config_name(language)).mkdir(parents=True)
         for prefix, part in parts.items():
@@ -129,7 +150,9 @@ def write_shards(staging: Path, tables: Mapping[str, pa.Table], *, split: int = 
     return facts
 
 
-def finish(staging: Path, facts: Sequence[ShardFacts], *, name: str = "stackmill-test", version: str = "2.1") -> str:
+def finish(
+    staging: Path, facts: Sequence[ShardFacts], *, name: str = "stackmill-test", version: str = "2.1"
+) -> str:
     """`finish_release` with plausible figures; returns the digest."""
     kept = sum(shard.rows for shard in facts)
     return finish_release(
@@ -164,14 +187,16 @@ def make_release(
 ) -> Path:
     """Make the release `parent/<version>` and return its folder.
 
-    `rows`: language -> number of rows with generated text (default `ROWS`); `texts`: language -> the texts themselves.
-    A language with more than `split` rows has two shards.
+    `rows`: language -> number of rows with generated text (default `ROWS`); `texts`: language -> the texts
+    themselves. A language with more than `split` rows has two shards.
     """
     folder = parent / version
     folder.mkdir(parents=True)
     if texts is not None:
         tables = {language: make_rows(language, 0, texts=list(some)) for language, some in texts.items()}
     else:
-        tables = {language: make_rows(language, count, seed=seed) for language, count in (rows or ROWS).items()}
+        tables = {
+            language: make_rows(language, count, seed=seed) for language, count in (rows or ROWS).items()
+        }
     finish(folder, write_shards(folder, tables, split=split), name=name, version=version)
     return folder
