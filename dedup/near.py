@@ -1,0 +1,191 @@
+"""Exact and near duplicates of a set of texts in memory, by the definition of a release, in one call.
+
+    import pyarrow as pa
+    from dedup import near_duplicates
+
+    table = near_duplicates(pa.array(texts, pa.large_binary()))
+    keep = table["index"].filter(table["kept"])
+
+Everything is held in memory: the texts, 1 KB of sketch and 42 keys per text, and the candidate pairs. The
+stages of a release go through the same steps in buckets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dedup.bands import BANDS, ROWS, band_keys
+from dedup.candidates import BEST, CAP, BucketStats, Pairs, bucket_pairs, merge_pairs
+from dedup.decide import Decision, decide
+from dedup.documents import Documents, as_documents
+from dedup.errors import DedupError
+from dedup.machine import I64s
+from dedup.sketch import sketch
+from dedup.verify import Threshold, intersections, shingle_sets
+
+NEAR_SCHEMA = pa.schema(
+    [
+        pa.field("index", pa.int64(), nullable=False, metadata={"what": "position in texts"}),
+        pa.field("kind", pa.string(), nullable=False, metadata={"what": "unique | exact | near"}),
+        pa.field(
+            "duplicate_of",
+            pa.int64(),
+            metadata={"what": "index of the text that stands for it; null for unique"},
+        ),
+        pa.field(
+            "cluster", pa.int64(), nullable=False, metadata={"what": "index of the kept text of its group"}
+        ),
+        pa.field("kept", pa.bool_(), nullable=False, metadata={"what": "kind = unique"}),
+        pa.field("inter", pa.int64(), metadata={"what": "shingles in common with duplicate_of; near only"}),
+        pa.field("union", pa.int64(), metadata={"what": "shingles of either; near only"}),
+    ]
+)
+"""One row per text. `unique`: kept (its group may still hold others, see `cluster`). `exact`: the same bytes
+as the better-ranked `duplicate_of`, which itself may be near. `near`: inter / union >= threshold with the
+kept `duplicate_of`."""
+
+KEYS_AT_ONCE = 1 << 25  # 512 MB of (key, ordinal); more documents are banded in groups of bands
+VERIFY_AT_ONCE = 1 << 18  # pairs per pass of verification
+
+
+def near_duplicates(
+    texts: Any,
+    *,
+    ranks: npt.NDArray[np.integer] | None = None,
+    threshold: Threshold | str | Fraction | Decimal | float = "0.7",
+    bands: int = BANDS,
+    rows: int = ROWS,
+    cap: int = CAP,
+    best: int = BEST,
+) -> pa.Table:
+    """Find the duplicates of `texts` (as for `as_documents`): a table of `NEAR_SCHEMA`, one row per text.
+
+    Of several duplicates the best-ranked is kept. `ranks`: distinct integers, lower is better; the position
+    by default. Given ranks, the outcome per text does not depend on the order of texts. Texts under 5 tokens
+    are compared by their bytes only. Raises DedupError for arguments out of range.
+    """
+    documents = as_documents(texts)
+    count = len(documents)
+    limit = Threshold.of(threshold)
+    by_rank = _by_rank(ranks, count)
+    ranked = documents.take(by_rank)  # from here on a document's number is its rank
+
+    first = _first_copies(ranked)
+    elected = np.flatnonzero(first == np.arange(count)).astype(np.int64)
+    found = similar_documents(ranked.take(elected), limit, bands=bands, rows=rows, cap=cap, best=best)
+
+    stands = first.copy()  # rank of what a document is a duplicate of, itself if of nothing
+    stands[elected[found.dropped]] = elected[found.kept]
+    similar = np.zeros(count, np.bool_)
+    similar[elected[found.dropped]] = True
+    inter, union = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    inter[elected[found.dropped]], union[elected[found.dropped]] = found.inter, found.union
+    kept = stands == np.arange(count)
+    cluster = stands[stands]  # exact -> its first copy -> the kept one; a kept one stands for itself
+
+    back = np.empty(count, np.int64)  # position in texts -> rank
+    back[by_rank] = np.arange(count)
+    kind = np.where(kept, 0, np.where(similar, 2, 1)).astype(np.int8)
+    columns = [
+        pa.array(np.arange(count)),
+        pa.DictionaryArray.from_arrays(pa.array(kind[back]), pa.array(["unique", "exact", "near"])).cast(
+            pa.string()
+        ),
+        pa.array(by_rank[stands[back]], mask=kept[back]),
+        pa.array(by_rank[cluster[back]]),
+        pa.array(kept[back]),
+        pa.array(inter[back], mask=~similar[back]),
+        pa.array(union[back], mask=~similar[back]),
+    ]
+    return pa.Table.from_arrays(columns, schema=NEAR_SCHEMA)
+
+
+def similar_documents(
+    texts: Any,
+    threshold: Threshold | str | Fraction | Decimal | float = "0.7",
+    *,
+    bands: int = BANDS,
+    rows: int = ROWS,
+    cap: int = CAP,
+    best: int = BEST,
+) -> Decision:
+    """Decide on near-duplicates only: `texts` are distinct and in rank order, best first; ordinals are
+    positions."""
+    documents = as_documents(texts)
+    limit = Threshold.of(threshold)
+    pairs = candidate_pairs(documents, bands=bands, rows=rows, cap=cap, best=best)
+    low, high = pairs.low.astype(np.int64), pairs.high.astype(np.int64)
+    inter, union = verified(documents, low, high, limit)
+    return decide(low, high, inter, union, limit)
+
+
+def candidate_pairs(
+    documents: Documents, *, bands: int = BANDS, rows: int = ROWS, cap: int = CAP, best: int = BEST
+) -> Pairs:
+    """Sketch the documents and pair those that share a band; ordinals are positions."""
+    sketches = sketch(documents)
+    group = max(1, min(bands, KEYS_AT_ONCE // max(1, len(documents))))
+    parts: list[Pairs] = []
+    for first in range(0, max(bands, 1), group):
+        only = range(first, min(first + group, bands))
+        keys = band_keys(sketches.signatures, sketches.counts, bands, rows, only=only)
+        parts.append(bucket_pairs(keys.keys, keys.index, cap=cap, best=best))
+        if len(parts) > 1 and len(parts[-1]) > len(parts[0]):
+            parts = [merge_pairs(parts)]  # most pairs share several bands
+    return merge_pairs(parts)
+
+
+def verified(documents: Documents, low: I64s, high: I64s, threshold: Threshold) -> tuple[I64s, I64s]:
+    """Exact intersection and union of the pairs that can reach the threshold; 0 and 1 for pairs whose sizes
+    rule it out."""
+    inter, union = np.zeros(len(low), np.int64), np.ones(len(low), np.int64)
+    needed, numbers = np.unique(np.concatenate((low, high)), return_inverse=True)
+    sets = shingle_sets(documents.take(needed))
+    a, b = numbers[: len(low)], numbers[len(low) :]
+    for first in range(0, len(low), VERIFY_AT_ONCE):
+        ia, ib = a[first : first + VERIFY_AT_ONCE], b[first : first + VERIFY_AT_ONCE]
+        possible = np.flatnonzero(threshold.possible(sets.sizes[ia], sets.sizes[ib]))
+        found = intersections(sets, sets, ia[possible], ib[possible])
+        inter[first + possible], union[first + possible] = found
+    return inter, union
+
+
+def _by_rank(ranks: npt.NDArray[np.integer] | None, count: int) -> I64s:
+    """Return the positions of the texts, best-ranked first."""
+    if ranks is None:
+        return np.arange(count)
+    given = np.asarray(ranks)
+    if given.shape != (count,) or given.dtype.kind not in "iu":
+        raise DedupError(f"ranks must be {count} integers, not {given.dtype}{list(given.shape)}")
+    order = np.argsort(given, kind="stable").astype(np.int64)
+    if (given[order][1:] == given[order][:-1]).any():
+        raise DedupError("ranks must be distinct: a tie would leave the choice to chance")
+    return order
+
+
+def _first_copies(documents: Documents) -> I64s:
+    """For each document the number of the first with the same bytes (by SHA-256)."""
+    data = documents.data.data
+    first: dict[bytes, int] = {}
+    out = np.empty(len(documents), np.int64)
+    spans = zip(documents.starts.tolist(), documents.stops.tolist(), strict=True)
+    for i, (start, stop) in enumerate(spans):
+        out[i] = first.setdefault(hashlib.sha256(data[start:stop]).digest(), i)
+    return out
+
+
+__all__ = [
+    "NEAR_SCHEMA",
+    "BucketStats",
+    "candidate_pairs",
+    "near_duplicates",
+    "similar_documents",
+    "verified",
+]

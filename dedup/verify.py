@@ -1,0 +1,188 @@
+"""Exact similarity of candidate pairs: sorted shingle sets, their intersections, and an integer threshold.
+
+Jaccard similarity = intersection / union of the two SETS of shingles. Comparing with the threshold is done in
+integers, so no rounding decides about a file.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from dedup.documents import as_documents
+from dedup.errors import DedupError, ThresholdError
+from dedup.machine import U64, Bools, I64s, U64s, kernel
+from dedup.shingles import shingle_blocks
+
+LARGEST_DENOMINATOR = 1_000_000  # keeps threshold * set size far inside 64 bits
+CROWDED = 32  # hashes per bin of the counting sort beyond which a document repeats itself
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The least similarity of duplicates, as an exact fraction in (0, 1]."""
+
+    numerator: int
+    denominator: int
+
+    @classmethod
+    def of(cls, value: Threshold | str | Fraction | Decimal | float) -> Threshold:
+        """Read "0.7", "7/10", Fraction(7, 10) or 0.7 (taken as it prints, so as 7/10).
+
+        Raises ThresholdError if it is no number in (0, 1], or finer than six decimals.
+        """
+        if isinstance(value, Threshold):
+            return value
+        try:
+            # a length limit: "1e999999999" would be expanded
+            text = value if isinstance(value, str | Fraction | Decimal) else repr(value)
+            if isinstance(text, str) and not re.fullmatch(r"[0-9./]{1,20}", text):
+                raise ValueError(text)
+            fraction = Fraction(text)
+        except (ValueError, ZeroDivisionError, OverflowError) as error:
+            raise ThresholdError(f"threshold {value!r} is not a number: write for instance '0.7'") from error
+        if not 0 < fraction <= 1:
+            raise ThresholdError(f"threshold {value} must be above 0 and at most 1")
+        if fraction.denominator > LARGEST_DENOMINATOR:
+            raise ThresholdError(f"threshold {value} is too fine: use at most six decimals")
+        return cls(fraction.numerator, fraction.denominator)
+
+    def reached(self, inter: I64s, union: I64s) -> Bools:
+        """Whether inter / union >= threshold, in integers; an empty union reaches nothing."""
+        return (self.denominator * inter >= self.numerator * union) & (union > 0)
+
+    def possible(self, sizes_a: I64s, sizes_b: I64s) -> Bools:
+        """Whether sets of these sizes can reach it at all: min / max >= threshold."""
+        return self.reached(np.minimum(sizes_a, sizes_b), np.maximum(sizes_a, sizes_b))
+
+
+@dataclass(frozen=True, slots=True)
+class ShingleSets:
+    """The distinct shingle hashes of document i, ascending: values[offsets[i] : offsets[i + 1]]."""
+
+    values: U64s
+    offsets: I64s
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def sizes(self) -> I64s:
+        """Distinct shingles of each document."""
+        return np.diff(self.offsets)
+
+
+def shingle_sets(texts: Any) -> ShingleSets:
+    """Make the shingle set of each document. `texts`: as for `as_documents`.
+
+    Linear time for texts that do not repeat themselves much, n log n else. Memory: 8 bytes per distinct
+    shingle, twice while the parts are joined.
+    """
+    documents = as_documents(texts)
+    sizes = np.zeros(len(documents) + 1, np.int64)
+    parts: list[U64s] = []
+    for block in shingle_blocks(documents):
+        count = block.last - block.first
+        room = int(block.borders[-1])
+        longest = int(np.diff(block.borders).max())
+        out = np.empty(room, np.uint64)
+        bins = np.empty(2 * max(longest, 1) + 2, np.int32)
+        distinct = np.zeros(count, np.int64)
+        used, done = 0, 0
+        while done < count:
+            used, done = _sort_block(block.values, block.borders, done, used, bins, out, distinct)
+            if done < count:  # this one repeats itself: general sort
+                values = np.unique(block.values[block.borders[done] : block.borders[done + 1]])
+                out[used : used + len(values)] = values
+                distinct[done] = len(values)
+                used, done = used + len(values), done + 1
+        sizes[block.first + 1 : block.last + 1] = distinct
+        parts.append(out[:used].copy())
+    values = np.concatenate(parts) if parts else np.empty(0, np.uint64)
+    return ShingleSets(values, np.cumsum(sizes))
+
+
+def intersections(a: ShingleSets, b: ShingleSets, ia: I64s, ib: I64s) -> tuple[I64s, I64s]:
+    """Sizes of intersection and union of the sets a[ia[i]] and b[ib[i]]: (int64[m], int64[m]), exact.
+
+    Raises DedupError if an index is outside its sets.
+    """
+    ia, ib = np.asarray(ia, np.int64), np.asarray(ib, np.int64)
+    if ia.shape != ib.shape or ia.ndim != 1:
+        raise DedupError(f"ia and ib must be of one length, not {ia.shape} and {ib.shape}")
+    for name, indices, sets in (("ia", ia, a), ("ib", ib, b)):
+        if len(indices) and (indices.min() < 0 or indices.max() >= len(sets)):
+            raise DedupError(f"{name} points outside the {len(sets)} shingle sets")
+    inter = np.empty(len(ia), np.int64)
+    _intersections(a.values, a.offsets, b.values, b.offsets, ia, ib, inter)
+    return inter, a.sizes[ia] + b.sizes[ib] - inter
+
+
+@kernel
+def _sort_block(  # noqa: PLR0917 - called by position
+    values: U64s, borders: I64s, done: int, used: int, bins: Any, out: U64s, distinct: I64s
+) -> tuple[int, int]:
+    """Append sorted distinct hashes from document `done` on to out[:used]; stop early at a repetitive
+    document."""
+    for d in range(done, distinct.shape[0]):
+        first, last = borders[d], borders[d + 1]
+        n = last - first
+        if n == 0:
+            continue
+        # Hashes are uniform: one counting pass by their top bits into n or more bins, then insertion sort.
+        log = 1
+        while (1 << log) < n:
+            log += 1
+        shift = U64(64 - log)
+        count = 1 << log
+        bins[: count + 1] = 0
+        crowded = False
+        for i in range(first, last):
+            bin_ = np.int64(values[i] >> shift) + 1
+            bins[bin_] += 1
+            crowded |= bins[bin_] > CROWDED
+        if crowded:  # insertion sort would be quadratic
+            return used, d
+        for i in range(count):
+            bins[i + 1] += bins[i]
+        for i in range(first, last):
+            bin_ = np.int64(values[i] >> shift)
+            out[used + bins[bin_]] = values[i]
+            bins[bin_] += 1
+        for i in range(used + 1, used + n):
+            value = out[i]
+            j = i - 1
+            while j >= used and out[j] > value:
+                out[j + 1] = out[j]
+                j -= 1
+            out[j + 1] = value
+        size = 1
+        for i in range(used + 1, used + n):
+            if out[i] != out[i - 1]:
+                out[used + size] = out[i]
+                size += 1
+        distinct[d] = size
+        used += size
+    return used, distinct.shape[0]
+
+
+@kernel
+def _intersections(  # noqa: PLR0917 - called by position
+    a: U64s, a_offsets: I64s, b: U64s, b_offsets: I64s, ia: I64s, ib: I64s, inter: I64s
+) -> None:
+    for p in range(ia.shape[0]):
+        u, u_end = a_offsets[ia[p]], a_offsets[ia[p] + 1]
+        v, v_end = b_offsets[ib[p]], b_offsets[ib[p] + 1]
+        common = 0
+        while u < u_end and v < v_end:  # branch-free: which side advances is not predictable
+            x = a[u]
+            y = b[v]
+            common += x == y
+            u += x <= y
+            v += y <= x
+        inter[p] = common
