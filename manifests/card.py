@@ -59,7 +59,12 @@ class CardFacts:
         "Secrets and personal data found by the pinned rules are replaced by placeholders; `redactions`"
         " lists the kind and the byte offsets of each."
     )
-    removal_contact: str = "Ask the publisher of this release; the repository's owner need not give a reason."
+    removal_policy: str = (
+        "Repositories and owners that have opted out are left out of a release before anything"
+        " else is decided."
+        " A copy of such a file in another owner's repository is another occurrence, judged by itself."
+    )
+    removal_contact: str = "To opt out, ask the publisher of this release; no reason need be given."
     limits: tuple[str, ...] = (
         "Detection of licenses, languages, secrets and personal data is automatic and errs in"
         " both directions.",

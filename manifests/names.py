@@ -45,6 +45,16 @@ def has_hidden_characters(text: str) -> bool:
     return any(unicodedata.category(character) in _HIDDEN for character in text)
 
 
+def visible(text: str) -> str:
+    """Return a text with its control and invisible characters (also escape sequences) shown as `\\xNN`."""
+    return "".join(
+        character.encode("unicode_escape").decode("ascii")
+        if unicodedata.category(character) in _HIDDEN
+        else character
+        for character in text
+    )
+
+
 def check_path(path: str) -> str:
     """Return `path` if it may stand in a manifest: relative, `/` between names, each name plain.
 

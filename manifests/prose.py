@@ -117,9 +117,9 @@ def card_prose(
         "A SWHID still leads to the unredacted original; redaction protects models and readers,"
         " it does not unpublish.",
         "## Opt-out and removal",
-        "Authors can have their code taken out. What is removed leaves the next release entirely, no copy"
-        " stands in for it by accident, and users of this data set are asked to move to the newest"
-        " release and to apply its removals to older copies.",
+        text.removal_policy,
+        "Users of this data set are asked to move to the newest release, and so to drop what it no longer"
+        " holds.",
         text.removal_contact,
         "## Limits",
         "\n".join(f"- {limit}" for limit in text.limits),
