@@ -1,0 +1,122 @@
+"""Which rows make up which step: a pure function of (seed, epoch, step).
+
+An epoch is one packing plan whose rows are permuted by a hash of (seed, epoch, row). Step s of an epoch takes
+the next `rows_per_step` rows; the last step of an epoch is filled up with rows of padding, which have no
+label and change nothing but time. Micro-batch a of rank r among w takes the slice [(a * w + r) * b, ... + b)
+of the step's rows: any number of processes and any accumulation sees the same rows in the same step, and
+nothing has to be replayed on resume.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from training.errors import TrainingConfigError, TrainingDataError
+from training.packing import PackingPlan
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """SplitMix64's output function (Steele et al. 2014): a bijection of 64-bit integers."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
+    """The order of `rows` rows in an epoch, int64. Own arithmetic: generators of libraries may change."""
+    key = int.from_bytes(hashlib.sha256(f"order|{seed}|{epoch}".encode()).digest()[:8], "big")
+    hashed = _mix(_mix(np.arange(rows, dtype=np.uint64)) ^ np.uint64(key))
+    return np.argsort(hashed, kind="stable").astype(np.int64)
+
+
+class TrainingOrder:
+    """The plan of a whole run.
+
+    Args:
+        plans: packing plan of each epoch, in order.
+        seed: of the run.
+        rows_per_step: over all ranks and micro-batches.
+        steps: optimizer steps of the run; None is all epochs to their end.
+
+    Raises:
+        TrainingDataError: an epoch without rows, or a step in which no token has a label.
+    """
+
+    def __init__(
+        self, plans: Sequence[PackingPlan], seed: int, rows_per_step: int, steps: int | None
+    ) -> None:
+        self.plans = tuple(plans)
+        self.rows_per_step = rows_per_step
+        self._order = tuple(permutation(plan.rows, seed, epoch) for epoch, plan in enumerate(plans))
+        per_epoch = np.array([-(-plan.rows // rows_per_step) for plan in plans], dtype=np.int64)
+        if not len(per_epoch) or (per_epoch == 0).any():
+            raise TrainingDataError("there is no document to train on")
+        self._first_step = np.concatenate(([0], np.cumsum(per_epoch)))
+        available = int(self._first_step[-1])
+        self.steps = available if steps is None else steps
+        assert self.steps <= available, "the epochs given do not last for the steps asked for"
+        for epoch, (plan, order) in enumerate(zip(self.plans, self._order, strict=True)):
+            targets = np.add.reduceat(plan.targets()[order], np.arange(0, plan.rows, rows_per_step))
+            barren = np.flatnonzero(targets == 0) + self._first_step[epoch]
+            if len(barren) and barren[0] < self.steps:
+                raise TrainingDataError(
+                    f"step {barren[0] + 1}: no token of its batch has a label (all documents there "
+                    "are one token "
+                    "long); use a larger global_batch_tokens or more documents"
+                )
+
+    def epoch_of(self, step: int) -> tuple[int, int]:
+        """(epoch, step within it) of a 0-based step."""
+        epoch = int(np.searchsorted(self._first_step, step, side="right")) - 1
+        return epoch, step - int(self._first_step[epoch])
+
+    def rows(self, step: int) -> tuple[int, np.ndarray]:
+        """(epoch, row numbers of the step in order, -1 for a row of padding)."""
+        epoch, inner = self.epoch_of(step)
+        rows = self._order[epoch][inner * self.rows_per_step : (inner + 1) * self.rows_per_step]
+        blank = np.full(self.rows_per_step - len(rows), -1, dtype=np.int64)
+        return epoch, np.concatenate((rows, blank))
+
+    def accumulation(self, world: int, micro: int) -> int:
+        """Micro-batches per step and rank.
+
+        Raises:
+            TrainingConfigError: the step's rows cannot be divided among the ranks.
+        """
+        if self.rows_per_step % (world * micro):
+            raise TrainingConfigError(
+                f"{self.rows_per_step} rows per step (global_batch_tokens / data.sequence_length) "
+                "cannot be divided "
+                f"among {world} processes x micro_batch_size {micro}; change one of the three"
+            )
+        return self.rows_per_step // (world * micro)
+
+    def micro_batch(self, step: int, part: int, rank: int, world: int, micro: int) -> tuple[int, np.ndarray]:
+        """(epoch, rows) of micro-batch `part` of `rank`."""
+        epoch, rows = self.rows(step)
+        first = (part * world + rank) * micro
+        return epoch, rows[first : first + micro]
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of the plans, the permutations and the rows per step."""
+        result = hashlib.sha256(f"order|{self.rows_per_step}".encode())
+        known: dict[int, str] = {}
+        for plan, order in zip(self.plans, self._order, strict=True):
+            if id(plan) not in known:
+                known[id(plan)] = plan.digest()
+            result.update(known[id(plan)].encode())
+            result.update(np.ascontiguousarray(order, dtype="<i8").tobytes())
+        return result.hexdigest()
+
+    def seen(self, steps: int) -> list[tuple[int, int, np.ndarray]]:
+        """What the first `steps` steps trained on: per epoch begun (epoch, rows, their numbers in order)."""
+        result = []
+        for epoch, order in enumerate(self._order):
+            inner = min(max(steps - int(self._first_step[epoch]), 0) * self.rows_per_step, len(order))
+            if inner:
+                result.append((epoch, inner, order[:inner]))
+        return result

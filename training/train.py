@@ -1,0 +1,184 @@
+"""One training run, from the configuration to the last checkpoint; readable top to bottom.
+
+    config = training.config.load("configs/train-tiny.yaml")
+    result = train(config, report=lambda line: print(line, file=sys.stderr))
+
+Under torchrun every process calls `train` with the same configuration; rank 0 reports and writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training.config import TrainConfig
+from training.data import Report
+from training.errors import CheckpointError, OutputError
+from training.prepare import Prepared, open_release, prepare
+from training.select import ReleaseReader
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a run reads local files only
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+def train(
+    config: TrainConfig, report: Report = _silent, open_: Callable[[str], ReleaseReader] = open_release
+) -> dict[str, Any]:
+    """Train, or go on where the newest sound checkpoint stopped; a finished run is reported and not repeated.
+
+    Args:
+        config: the whole configuration.
+        report: takes lines for the user (called on rank 0 only).
+        open_: opens the release; for tests.
+
+    Returns:
+        What `pipeline train --json` prints: see docs/training.md.
+
+    Raises:
+        TrainingError: a subclass, with a message for the user.
+    """
+    from training import checkpoint, lineage
+    from training.trainer import METRICS, PackedTrainer, arguments, process_place
+
+    rank, world = process_place()
+    if rank:
+        report = _silent
+    output = Path(config.output)
+    _writable(output)
+    prepared = prepare(config, report, open_)
+    prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
+    _describe(config, prepared, report)
+
+    checkpoints = output / "checkpoints"
+    resume = checkpoint.newest_sound(checkpoints, report)
+    if resume is None and checkpoint.all_steps(checkpoints):
+        report("WARNING: no sound checkpoint is left; training starts again from the first step")
+    if resume is not None:
+        lineage.same_run(resume, config, prepared)
+        if checkpoint.verify(resume) >= prepared.order.steps:
+            report(f"nothing to do: {resume} is this run's last checkpoint")
+            metrics = json.loads((resume / METRICS).read_text())
+            return _result(config, prepared, resume, metrics, resumed_from=None, seconds=0.0, rate=0.0)
+        report(f"going on from {resume}")
+
+    model = _model(config, prepared, report)
+    trainer = PackedTrainer(config, prepared, model, arguments(config, prepared, world), report)
+    if resume is None:
+        trainer.args.eval_on_start = prepared.held_out is not None
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+    final = checkpoint.folder_of(checkpoints, prepared.order.steps)
+    seconds, rate = trainer.progress.speed(prepared.order.steps)
+    metrics = json.loads((final / METRICS).read_text())
+    result = _result(config, prepared, final, metrics, resumed_from=resume, seconds=seconds, rate=rate)
+    if rank == 0:
+        (output / "result.json").write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+    return result
+
+
+def _writable(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe = output / f".writable.tmp-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"{output}: cannot be written: {error.strerror or error}; change `output`"
+        ) from error
+
+
+def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
+    release, selection, order = prepared.release, prepared.selection, prepared.order
+    report(
+        f"release {release.manifest.name} {release.manifest.version} (manifest {release.digest[:12]}): "
+        f"{int(selection.train.sum())} files to train on, {int(selection.held_out.sum())} held out of "
+        f"{selection.held_out_owners} owners, {selection.left_aside} left aside, "
+        f"{len(selection.languages)} languages"
+    )
+    plan = order.plans[0]
+    report(
+        f"packing: {plan.rows} rows of {plan.capacity} tokens, {plan.filled:.3%} filled, no token lost; "
+        f"{order.steps} steps of {config.global_batch_tokens} tokens, {len(order.plans)} epoch(s) begun"
+    )
+    if prepared.held_out is None:
+        report("nothing is held out: there will be no evaluation (data.eval_fraction)")
+        return
+    missing = set(selection.languages) - {
+        selection.languages[i] for i in set(prepared.held_out.language.tolist())
+    }
+    if missing:
+        report(f"no held-out file of: {', '.join(sorted(missing))}")
+
+
+def _model(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
+    from training import model as models
+
+    if prepared.base is None:
+        model: Any = models.build(config.model, prepared.tokenizer, config.data.sequence_length, config.seed)
+    else:
+        if (prepared.base / "adapter_config.json").exists():
+            raise CheckpointError(
+                f"{prepared.base}: holds an adapter, not a whole model; start from its base"
+            )
+        model = models.load(prepared.base, config.model.attention, prepared.tokenizer)
+    if config.lora is not None:
+        model = models.add_lora(model, config.lora, config.seed)
+    models.check_isolation(model, prepared.tokenizer.size)
+    total, trainable = models.parameters(model)
+    report(
+        f"model: {total:,} parameters, {trainable:,} trained; "
+        "documents in a row do not see each other (checked)"
+    )
+    return model
+
+
+def _result(
+    config: TrainConfig,
+    prepared: Prepared,
+    final: Path,
+    metrics: dict[str, Any],
+    *,
+    resumed_from: Path | None,
+    seconds: float,
+    rate: float,
+) -> dict[str, Any]:
+    from training import lineage
+
+    plan = prepared.order.plans[0]
+    return {
+        "output": config.output,
+        "checkpoint": str(final),
+        "release": {
+            "name": prepared.release.manifest.name,
+            "version": prepared.release.manifest.version,
+            "manifest_digest": prepared.release.digest,
+        },
+        "steps": prepared.order.steps,
+        "seen": lineage.seen(prepared, prepared.order.steps),
+        "loss": metrics["loss"],
+        "evaluation": metrics.get("evaluation"),
+        "packing": {"rows": plan.rows, "filled": plan.filled},
+        "tokenizer": {"size": prepared.tokenizer.size, "digest": prepared.tokenizer.digest},
+        "resumed_from": str(resumed_from) if resumed_from else None,
+        "seconds": seconds,
+        "tokens_per_second": rate,
+    }
+
+
+def start_over(output: Path) -> None:
+    """Remove a run's checkpoints and metrics; the token cache stays."""
+    for name in ("checkpoints", "metrics.jsonl", "result.json"):
+        path = output / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
