@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pyarrow as pa
 
@@ -19,3 +20,25 @@ def buffers(
         return validity, np.zeros(1, np.int64), np.zeros(0, np.uint8)
     values = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
     return validity, np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8), values
+
+
+def heads_of(array: pa.LargeBinaryArray, rows: np.ndarray, size: int) -> pa.LargeBinaryArray:
+    """The first `size` bytes of the given rows, which must not be null."""
+    _, offsets, data = buffers(array)
+    starts = offsets[rows]
+    lengths = np.minimum(offsets[rows + 1] - starts, size)
+    out_offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
+    out = np.empty(int(out_offsets[-1]), np.uint8)
+    copy_ranges(data, starts, out_offsets, out)
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(rows), [None, pa.py_buffer(out_offsets), pa.py_buffer(out)]
+    )
+
+
+@numba.njit(nogil=True, cache=True)
+def copy_ranges(data, starts, out_offsets, out):
+    """Copies range i, which starts at starts[i], to out_offsets[i]:out_offsets[i + 1]."""
+    for row in range(starts.shape[0]):
+        shift = starts[row] - out_offsets[row]
+        for at in range(out_offsets[row], out_offsets[row + 1]):
+            out[at] = data[at + shift]

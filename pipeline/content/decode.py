@@ -95,7 +95,9 @@ def decode_batch(bodies: pa.LargeBinaryArray) -> pa.Table:
     if replaced:
         mask = np.zeros(len(bodies), bool)
         mask[list(replaced)] = True
-        texts = pc.replace_with_mask(texts, pa.array(mask), pa.array(list(replaced.values()), pa.large_binary()))
+        texts = pc.replace_with_mask(
+            texts, pa.array(mask), pa.array(list(replaced.values()), pa.large_binary())
+        )
     if dropped.any():
         texts = _with_nulls(texts, valid & ~dropped)
     columns = [pa.array(encodings, pa.string()), pa.array(reasons, pa.string()), texts]
@@ -116,7 +118,9 @@ def _with_nulls(texts: pa.LargeBinaryArray, keep: np.ndarray) -> pa.LargeBinaryA
     bits = np.zeros(texts.offset + len(texts), bool)
     bits[texts.offset :] = keep
     validity = pa.py_buffer(np.packbits(bits, bitorder="little"))
-    return pa.Array.from_buffers(pa.large_binary(), len(texts), [validity, offsets, data], offset=texts.offset)
+    return pa.Array.from_buffers(
+        pa.large_binary(), len(texts), [validity, offsets, data], offset=texts.offset
+    )
 
 
 def _decode_other(body: bytes) -> tuple[str | None, str | None, bytes | None]:

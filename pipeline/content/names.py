@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.content.buffers import buffers
+from pipeline.content.buffers import buffers, copy_ranges
 from pipeline.content.generated_names import GENERATED_NAMES, GENERATED_SUFFIXES
 from pipeline.content.taxonomy import BY_EXTENSION, BY_FILENAME
 
@@ -45,7 +45,7 @@ _ENDS = frozenset(BY_EXTENSION) | frozenset(GENERATED_SUFFIXES) | frozenset(_ARC
 _LONGEST_END = max(map(len, _ENDS))
 _END_STARTS = re.compile(rb"[._-]")  # the first bytes of all known ends
 _LAST_EXTENSION = re.compile(rb"\.[a-z0-9_+-]{1,16}\Z")
-_TEXT_CLASSES = frozenset(stem + end for stem in TEXT_STEMS for end in (b"", b".txt"))
+TEXT_CLASSES = frozenset(stem + end for stem in TEXT_STEMS for end in (b"", b".txt"))
 
 
 def base_name_class(name: bytes) -> bytes:
@@ -53,7 +53,7 @@ def base_name_class(name: bytes) -> bytes:
     if name in _NAMES:
         return name
     lower = name.lower()
-    if lower in _TEXT_CLASSES:
+    if lower in TEXT_CLASSES:
         return lower
     if b"requirement" in lower and lower.endswith(b".txt"):
         return b"requirements.txt"
@@ -87,26 +87,12 @@ def extension(paths: pa.BinaryArray | pa.LargeBinaryArray) -> pa.StringArray:
 
 
 @numba.njit(nogil=True, cache=True)
-def _base_offsets(data, offsets, starts):
-    """Where the base name of every path starts; returns the bytes of all base names together."""
-    total = 0
+def _find_base_names(data, offsets, starts):
     for row in range(offsets.shape[0] - 1):
         at = offsets[row + 1]
         while at > offsets[row] and data[at - 1] != 47:
             at -= 1
         starts[row] = at
-        total += offsets[row + 1] - at
-    return total
-
-
-@numba.njit(nogil=True, cache=True)
-def _copy_ranges(data, starts, offsets, out, out_offsets):
-    at = 0
-    for row in range(starts.shape[0]):
-        for position in range(starts[row], offsets[row + 1]):
-            out[at] = data[position]
-            at += 1
-        out_offsets[row + 1] = at
 
 
 def base_names(paths: pa.BinaryArray | pa.LargeBinaryArray) -> pa.LargeBinaryArray:
@@ -114,9 +100,10 @@ def base_names(paths: pa.BinaryArray | pa.LargeBinaryArray) -> pa.LargeBinaryArr
     paths = paths.cast(pa.large_binary())
     validity, offsets, data = buffers(paths)
     starts = np.empty(len(paths), np.int64)
-    out = np.empty(_base_offsets(data, offsets, starts), np.uint8)
-    out_offsets = np.zeros(len(paths) + 1, np.int64)
-    _copy_ranges(data, starts, offsets, out, out_offsets)
+    _find_base_names(data, offsets, starts)
+    out_offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(offsets[1:] - starts)))
+    out = np.empty(int(out_offsets[-1]), np.uint8)
+    copy_ranges(data, starts, out_offsets, out)
     result = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), len(paths), [None, pa.py_buffer(out_offsets), pa.py_buffer(out)]
     )

@@ -66,7 +66,9 @@ def signals(texts: pa.LargeBinaryArray) -> pa.Table:
         "longest_encoded_run": longest_run,
     }
     missing = texts.is_null().to_numpy(zero_copy_only=False)
-    arrays = [pa.array(columns[field.name], field.type, mask=missing) for field in SCHEMA if field.name in columns]
+    arrays = [
+        pa.array(columns[field.name], field.type, mask=missing) for field in SCHEMA if field.name in columns
+    ]
     return pa.Table.from_arrays([*arrays, marked_generated(texts)], schema=SCHEMA)
 
 
@@ -120,7 +122,14 @@ def _measure(data, at, end, letters, out):
         in_lines += length
         longest = max(longest, length)
         lines += 1
-    out[0], out[1], out[2], out[3], out[4], out[5] = characters, lines, in_lines, longest, alphabetic, alphanumeric
+    out[0], out[1], out[2], out[3], out[4], out[5] = (
+        characters,
+        lines,
+        in_lines,
+        longest,
+        alphabetic,
+        alphanumeric,
+    )
 
 
 @numba.njit(nogil=True, cache=True)
