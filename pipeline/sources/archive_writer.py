@@ -5,8 +5,10 @@
     <archive>/graph/<export>/archive.json                            the marker: counts, digests, build inputs
 
 An object is written under a temporary name and renamed, and an existing one is left alone. The whole
-`graph/<export>` folder, marker and all, is made under a temporary name and renamed last: an interrupted build
-leaves no export, or the previous one, and the next build finds the objects that are already there.
+`graph/<export>` folder, marker and all, is made in a scratch folder and renamed last: an interrupted build
+leaves no export, or the previous one, and the next build finds the objects that are already there. An object
+that no export names any more stays: the content folder may be shared with exports that we did not write.
+One build at a time per archive, held by a lock on `<archive>/.lock`; what a killed build left is swept up.
 
 Same calls, in any order and from any number of threads, same table bytes: rows are sorted by their full key
 and de-duplicated. Bodies never accumulate; what does is a row of metadata per object.
@@ -15,6 +17,8 @@ and de-duplicated. Bodies never accumulate; what does is a row of metadata per o
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import itertools
 import json
@@ -121,8 +125,6 @@ class _Rows:
         same = None
         for key in keys:
             column = table[key].combine_chunks()
-            if isinstance(column, pa.ChunkedArray):
-                column = pa.concat_arrays(column.chunks)
             before, after = column[:-1], column[1:]
             equal = pc.or_(
                 pc.fill_null(pc.equal(before, after), False), pc.and_(pc.is_null(before), pc.is_null(after))
@@ -135,8 +137,8 @@ class _Rows:
 class ArchiveWriter:
     """Collects origins with all that they hold, and publishes them as one export of an archive.
 
-    `add_*` methods may be called from several threads; `finish` once, at the end. Used as a context manager
-    it leaves nothing behind but finished objects when the block fails.
+    `add_*` methods may be called from several threads; `finish` once, at the end. To be used as a context
+    manager: when the block fails, nothing is left but finished objects.
     """
 
     def __init__(
@@ -153,10 +155,15 @@ class ArchiveWriter:
         self._content_bytes = 0
         self._lock = threading.Lock()
         self._serial = itertools.count()
+        self._scratch = archive / ".scratch"
         try:
             (archive / "content").mkdir(parents=True, exist_ok=True)
             (archive / "graph").mkdir(exist_ok=True)
-            self._objects = {entry.name for entry in os.scandir(archive / "content")}
+            self._lock_file = _lock(archive)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch.mkdir()
+            with os.scandir(archive / "content") as entries:
+                self._objects = {entry.name for entry in entries}
         except OSError as error:
             raise SourceError(_cannot_write(archive, error)) from error
 
@@ -180,7 +187,7 @@ class ArchiveWriter:
         OSError when it cannot be read, is not a regular file, or changes its size under our hands.
         """
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as stream:
+        with os.fdopen(descriptor, "rb", buffering=0) as stream:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
                 raise OSError(f"not a regular file: {os.fsdecode(path)!r}")
@@ -222,27 +229,26 @@ class ArchiveWriter:
             return True
 
     def knows(self, kind: str, object_id: str) -> bool:
-        """Whether a content, directory, revision, release or snapshot was added before."""
+        """Whether a content, directory, revision, release, snapshot or origin was added before."""
         return (kind, object_id) in self._seen
 
     def _store(self, sha1: str, body: bytes) -> None:
         if sha1 in self._objects:
             return
-        folder = self.archive / "content"
-        temporary = folder / f".tmp-{os.getpid()}-{next(self._serial)}"
+        target = self.archive / "content" / sha1
+        temporary = self._scratch / f"object-{next(self._serial)}"
         try:
             temporary.write_bytes(zlib.compress(body, _GZIP_LEVEL, _GZIP_WBITS))
-            temporary.replace(folder / sha1)
+            temporary.replace(target)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise SourceError(_cannot_write(folder / sha1, error)) from error
+            raise SourceError(_cannot_write(target, error)) from error
 
     # ------------------------------------------------------------------------------------------------ graph
 
     def add_directory(
         self, entries: Iterable[swhid.Entry], *, directory_id: str = "", raw_manifest: bytes | None = None
     ) -> str:
-        """Add a directory; its id is computed unless given (with the raw manifest when its form is unusual)."""
+        """Add a directory; its id is computed unless given (with the raw manifest if that is unusual)."""
         entries = list(entries)
         directory_id = directory_id or swhid.directory_id(entries)
         if self._claim("directory", directory_id):
@@ -256,12 +262,9 @@ class ArchiveWriter:
         """Add a revision; returns its id."""
         r, rid = revision, revision_id or revision.id
         if self._claim("revision", rid):
-            author_date, committer_date = _date_columns(r.date), _date_columns(r.committer_date)
-            row = (
-                (rid, r.message, _person(r.author), *author_date)
-                + (_person(r.committer), *committer_date)
-                + (r.directory, r.type, r.raw_manifest)
-            )
+            author = (_person(r.author), *_date_columns(r.date))
+            committer = (_person(r.committer), *_date_columns(r.committer_date))
+            row = (rid, r.message, *author, *committer, r.directory, r.type, r.raw_manifest)
             with self._lock:
                 self._rows["revision"].extend([row])
                 self._rows["revision_history"].extend((rid, p, rank) for rank, p in enumerate(r.parents))
@@ -272,17 +275,14 @@ class ArchiveWriter:
         """Add a release; returns its id."""
         r, rid = release, release_id or release.id
         if self._claim("release", rid):
-            row = (
-                (rid, r.name, r.message, r.target, r.target_type)
-                + (_person(r.author), *_date_columns(r.date))
-                + (r.raw_manifest,)
-            )
+            author = (_person(r.author), *_date_columns(r.date))
+            row = (rid, r.name, r.message, r.target, r.target_type, *author, r.raw_manifest)
             with self._lock:
                 self._rows["release"].extend([row])
         return rid
 
     def add_snapshot(self, branches: Mapping[bytes, swhid.Branch | None]) -> str:
-        """Add a snapshot; returns its id. Dangling branches are part of the id and have no row, as in exports."""
+        """Add a snapshot; returns its id. Dangling branches are in the id but have no row, as in exports."""
         snapshot_id = swhid.snapshot_id(dict(branches))
         if self._claim("snapshot", snapshot_id):
             rows = []
@@ -295,10 +295,15 @@ class ArchiveWriter:
                 self._rows["snapshot_branch"].extend(rows)
         return snapshot_id
 
-    def add_origin(self, url: str, snapshot_id: str, *, seconds: int, visit_type: str) -> None:
-        """Add an origin with one full visit at `seconds` since the epoch. ConfigError if its URL came before."""
-        if not self._claim("origin", url):
+    def check_origin(self, url: str) -> None:
+        """ConfigError if an origin with this URL was added before; for a source to ask before it works."""
+        if self.knows("origin", url):
             raise ConfigError(f"two inputs have the origin URL {url!r}; give one of them another (URL=PATH)")
+
+    def add_origin(self, url: str, snapshot_id: str, *, seconds: int, visit_type: str) -> None:
+        """Add an origin with one full visit at `seconds` since the epoch. ConfigError if it came before."""
+        self.check_origin(url)
+        self._claim("origin", url)
         date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=min(max(seconds, 0), _LAST_SECOND))
         naive = date.replace(tzinfo=None)
         with self._lock:
@@ -311,8 +316,7 @@ class ArchiveWriter:
     def finish(self, inputs_digest: str = "") -> ArchiveSummary:
         """Write the tables and the marker, and publish them in one rename."""
         target = self.archive / "graph" / self.export
-        temporary = self.archive / "graph" / f".tmp-{self.export}-{os.getpid()}"
-        old = self.archive / "graph" / f".old-{self.export}-{os.getpid()}"
+        temporary, old = self._scratch / "new", self._scratch / "old"
         try:
             tables = {name: self._write_table(temporary, name) for name in GRAPH}
             summary = ArchiveSummary(
@@ -335,9 +339,7 @@ class ArchiveWriter:
                 target.rename(old)
             temporary.rename(target)
         except OSError as error:
-            shutil.rmtree(temporary, ignore_errors=True)
             raise SourceError(_cannot_write(target, error)) from error
-        shutil.rmtree(old, ignore_errors=True)
         return summary
 
     def _write_table(self, folder: Path, name: str) -> dict[str, int | str]:
@@ -353,12 +355,8 @@ class ArchiveWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pattern in (f"content/.tmp-{os.getpid()}-*", f"graph/.tmp-{self.export}-{os.getpid()}"):
-            for path in self.archive.glob(pattern):
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        os.close(self._lock_file)
 
 
 def read_summary(archive: Path, export: str = "local") -> ArchiveSummary | None:
@@ -375,6 +373,18 @@ def check_export_name(export: str) -> None:
     """ConfigError unless `export` is one plain folder name."""
     if not export or export.startswith(".") or not all(c.isalnum() or c in "-_." for c in export):
         raise ConfigError(f"--export {export!r}: use letters, digits, '-', '_' and '.', not first a dot")
+
+
+def _lock(archive: Path) -> int:
+    descriptor = os.open(archive / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            raise SourceError(f"{archive}: another process is building this archive; wait for it") from error
+        raise
+    return descriptor
 
 
 def _person(fullname: bytes | None) -> bytes | None:

@@ -1,13 +1,15 @@
 """An archive of the Python distributions installed in an environment, and of its standard library.
 
-The embedded default input: real code, in many languages, that every machine which runs Stackmill already has.
-Each distribution is one origin (its repository, else its package URL) with one snapshot, one revision and a tree
-laid out as its source distribution would be: package files at their import path, PKG-INFO and the license files
-of its metadata folder at the root. The standard library is one more origin, under `Lib/`, LICENSE at the root.
+The embedded default input: real code in many languages that every machine which runs Stackmill already has.
+Each distribution is one origin (its repository, else its package URL) with one snapshot, one revision and a
+tree laid out as its source distribution would be: package files at their import path, PKG-INFO and the
+license files of its metadata folder at the root. The standard library is one more origin: `Lib/`, and LICENSE
+at the root.
 
 Left out, and counted by reason: what an installer or compiler made on this machine (byte code, shared
 libraries, scripts, the installer's own records), what RECORD lists outside the environment's package folder,
-links and special files, and what the bounds of the sample do not hold. Nothing here imports or runs any of it.
+links and special files, and what the bounds of the sample do not hold. Nothing here imports or runs any of
+it, and no distribution is trusted to name only files of its own.
 """
 
 from __future__ import annotations
@@ -37,18 +39,15 @@ from pipeline.sources.archive_writer import ArchiveSummary, ArchiveWriter, read_
 from pipeline.sources.origin_url import make_unique, source_url
 from pipeline.sources.sampling import Bounds, Candidate, choose
 from pipeline.sources.swhid import Branch, Revision, Timestamp
+from pipeline.sources.synthetic import AUTHOR
 from pipeline.sources.trees import add_tree, without_conflicts
 from pipeline.tables import PERMS_EXECUTABLE, PERMS_FILE
 
 Progress = Callable[[str], None]
 
 STDLIB_ORIGIN = "https://github.com/python/cpython"
-SYNTHETIC_AUTHOR = b"Stackmill <stackmill@localhost>"
-"""Author of revisions that no version control ever made."""
 
-_THREADS = 2 * (
-    os.cpu_count() or 1
-)  # reading, hashing, compressing and writing all release the interpreter lock
+_THREADS = 2 * (os.cpu_count() or 1)  # reading, hashing, compressing and writing release the lock
 _COMPILED = re.compile(rb"(?i)\.(?:py[co]|so(?:\.[0-9.]+)?|pyd|dll|dylib|exe|lib|a|o|obj)\Z")
 _BYTECODE = re.compile(rb"(?:\A|/)__pycache__/|\.py[co]\Z")
 _STDLIB_SKIPPED = re.compile(
@@ -79,8 +78,9 @@ def build_installed(
 ) -> ArchiveSummary:
     """Build the archive, or return its summary with `reused=True` when nothing that it depends on changed.
 
-    `site_packages` and `stdlib` default to the running interpreter's; `seconds` since the epoch is the date of
-    the visits and revisions. ConfigError for bad bounds or an empty environment, SourceError for disk trouble.
+    `site_packages` and `stdlib` default to the running interpreter's; `seconds` since the epoch is the date
+    of the visits and revisions. ConfigError for bad bounds or an empty environment, SourceError for disk
+    trouble.
     """
     bounds = bounds or Bounds()
     stdlib = _stdlib_folder() if stdlib is None else stdlib
@@ -205,10 +205,9 @@ def _list_distribution(
     placed: dict[bytes, tuple[bytes, int, int]] = {}
     # The metadata folder first: where a package file would take the same place, its license is what matters.
     for path in sorted(recorded, key=lambda p: (b".dist-info/" not in p and b".egg-info/" not in p, p)):
-        reason = place = _place(path)
-        if place is not None and not isinstance(place, str):
-            reason = _add_listed(placed, place, os.path.join(folder, path), inside)
-        if isinstance(reason, str):
+        place, reason = _place(path)
+        reason = reason or _add_listed(placed, place, folder + b"/" + path, inside)
+        if reason:
             left_out[reason] += 1
     fitting, conflicting = without_conflicts(placed)
     left_out["conflicting_path"] += len(conflicting)
@@ -224,38 +223,38 @@ def _is_editable(distribution: importlib.metadata.Distribution) -> bool:
     return bool(isinstance(direct, dict) and (direct.get("dir_info") or {}).get("editable"))
 
 
-def _place(path: bytes) -> bytes | str:
-    """Where a file that RECORD lists lies in the tree (bytes), or why it has no place in it (str)."""
+def _place(path: bytes) -> tuple[bytes, str]:
+    """(where in the tree a file that RECORD lists belongs, or else why it has no place there)."""
     parts = path.split(b"/")
     if path.startswith(b"/") or b"\\" in path or b"\x00" in path or {b"", b".", b".."} & set(parts):
-        return "outside_packages"
+        return b"", "outside_packages"
     if _BYTECODE.search(path):
-        return "bytecode"
+        return b"", "bytecode"
     if _COMPILED.search(path):
-        return "compiled"
+        return b"", "compiled"
     if not parts[0].endswith((b".dist-info", b".egg-info")):
-        return path
+        return path, ""
     rest = parts[1:]
     if rest in ([b"METADATA"], [b"PKG-INFO"]):
-        return b"PKG-INFO"
+        return b"PKG-INFO", ""
     if len(rest) > 1 and rest[0] in (b"licenses", b"license_files"):
-        return b"/".join(rest[1:])
+        return b"/".join(rest[1:]), ""
     if len(rest) == 1 and license_like(pa.array(rest, pa.binary()))[0].as_py():
-        return rest[0]
-    return "installer_record"
+        return rest[0], ""
+    return b"", "installer_record"
 
 
 class _InsideCheck:
     """Whether a file's folder, links resolved, is inside the package folder; remembered per folder."""
 
     def __init__(self, root: bytes) -> None:
-        self._prefix = os.path.join(root, b"")
+        self._prefix = root.rstrip(b"/") + b"/"
         self._known: dict[bytes, bool] = {}
 
     def __call__(self, path: bytes) -> bool:
-        folder = os.path.dirname(path)
+        folder = path.rpartition(b"/")[0]
         if folder not in self._known:
-            self._known[folder] = os.path.join(os.path.realpath(folder), b"").startswith(self._prefix)
+            self._known[folder] = (os.path.realpath(folder) + b"/").startswith(self._prefix)
         return self._known[folder]
 
 
@@ -264,8 +263,8 @@ def _add_listed(
     place: bytes,
     path: bytes,
     inside: Callable[[bytes], bool] = lambda _: True,
-) -> str | None:
-    """Put one file on disk into its place; the reason when it cannot be."""
+) -> str:
+    """Put one file on disk into its place; the reason when it cannot be, else an empty string."""
     try:
         info = os.lstat(path)
     except OSError:
@@ -278,7 +277,7 @@ def _add_listed(
         return "conflicting_path"
     mode = PERMS_EXECUTABLE if info.st_mode & stat.S_IXUSR else PERMS_FILE
     placed[place] = (path, info.st_size, mode)
-    return None
+    return ""
 
 
 def _stdlib_folder() -> Path:
@@ -286,22 +285,22 @@ def _stdlib_folder() -> Path:
 
 
 def _list_stdlib(folder: Path, left_out: Counter[str]) -> _Origin:
-    """The standard library as its sources have it: `Lib/...`, and LICENSE at the root where it is installed."""
+    """The standard library in the places of its sources: `Lib/...`, and LICENSE at the root if installed."""
     placed: dict[bytes, tuple[bytes, int, int]] = {}
     root = os.fsencode(folder)
     for parent, folders, names in os.walk(root):
         folders.sort()
         base = os.path.relpath(parent, root)
         for name in sorted(names):
-            path = name if base == b"." else os.path.join(base, name)
+            path = name if base == b"." else base + b"/" + name
             if _STDLIB_SKIPPED.match(path):
                 continue
             if _BYTECODE.search(path) or _COMPILED.search(path):
                 left_out["bytecode" if _BYTECODE.search(path) else "compiled"] += 1
                 continue
             place = b"LICENSE" if path == b"LICENSE.txt" else b"Lib/" + path
-            reason = _add_listed(placed, place, os.path.join(parent, name))
-            if reason is not None:
+            reason = _add_listed(placed, place, parent + b"/" + name)
+            if reason:
                 left_out[reason] += 1
         if base == b".":
             folders[:] = [name for name in folders if not _STDLIB_SKIPPED.match(name + b"/")]
@@ -334,9 +333,9 @@ def _add_origin(
     revision = writer.add_revision(
         Revision(
             directory=add_tree(writer, files),
-            author=SYNTHETIC_AUTHOR,
+            author=AUTHOR,
             date=date,
-            committer=SYNTHETIC_AUTHOR,
+            committer=AUTHOR,
             committer_date=date,
             message=message,
             type="tar",

@@ -9,28 +9,10 @@ from urllib.parse import urlsplit
 
 from packageurl import PackageURL
 
-FORGES = (
-    "github.com",
-    "gitlab.com",
-    "bitbucket.org",
-    "codeberg.org",
-    "git.sr.ht",
-    "gitee.com",
-    "foss.heptapod.net",
-)
+FORGES = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "git.sr.ht", "gitee.com")
 """Hosts where `https://host/owner/repository` names a repository."""
 
-_SOURCE_LABELS = (
-    "source",
-    "sourcecode",
-    "repository",
-    "repo",
-    "code",
-    "github",
-    "gitlab",
-    "homepage",
-    "home",
-)
+_SOURCE_LABELS = ("source", "sourcecode", "repository", "repo", "code", "github", "gitlab", "homepage")
 _NO_OWNERS = frozenset(("sponsors", "orgs", "marketplace", "topics", "features", "apps", "users", "settings"))
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]+")
 

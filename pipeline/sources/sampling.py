@@ -1,9 +1,9 @@
 """Which files of many origins go into a bounded sample: a pure function of names, sizes and bounds.
 
-Order of preference: license-like files and package manifests at the root of an origin; the ones deeper down;
-files whose extension is rare in the whole input, so that small languages survive; then everything else. Inside
-a class files come in the order of SHA-256(origin, path), so the sample is spread evenly over the origins'
-folders, and a file that is added or removed elsewhere moves only those at the edge.
+Order of preference: license-like files and package manifests at the root of an origin; the ones deeper
+down; files whose extension is rare in the whole input, so that small languages survive; everything else.
+Inside a class files come in the order of SHA-256(origin, path), so the sample is spread evenly over the
+origins' folders, and a file that is added or removed elsewhere moves only those at the edge.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from licensing.names import license_like, manifest_like
 from pipeline.errors import ConfigError
@@ -63,8 +64,8 @@ def choose(candidates: Sequence[Candidate], bounds: Bounds) -> tuple[list[int], 
         else:
             by_origin[candidates[index].origin].append((rank, digest, index))
     pool: list[tuple[int, bytes, int]] = []
-    for files in by_origin.values():
-        files = _demote(sorted(files), max(1, bounds.max_files_per_origin // _EVIDENCE_SHARE))
+    for unordered in by_origin.values():
+        files = _demote(sorted(unordered), max(1, bounds.max_files_per_origin // _EVIDENCE_SHARE))
         left_out["max_files_per_origin"] += max(0, len(files) - bounds.max_files_per_origin)
         pool += files[: bounds.max_files_per_origin]
     chosen: list[int] = []
@@ -83,7 +84,7 @@ def choose(candidates: Sequence[Candidate], bounds: Bounds) -> tuple[list[int], 
 def _rank(candidates: Sequence[Candidate]) -> list[tuple[int, bytes, int]]:
     names = [c.path.rpartition(b"/")[2] for c in candidates]
     array = pa.array(names, pa.binary())
-    evidence = [a or b for a, b in zip(license_like(array).to_pylist(), manifest_like(array).to_pylist())]
+    evidence = pc.or_(license_like(array), manifest_like(array)).to_pylist()
     extensions = [_extension(name) for name in names]
     count = Counter(extensions)
     ranked = []
@@ -103,7 +104,7 @@ def _extension(name: bytes) -> bytes:
 
 
 def _demote(files: list[tuple[int, bytes, int]], places: int) -> list[tuple[int, bytes, int]]:
-    """One origin's files with those nested license-like ones that are over `places` sent to the last class."""
+    """One origin's files, the nested license-like ones that are over `places` sent to the last class."""
     result, taken = [], 0
     for rank, digest, index in files:
         if rank == _EVIDENCE:

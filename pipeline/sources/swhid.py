@@ -104,7 +104,7 @@ class Entry(NamedTuple):
 
 
 def directory_manifest(entries: Iterable[Entry]) -> bytes:
-    """The manifest of a directory: entries in git's order, where a directory sorts as if its name ended in `/`.
+    """The manifest of a directory, entries in git's order: a directory sorts as if its name ended in `/`.
 
     ValueError for a name that occurs twice or that a tree cannot hold (empty, with NUL or `/`).
     """
@@ -134,7 +134,7 @@ class Timestamp:
 
     @property
     def offset_minutes(self) -> int:
-        """The offset in minutes; 0 when it is not `[+-]HHMM` (`-0000` and nonsense live in the raw bytes only)."""
+        """The offset in minutes; 0 when it is not `[+-]HHMM` (nonsense lives in the raw bytes only)."""
         sign, digits = self.offset[:1], self.offset[1:]
         if sign not in (b"+", b"-") or len(digits) != 4 or not digits.isdigit() or int(digits[2:]) > 59:
             return 0
