@@ -1,11 +1,13 @@
-"""The same answers from ScanCode in a fraction of the time: an inverted index in front of its candidate search.
+"""The same answers from ScanCode in a fraction of the time: an inverted index in front of its candidate
+search.
 
-ScanCode's approximate matching compares the token set of a text with the token set of each of its 37,000 rules,
-in Python; that is four fifths of its time (measured on the license files of an installed environment). Most rules
-fail its thresholds on the number of shared tokens, and these numbers are one `bincount` over the posting lists of
-the text's tokens. So the rules that would fail are left out of the search beforehand, by the same comparisons on
-the same numbers; the search itself still does all its own work on the rest. Dropping what would be dropped anyway
-changes no answer: `tests/licensing/test_candidates.py` holds both to the same result.
+ScanCode's approximate matching compares the token set of a text with the token set of each of its 37,000
+rules, in Python; that is four fifths of its time (measured on the license files of an installed
+environment). Most rules fail its thresholds on the number of shared tokens, and these numbers are one
+`bincount` over the posting lists of the text's tokens. So the rules that would fail are left out of the
+search beforehand, by the same comparisons on the same numbers; the search itself still does all its own work
+on the rest. Dropping what would be dropped anyway changes no answer: `tests/licensing/test_candidates.py`
+holds both to the same result.
 """
 
 from __future__ import annotations
@@ -26,11 +28,13 @@ _PARAMETERS = (
     "high_resemblance_threshold",
     "_use_bigrams",
 )
-"""Parameters of `licensedcode.match_set.compute_candidates` in the versions that this filter was checked with."""
+"""Parameters of `licensedcode.match_set.compute_candidates` in the versions that this filter was checked
+with."""
 
 
 class CandidateFilter:
-    """For one loaded ScanCode index: which rules can pass the first step of `compute_candidates` for a query."""
+    """For one loaded ScanCode index: which rules can pass the first step of `compute_candidates` for a
+    query."""
 
     def __init__(self, index: Any) -> None:
         rules = index.rules_by_rid
@@ -54,11 +58,13 @@ class CandidateFilter:
     def survivors(self, tokens: set[int], resemblance_threshold: float | None) -> set[int]:
         """Ids of the rules that a text with this set of token ids does not rule out.
 
-        `resemblance_threshold`: the text must also resemble the rule (Jaccard of the token sets) at least so much.
+        `resemblance_threshold`: the text must also resemble the rule (Jaccard of the token sets) at least so
+        much.
         """
         high = self._shared(sorted(t for t in tokens if t < self._legalese))
         matched = high + self._shared(sorted(t for t in tokens if t >= self._legalese))
-        # The order and the types of these comparisons are those of compare_token_sets: integers, then float64.
+        # The order and the types of these comparisons are those of compare_token_sets: integers, then
+        # float64.
         passed = (high > 0) & (high >= self._min_high) & (matched >= self._min_matched)
         rids = np.flatnonzero(passed)
         shared, length = matched[rids], self._length[rids]
@@ -76,12 +82,13 @@ class CandidateFilter:
 
 
 def filtered(search: Callable[..., Any], index: Any) -> Callable[..., Any]:
-    """`search` (ScanCode's `compute_candidates`) with the filter in front; `search` itself if it is not as known."""
+    """`search` (ScanCode's `compute_candidates`) with the filter in front; `search` itself if it is not as
+    known."""
     if tuple(inspect.signature(search).parameters) != _PARAMETERS:
         return search
     candidates = CandidateFilter(index)
 
-    def compute_candidates(
+    def compute_candidates(  # noqa: PLR0917 - the signature is ScanCode's
         query_run: Any,
         idx: Any,
         matchable_rids: Any,

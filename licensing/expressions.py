@@ -1,8 +1,9 @@
 """SPDX license expressions: parsing with a bound, one canonical text, combining.
 
 Parsing is license-expression's. Canonical means: known ids in SPDX's spelling, operands of AND and OR
-flattened, without repetition and sorted by text, so that the same set of statements gives the same text in any
-order. No boolean absorption is done: `MIT AND (GPL-2.0-only OR MIT)` stays, every statement remains visible.
+flattened, without repetition and sorted by text, so that the same set of statements gives the same text in
+any order. No boolean absorption is done: `MIT AND (GPL-2.0-only OR MIT)` stays, every statement remains
+visible.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from typing import Any
 from license_expression import ExpressionError, LicenseWithExceptionSymbol, Licensing, get_spdx_licensing
 
 MAX_EXPRESSION = 1_000
-"""Characters of an expression that is read from a file; longer ones are not parsed. Real ones stay below 300."""
+"""Characters of an expression that is read from a file; longer ones are not parsed. Real ones stay below
+300."""
 
 UNPARSABLE = "LicenseRef-stackmill-unparsable"
 """Stands for a license statement that is there and cannot be read as an expression. No policy permits it."""
+
+UNREAD = "LicenseRef-stackmill-unread"
+"""Stands for the part of a license file that is beyond the bytes that are read. No policy permits it."""
 
 
 class InvalidExpressionError(ValueError):
@@ -33,7 +38,8 @@ def _licensing() -> Licensing:
 def parse(expression: str) -> Any:
     """The tree of `expression` as license-expression builds it. Raises InvalidExpressionError.
 
-    Unknown ids are accepted if they are words (letters, digits, `.`, `-`, `_`, `+`, `:`); the policy judges them.
+    Unknown ids are accepted if they are words (letters, digits, `.`, `-`, `_`, `+`, `:`); the policy judges
+    them.
     """
     try:
         tree = _licensing().parse(expression)
@@ -77,6 +83,12 @@ def canonical(expression: str) -> str:
     return _render(parse(expression))
 
 
+def is_known(expression: str) -> bool:
+    """Whether every id of a parsable expression stands in the SPDX list (or in ScanCode's, as LicenseRef)."""
+    known = _licensing().known_symbols
+    return all(name in known for symbol in parse(expression).symbols for name in _names(symbol))
+
+
 def ids(expression: str) -> list[str]:
     """The ids in `expression`, sorted, without repetition; of `L WITH E` the pair as one id."""
     return sorted({" WITH ".join(_names(symbol)) for symbol in parse(expression).symbols})
@@ -93,12 +105,14 @@ def disjunction(expressions: Iterable[str]) -> str | None:
 
 
 def conjuncts(expression: str) -> list[str]:
-    """The operands of the outermost AND of a canonical expression; the expression itself where there is none."""
+    """The operands of the outermost AND of a canonical expression; the expression itself where there is
+    none."""
     return _operands(expression, "AND")
 
 
 def alternatives(expression: str) -> list[str]:
-    """The operands of the outermost OR of a canonical expression; the expression itself where there is none."""
+    """The operands of the outermost OR of a canonical expression; the expression itself where there is
+    none."""
     return _operands(expression, "OR")
 
 
@@ -117,7 +131,8 @@ def _bracketed(operand: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def _split(expression: str, operator: str) -> tuple[str, ...]:
-    """Operands of the outermost `operator`; canonical text has no other syntax than ids, AND, OR, WITH, ()."""
+    """Operands of the outermost `operator`; canonical text has no other syntax than ids, AND, OR, WITH,
+    ()."""
     operands: list[list[str]] = [[]]
     depth = 0
     for token in expression.replace("(", " ( ").replace(")", " ) ").split():

@@ -63,9 +63,13 @@ _NOT_A_DOCUMENT = rf"\.(?:{_EXTENSIONS})\z"
 
 _MANIFEST = (
     r"\A(?:PKG-INFO|METADATA|package\.json|composer\.json|bower\.json|Cargo\.toml|pyproject\.toml|setup\.cfg"
-    r"|pom\.xml|DESCRIPTION|META\.(?:json|yml)|[^/]*\.(?:gemspec|nuspec|podspec|cabal|opam))\z"
+    r"|pom\.xml|[^/]*\.(?:gemspec|nuspec))\z"
 )
 """Exact case, as the package managers themselves read them."""
+
+_LICENSE_TEXT = r"(?i)\A(?:li[cs]en[cs]es?|copying|unlicense)(?:\.(?:txt|md|rst|html?))?\z"
+
+_DOCUMENT = r"(?i)(?:\A|[-_. ])(?:about|notice|readme|guidelines)(?:\z|[-_. ])"
 
 
 def license_like(names: pa.Array) -> pa.BooleanArray:
@@ -77,12 +81,46 @@ def license_like(names: pa.Array) -> pa.BooleanArray:
     return pc.and_not(_matches(names, _LICENSE_LIKE), _matches(names, _NOT_A_DOCUMENT))
 
 
+def license_text(names: pa.Array) -> pa.BooleanArray:
+    """Whether each base name is that of THE license of its directory: `LICENSE`, `COPYING.txt` and the like.
+
+    Where such a file is not understood, its directory must not inherit the license of the directories above.
+    """
+    return _matches(names, _LICENSE_TEXT)
+
+
+def speaks_of_more(names: pa.Array) -> pa.BooleanArray:
+    """Whether each base name is that of a document on more than licenses: README, NOTICE, ABOUT,
+    guidelines."""
+    return _matches(names, _DOCUMENT)
+
+
 def manifest_like(names: pa.Array) -> pa.BooleanArray:
     """Whether each base name is a package manifest whose declared license `declared.py` can read.
 
     `debian/copyright` is not here: its base name is license-like already.
     """
     return _matches(names, _MANIFEST)
+
+
+def detection_class(names: pa.Array) -> pa.LargeBinaryArray:
+    """What of a base name the detectors look at: same class and same bytes give the same detections.
+
+    `LICENSE` (a license-like name), `README` (a license-like document on more than licenses), the name of a
+    manifest (`.gemspec`, `.nuspec` for names that end so), or empty: not evidence. A class is its own class.
+    """
+    names = names.cast(pa.large_binary())
+    manifest = pc.if_else(_matches(names, r"\.(?:gemspec|nuspec)\z"), pc.binary_slice(names, -7), names)
+    manifest = pc.replace_with_mask(
+        manifest, _matches(names, r"\.gemspec\z"), pa.scalar(b".gemspec", pa.large_binary())
+    )
+    text = pc.if_else(
+        speaks_of_more(names),
+        pa.scalar(b"README", pa.large_binary()),
+        pa.scalar(b"LICENSE", pa.large_binary()),
+    )
+    nothing = pa.scalar(b"", pa.large_binary())
+    return pc.if_else(manifest_like(names), manifest, pc.if_else(license_like(names), text, nothing))
 
 
 def _matches(names: pa.Array, pattern: str) -> pa.BooleanArray:

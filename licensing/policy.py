@@ -24,7 +24,15 @@ from typing import Any
 
 import yaml
 
-from licensing.expressions import UNPARSABLE, InvalidExpressionError, alternatives, canonical, conjuncts, ids
+from licensing.expressions import (
+    UNPARSABLE,
+    UNREAD,
+    InvalidExpressionError,
+    alternatives,
+    canonical,
+    conjuncts,
+    ids,
+)
 
 RIDER_PREFIX = "LicenseRef-stackmill-rider-"
 """Ids that `riders` gives to restrictions found beside a license text."""
@@ -44,8 +52,9 @@ UNKNOWN_ID = "unknown_id"
 NOT_PERMISSIVE = "not_permissive"
 
 SUB_REASONS = (PERMISSIVE, NONE_FOUND, UNRECOGNISED, RIDER, UNPARSABLE_REASON, UNKNOWN_ID, NOT_PERMISSIVE)
-"""Every value of `Decision.sub_reason`. `unrecognised` is given by `attribution` alone: a license file that no
-detector knows. Of several refusals the most telling one is given: rider, unparsable, not_permissive, unknown_id."""
+"""Every value of `Decision.sub_reason`. `unrecognised`: a license file, or a part of one, that no detector
+knows. Of several refusals the most telling one is given: rider, unparsable, not_permissive,
+unknown_id."""
 
 _SEVERITY = {
     reason: rank for rank, reason in enumerate((RIDER, UNPARSABLE_REASON, NOT_PERMISSIVE, UNKNOWN_ID))
@@ -159,6 +168,8 @@ def _of_id(policy: Policy, expression: str) -> Decision:
     license_id, _, exception = name.lower().partition(" with ")
     if license_id == UNPARSABLE.lower():
         return Decision(False, UNPARSABLE_REASON)
+    if license_id == UNREAD.lower():
+        return Decision(False, UNRECOGNISED)
     if license_id.startswith(RIDER_PREFIX.lower()) or license_id in _RIDERS:
         return Decision(False, RIDER)
     if not exception and (policy.ignores(license_id) or license_id in policy.ignored_beside_permissive):

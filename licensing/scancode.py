@@ -1,7 +1,8 @@
 """The adapter to ScanCode: text in, detections out, from an index that is loaded once and then kept.
 
-The index takes about 6 seconds and 1.1 GB to load; a process that has one should live long. No deadline is ever
-given to ScanCode, because a time-out would make the answer depend on the machine; the text is bounded instead.
+The index takes about 6 seconds and 1.1 GB to load; a process that has one should live long. No deadline is
+ever given to ScanCode, because a time-out would make the answer depend on the machine; the text is bounded
+instead.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class ScanCode:
     def detect(self, text: str) -> list[Detection]:
         """Licenses that ScanCode finds in `text`, by position. Offsets are in CHARACTERS of `text`.
 
-        Whole lines are reported (ScanCode counts lines). Mere clues, to which ScanCode itself gives no expression,
-        are left out. Ids unknown to SPDX come as `LicenseRef-scancode-*`, also references to an unknown license.
+        Whole lines are reported (ScanCode counts lines). Mere clues, to which ScanCode itself gives no
+        expression, are left out. Ids unknown to SPDX come as `LicenseRef-scancode-*`, also references to an
+        unknown license.
         """
         text = text[:MAX_TEXT]
         if not text.strip():
