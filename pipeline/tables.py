@@ -143,3 +143,230 @@ class Reason(StrEnum):
     # W3, W4
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+
+
+# --------------------------------------------------------------------------------------------------------------
+# 3. The graph tables as the flow reads them: bucketed, distinct, dates as integers.
+
+ENTRY_SCHEMAS: dict[str, pa.Schema] = {
+    "origin": pa.schema([("id", pa.string()), ("url", pa.string())]),
+    "origin_visit_status": pa.schema(
+        [
+            ("origin_id", pa.string()),  # sha1 of the URL
+            ("visit", pa.int64()),
+            ("date", pa.timestamp("us")),
+            ("status", pa.string()),
+            ("snapshot", pa.string()),
+        ]
+    ),
+    "snapshot_branch": GRAPH["snapshot_branch"],
+    "release": pa.schema([("id", pa.string()), ("target", pa.string()), ("target_type", pa.string())]),
+    "revision": pa.schema(
+        [
+            ("id", pa.string()),
+            ("directory", pa.string()),
+            ("date", pa.int64()),  # microseconds since the epoch
+            ("committer_date", pa.int64()),
+        ]
+    ),
+    "directory": pa.schema([("id", pa.string())]),
+    "directory_entry": GRAPH["directory_entry"],
+    "content": pa.schema(
+        [
+            ("sha1_git", pa.string()),
+            ("sha1", pa.string()),
+            ("sha256", pa.string()),
+            ("blake2s256", pa.string()),
+            ("length", pa.int64()),
+            ("status", pa.string()),
+        ]
+    ),
+    "skipped_content": pa.schema([("sha1_git", pa.string()), ("length", pa.int64()), ("reason", pa.string())]),
+}
+
+# --------------------------------------------------------------------------------------------------------------
+# 4. Resolution: origin -> visit -> snapshot -> branch -> revision -> root directory.
+
+RESOLVED = pa.schema(
+    [
+        ("origin_id", pa.string()),
+        ("origin", pa.string()),
+        ("visit_date", pa.timestamp("us")),
+        ("snapshot", pa.string()),
+        ("branch", pa.binary()),
+        ("target", pa.string()),  # what is to be looked up next, of the type below
+        ("target_type", pa.string()),  # revision | release | directory; null once unresolvable
+        ("revision", pa.string()),
+        ("revision_date", pa.int64()),  # author date, microseconds since the epoch
+        ("committer_date", pa.int64()),
+        ("directory", pa.string()),  # the root
+        ("reason", pa.string()),  # why the origin has no root; null while it may have one
+        ("route", pa.string()),  # the id that decides the next bucket
+    ]
+)
+
+ORIGINS = pa.schema(
+    [
+        *[RESOLVED.field(name) for name in RESOLVED.names if name not in ("target", "target_type", "route")],
+        ("opted_out", pa.bool_()),
+        ("is_fork", pa.bool_()),
+        ("stars", pa.int64()),
+        ("forks", pa.int64()),
+    ]
+)
+"""The origin ledger: one row per origin that takes part, resolved or not."""
+
+ROOTS = pa.schema(
+    [
+        ("root", pa.string()),
+        ("origins", pa.int64()),  # how many origins have this root
+        ("opted_out", pa.int64()),  # how many of them opted out
+        # the best-ranked origin among those that did not opt out; null when all did
+        ("origin", pa.string()),
+        ("visit_date", pa.timestamp("us")),
+        ("snapshot", pa.string()),
+        ("branch", pa.binary()),
+        ("revision", pa.string()),
+        ("revision_date", pa.int64()),
+        ("committer_date", pa.int64()),
+        ("is_fork", pa.bool_()),
+        ("stars", pa.int64()),
+        ("forks", pa.int64()),
+    ]
+)
+
+# --------------------------------------------------------------------------------------------------------------
+# 5. The tree walk.
+
+FRONTIER = pa.schema([("root", pa.string()), ("path", pa.binary()), ("directory", pa.string())])
+"""Directories to be listed next; `path` is the directory's own, empty for the root."""
+
+TREE_ENTRIES = pa.schema(
+    [
+        ("root", pa.string()),
+        ("path", pa.binary()),
+        ("kind", pa.string()),  # file | symlink | submodule | deep (directory below the depth limit) | lost (directory not in the graph)
+        ("target", pa.string()),
+    ]
+)
+DIRECTORIES = pa.schema([("root", pa.string()), ("path", pa.binary())])
+OVERSIZED = pa.schema([("root", pa.string())])
+
+CONTENT_COLUMNS = [
+    ("sha1_git", pa.string()),
+    ("sha1", pa.string()),  # null, as the next three, where the graph has no visible content
+    ("sha256", pa.string()),
+    ("blake2s256", pa.string()),
+    ("length", pa.int64()),
+]
+LISTED = pa.schema(
+    [("root", pa.string()), ("path", pa.binary()), ("kind", pa.string()), *CONTENT_COLUMNS, ("archived", pa.string())]
+)
+"""Entries with what the graph knows of their content; `archived`: visible | hidden | skipped | absent."""
+
+ROOT_FILES = pa.schema(
+    [
+        ("root", pa.string()),
+        ("path", pa.binary()),
+        ("directory", pa.binary()),  # path of the directory that holds it, empty at the root
+        ("name_class", pa.binary()),
+        ("kind", pa.string()),
+        *CONTENT_COLUMNS,
+        ("is_vendor", pa.bool_()),
+        ("reason", pa.string()),  # of wave W0, without opted_out; null: still in
+    ]
+)
+
+# --------------------------------------------------------------------------------------------------------------
+# 6. Bodies and annotations, keyed by content.
+
+WANTED_LICENSES = pa.schema(
+    [
+        ("root", pa.string()),
+        ("path", pa.binary()),
+        ("directory", pa.binary()),
+        ("name", pa.binary()),  # base name of a package manifest, empty for a license text
+        ("sha1_git", pa.string()),
+        ("sha1", pa.string()),
+        ("sha256", pa.string()),
+        ("length", pa.int64()),
+    ]
+)
+BODIES = pa.schema([("sha256", pa.string()), ("body", pa.large_binary())])
+FETCH_STATUS = pa.schema([("sha256", pa.string()), ("status", pa.string()), ("detail", pa.string())])
+
+# --------------------------------------------------------------------------------------------------------------
+# 7. Survivors of the license wave, to the end.
+
+ELECTION_COLUMNS = [
+    ("is_fork", pa.bool_()),
+    ("stars", pa.int64()),
+    ("forks", pa.int64()),
+    ("revision_date", pa.int64()),
+    ("path_components", pa.int32()),
+    ("origin", pa.string()),
+]
+SURVIVORS = pa.schema(
+    [
+        ("root", pa.string()),
+        ("path", pa.binary()),
+        ("directory", pa.binary()),
+        ("name_class", pa.binary()),
+        *CONTENT_COLUMNS,
+        ("is_vendor", pa.bool_()),
+        ("origins", pa.int64()),  # origins of the root that did not opt out
+        *ELECTION_COLUMNS,
+    ]
+)
+DROPPED = pa.schema(
+    [
+        ("root", pa.string()),
+        ("path", pa.binary()),
+        ("sha1_git", pa.string()),  # one path may name two contents in a malformed tree
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("stand_in", pa.string()),  # sha256 of the content that is kept in its place
+        ("similarity", pa.string()),  # "inter/union" of shingles, for near-duplicates
+    ]
+)
+"""Why a survivor of W0 was dropped later; rows with a null reason are the kept ones."""
+
+JUDGED = pa.schema(
+    [
+        *SURVIVORS,
+        ("language", pa.string()),
+        ("is_generated", pa.bool_()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+ELECTED = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("content_sha256", pa.string()),
+        ("released_bytes", pa.int64()),
+        ("num_occurrences", pa.int64()),
+        ("num_origins", pa.int64()),
+        *[(f.name, f.type) for f in SURVIVORS if f.name not in ("sha256", "origins")],
+        ("language", pa.string()),
+        ("is_generated", pa.bool_()),
+    ]
+)
+"""One row per content: its elected occurrence."""
+
+RANKS = pa.schema([("sha256", pa.string()), ("ordinal", pa.uint64())])
+BAND_KEYS = pa.schema([("key", pa.uint64()), ("ordinal", pa.uint64()), ("sha256", pa.string())])
+PAIRS = pa.schema(
+    [("low", pa.uint64()), ("high", pa.uint64()), ("low_sha256", pa.string()), ("high_sha256", pa.string())]
+)
+"""Candidate pairs; `low` is the better-ranked ordinal."""
+EDGES = pa.schema([*PAIRS, ("inter", pa.int64()), ("union", pa.int64())])
+REPLACED = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("stand_in", pa.string()),
+        ("reason", pa.string()),
+        ("similarity", pa.string()),
+    ]
+)
+"""Contents that another content stands for: equal released text, or near-duplicate."""

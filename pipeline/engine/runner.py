@@ -43,6 +43,11 @@ class Done:
         """A handle on one of the outputs."""
         return self.stage.ref(output)
 
+    @property
+    def planned(self) -> bool:
+        """Whether this is only a plan: the stage has not run, so it has no rows, counters or facts."""
+        return not self.summary["units"]
+
     def rows(self, output: str) -> int:
         """Rows of one output over all units."""
         return sum(unit["outputs"][output]["rows"] for unit in self.summary["units"].values())
@@ -72,19 +77,27 @@ class Runner:
     task_memory: str = DEFAULT_TASK_MEMORY
     ran_units: int = 0
     skipped_units: int = 0
+    dry: bool = False
     used: list[str] = field(default_factory=list)
+    plan: list[tuple[str, int, bool]] = field(default_factory=list)
 
     def run(self, stage: Stage) -> Done:
         """The finished stage; units whose sidecar is there are not run again."""
         name = stage.title or stage.name
         self.used.append(stage.folder)
-        if self.is_done(stage):
+        finished = self.is_done(stage)
+        self.plan.append((name, len(self._units(stage)), finished))
+        if self.dry and not finished:
+            return Done(stage, {"units": {}, "outputs": {}})
+        if finished:
             summary = read_summary(self.store, stage.folder)
             self.skipped_units += len(summary["units"])
             self.progress.skipped(name)
             return Done(stage, summary)
         units = self._units(stage)
-        done = self._sidecars(stage)
+        names = {unit[0] for unit in units}
+        # Units of another split of the same stage (another number of processes) do not count.
+        done = {unit: sidecar for unit, sidecar in self._sidecars(stage).items() if unit in names}
         todo = [unit for unit in units if unit[0] not in done]
         self.skipped_units += len(done)
         self.progress.begin(name, len(units), len(done))
@@ -107,7 +120,8 @@ class Runner:
             return [(f"{bucket:04x}", bucket, None) for bucket in range(self.buckets)]
         if stage.units == "one":
             return [("all", 0, None)]
-        return [(f"{number:06d}", 0, item) for number, item in enumerate(stage.units)]
+        named = [(item.get("unit") if isinstance(item, dict) else None, item) for item in stage.units]
+        return [(name or f"{number:06d}", 0, item) for number, (name, item) in enumerate(named)]
 
     def _payload(self, stage: Stage, unit: str, bucket: int, item: Any, scratch: str) -> dict[str, Any]:
         return {
@@ -163,15 +177,17 @@ class Runner:
         return read_ref(self.store, ref, bucket, list(columns) if columns is not None else None)
 
 
-def open_workdir(uri: str, buckets: int | None, *, default_buckets: int) -> tuple[Store, int]:
-    """The store of a work directory and its bucket count; makes the directory when it is new.
+def open_workdir(uri: str, buckets: int | None, *, default_buckets: int, dry: bool = False) -> tuple[Store, int]:
+    """The store of a work directory and its bucket count; makes the directory when it is new (not when `dry`).
 
     Raises ConfigError when another bucket count is asked for than the directory was made with.
     """
     store = Store(uri)
     wanted = check_buckets(buckets if buckets is not None else default_buckets)
-    fresh = json.dumps({"format": WORKDIR_FORMAT, "buckets": wanted}).encode()
-    store.put_new("workdir.json", fresh)
+    if dry and store.stat("workdir.json") is None:
+        return store, wanted
+    if not dry:
+        store.put_new("workdir.json", json.dumps({"format": WORKDIR_FORMAT, "buckets": wanted}).encode())
     try:
         found = json.loads(store.read("workdir.json"))
         count, version = int(found["buckets"]), int(found["format"])

@@ -138,7 +138,7 @@ class Task:
         return self._concat([read_ref(self.store, ref, None, columns) for ref in self.refs[name]])
 
     def _concat(self, tables: list[pa.Table]) -> pa.Table:
-        table = pa.concat_tables(tables)
+        table = pa.concat_tables(tables) if tables else pa.table({})
         self.rows_in += table.num_rows
         self.bytes_in += table.nbytes
         return table

@@ -1,0 +1,91 @@
+"""`pipeline release`: make a version of the dataset."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_GB = 1 << 30
+
+
+def release(
+    version: Annotated[str, typer.Option("--version", help="Version of the release, such as 2.1; its folder's name.")],
+    config: Annotated[Path, typer.Option("--config", help="Release configuration (YAML).")] = Path("configs/release-local.yaml"),
+    archive: Annotated[str | None, typer.Option("--archive", help="Folder or s3:// prefix with graph/ and content/; overrides archive.uri.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder that holds the releases; this one becomes OUT/VERSION.")] = Path("releases"),
+    workdir: Annotated[str, typer.Option("--workdir", help="Work directory, a folder or s3:// prefix: what is done is not done again.")] = "work",
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Units at once; default: one per core.")] = None,
+    address: Annotated[str | None, typer.Option("--address", envvar="RAY_ADDRESS", help="Ray cluster to join; default: Ray on this machine.")] = None,
+    in_process: Annotated[bool, typer.Option("--in-process", help="Run without Ray, one unit after the other.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Make a release: resolve, fetch, license, redact, deduplicate, and write OUT/VERSION.
+
+    Run the same command again after an interruption: it goes on where it stopped.
+    """
+    from pipeline import config as configuration
+    from pipeline.engine.executor import Executor, InProcess, OnRay
+    from pipeline.engine.progress import Progress
+    from pipeline.release import make_release, plan_release
+
+    settings = configuration.load(config)
+    if archive is not None:
+        section = settings.archive.model_copy(update={"uri": archive, "build": None})
+        settings = settings.model_copy(update={"archive": section})
+    if dry_run:
+        plan = plan_release(settings, version=version, out=out, workdir=workdir)
+        typer.echo(json.dumps(plan, indent=2) if as_json else _plan_text(plan))
+        return
+    count = workers or settings.engine.workers or os.cpu_count() or 1
+    executor: Executor = InProcess() if in_process else OnRay(workers=count, address=address)
+    progress = Progress(quiet=quiet)
+    try:
+        outcome = make_release(settings, version=version, out=out, workdir=workdir, executor=executor, progress=progress)
+    finally:
+        progress.close()
+        executor.close()
+    if as_json:
+        record = {**vars(outcome), "directory": str(outcome.directory)}
+        typer.echo(json.dumps(record, indent=2, sort_keys=True))
+        return
+    totals = outcome.totals
+    words = {
+        "made": "made",
+        "identical": "made again, byte for byte what was there",
+        "unchanged": "nothing to do: this release is already there, and nothing that it depends on has changed",
+    }
+    typer.echo(f"{outcome.directory}  {words[outcome.state]}")
+    typer.echo(f"digest    {outcome.digest}")
+    typer.echo(f"units     {outcome.units_run:,} run, {outcome.units_skipped:,} already done")
+    typer.echo(f"found     {totals['found']:>12,} occurrences")
+    typer.echo(f"kept      {totals['kept']:>12,}")
+    for reason, amount in sorted(totals["dropped"].items(), key=lambda item: (-item[1], item[0])):
+        typer.echo(f"dropped   {amount:>12,}  {reason}")
+    typer.echo(
+        f"took      {outcome.seconds:,.1f} s, peak memory {outcome.peak_pss_bytes / _GB:.2f} GiB"
+        f" (driver {outcome.driver_peak_pss_bytes / _GB:.2f} GiB), summed PSS"
+    )
+
+
+def _plan_text(plan: dict[str, object]) -> str:
+    lines = [f"archive   {plan['archive']}"]
+    objects = plan.get("objects")
+    if isinstance(objects, dict):
+        lines.append(f"objects   {objects['rows']:,} contents in the graph, about {objects['estimated_bytes'] / 1e6:,.0f} MB unpacked")
+    lines.append(f"workdir   {plan['workdir']}, {plan['buckets']} buckets")
+    stages = plan["stages"]
+    assert isinstance(stages, list)
+    lines += [f"  {s['stage']:<22} {s['units']:>5} units  {'done' if s['done'] else 'to run'}" for s in stages]
+    lines.append(str(plan["note"]))
+    return "\n".join(lines)
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the command."""
+    app.command("release")(release)

@@ -1,0 +1,245 @@
+"""The release configuration: typed, frozen, documented; an unknown key is an error that suggests the right one.
+
+`load(path)` reads YAML (safe, no duplicate keys) and returns a ReleaseConfig. `resolved(config)` is what is written
+into the release and hashed: everything that can change a released byte, and nothing else (no path, address, worker or
+bucket count).
+"""
+
+from __future__ import annotations
+
+import difflib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pipeline.errors import ConfigError
+
+Bytes = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Archive(_Section):
+    """Where the input is: a Software-Heritage-layout archive, or what to build one from."""
+
+    uri: str | None = Field(None, description="folder or s3:// prefix that holds graph/ and content/; null: build one")
+    graph: str | None = Field(None, description="address of the graph export, where it is not <uri>/graph/<export>")
+    content: str | None = Field(None, description="address of the content objects, where it is not <uri>/content")
+    export: str | None = Field(None, description="name of the export below graph/; null: the only one there")
+    anonymous: bool = Field(True, description="read S3 without credentials, as the public bucket allows")
+    build: Literal["installed"] | None = Field(None, description="build the archive from the installed distributions")
+    max_files: int = Field(24_000, ge=1, description="files in the built archive, in all")
+    max_bytes: Bytes = Field(268_435_456, description="bytes in the built archive, in all")
+    max_files_per_origin: int = Field(1_500, ge=1, description="files of one distribution in the built archive")
+
+
+class Origins(_Section):
+    """Which origins take part."""
+
+    prefixes: tuple[str, ...] = Field((), description="URL prefixes; empty: every origin")
+    limit: int | None = Field(None, ge=1, description="at most so many, the first by sha1 of the URL; null: all")
+
+
+class Files(_Section):
+    """Limits on what is walked and fetched."""
+
+    max_bytes: Bytes = Field(10_485_760, description="bytes of one file; larger is `too_large`")
+    max_depth: int = Field(64, ge=1, le=512, description="levels of directories below a root")
+    max_path_bytes: Bytes = Field(4_096, description="bytes of a path; longer is `path_limit`")
+    max_entries: int = Field(1_000_000, ge=1, description="entries of one root; a larger tree is `path_limit` as a whole")
+    vendored: Literal["drop", "keep"] = Field("drop", description="files in vendored directories")
+    languages: tuple[str, ...] = Field((), description="languages to keep; empty: every known one")
+
+
+class Licenses(_Section):
+    """How licenses are detected and which are permitted."""
+
+    policy: str | None = Field(None, description="policy file; null: the permissive list that ships with the product")
+    scancode: bool = Field(True, description="run ScanCode on license-like files; false: SPDX tags and declarations only")
+    processes: int = Field(2, ge=1, description="ScanCode processes at once (1.1 GB each)")
+    max_bytes: Bytes = Field(1_048_576, description="bytes of a license-like file; a larger one is no evidence")
+
+
+class Optout(_Section):
+    """Who asked not to be in the dataset."""
+
+    registry: str | None = Field(None, description="registry file of origins and owners; null: nobody")
+
+
+class Quality(_Section):
+    """Which quality rules drop files."""
+
+    profile: Literal["the-stack-v2", "none"] = Field("the-stack-v2", description="named set of thresholds")
+    generated: Literal["drop", "keep"] = Field("drop", description="generated files")
+
+
+class Secrets(_Section):
+    """What is redacted."""
+
+    sensitivity: Literal["low", "medium", "high"] = Field("high", description="tier of rules; see docs")
+    max_findings: int = Field(200, ge=0, description="findings per file; a file with more is `secrets_budget`")
+
+
+class NearDuplicates(_Section):
+    """Near-duplicate removal: verified exact Jaccard of 5-token shingles."""
+
+    enabled: bool = Field(True, description="false: exact duplicates only")
+    threshold: str = Field("0.7", description="Jaccard at or above which two files are near-duplicates, as a decimal string")
+    bands: int = Field(42, ge=1, le=256, description="bands of the 256-value sketch")
+    rows: int = Field(6, ge=1, le=256, description="values per band")
+    bucket_cap: int = Field(64, ge=2, description="members up to which a band bucket pairs all with all")
+    bucket_best: int = Field(16, ge=1, description="best-ranked members that each one is paired with above that")
+
+    @field_validator("threshold")
+    @classmethod
+    def _in_range(cls, value: str) -> str:
+        try:
+            fraction = Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError("must be a decimal number in quotes, such as '0.7'") from None
+        if not 0 < fraction <= 1:
+            raise ValueError("must be above 0 and at most 1")
+        return value
+
+    @field_validator("rows")
+    @classmethod
+    def _fits(cls, value: int, info: Any) -> int:
+        if value * info.data.get("bands", 1) > 256:
+            raise ValueError("bands x rows must not exceed the 256 values of a sketch")
+        return value
+
+
+class Emit(_Section):
+    """How shards are cut."""
+
+    shard_bytes: Bytes = Field(268_435_456, description="text bytes at which a shard is split in two")
+
+
+class Engine(_Section):
+    """How the work is done; none of it can change a released byte."""
+
+    buckets: int | None = Field(None, ge=1, description="buckets of a new work directory, a power of two; null: 8")
+    workers: int | None = Field(None, ge=1, description="units at once; null: one per core")
+    task_memory: str = Field("1GB", description="memory limit of the joins of one task; more spills to disk")
+    fetch_concurrency: int = Field(16, ge=1, description="objects in flight per task")
+
+
+class ReleaseConfig(_Section):
+    """Everything about a release but its version."""
+
+    name: str = Field("stackmill-release", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the dataset")
+    archive: Archive = Archive()
+    origins: Origins = Origins()
+    files: Files = Files()
+    licenses: Licenses = Licenses()
+    optout: Optout = Optout()
+    quality: Quality = Quality()
+    secrets: Secrets = Secrets()
+    near_duplicates: NearDuplicates = NearDuplicates()
+    emit: Emit = Emit()
+    engine: Engine = Engine()
+
+
+class _NoDuplicates(yaml.SafeLoader):
+    """YAML 1.1 as PyYAML's safe loader reads it, but a repeated key is an error, and so are aliases."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load(path: Path) -> ReleaseConfig:
+    """Read a configuration file. Raises ConfigError naming file, key and, where it can, the line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    try:
+        data = yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 (a subclass of SafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must be a mapping of sections, not a {type(data).__name__}")
+    return parse(data, where=str(path), text=text)
+
+
+def parse(data: dict[str, Any], *, where: str = "configuration", text: str = "") -> ReleaseConfig:
+    """A ReleaseConfig from plain data. Raises ConfigError for unknown keys (did you mean) and wrong types."""
+    try:
+        return ReleaseConfig.model_validate(_tuples(data))
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(item, where, text) for item in error.errors())) from None
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _explain(item: Any, where: str, text: str) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join(path)
+    line = _line_of(text, path)
+    place = f"{where}:{line}" if line else where
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else "known keys: " + ", ".join(known)
+        return f"{place}: unknown key {key!r}; {hint}"
+    return f"{place}: {key}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: Any = ReleaseConfig
+    for part in path:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _line_of(text: str, path: list[str]) -> int | None:
+    """Line of the key at `path` in simple block-style YAML."""
+    row, indent = 0, -1
+    lines = text.splitlines()
+    for part in path:
+        for number in range(row, len(lines)):
+            stripped = lines[number].lstrip()
+            depth = len(lines[number]) - len(stripped)
+            if stripped.startswith(f"{part}:") and depth > indent:
+                row, indent = number + 1, depth
+                break
+        else:
+            return row or None
+    return row or None
+
+
+def resolved(config: ReleaseConfig) -> dict[str, Any]:
+    """The part of the configuration that can change a released byte, as plain data.
+
+    Files that it names (policy, opt-out registry) are left out: their digests stand in the manifest.
+    """
+    data = config.model_dump(mode="json", exclude={"engine"})
+    data["archive"] = {}
+    data["licenses"].pop("policy")
+    data["licenses"].pop("processes")
+    data["optout"].pop("registry")
+    return {key: value for key, value in data.items() if value != {}}

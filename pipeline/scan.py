@@ -1,0 +1,136 @@
+"""What the pipeline would say of any folder: the functions of a release, applied to files on disk.
+
+Paths are bytes relative to the folder, in byte order. Links are not followed; `.git` folders and files that cannot be read
+are left out, the latter with a note. Records have the keys of DESIGN 6.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import ConfigError
+
+Note = Callable[[str], None]
+_BATCH_BYTES = 16 << 20
+
+
+class Folder:
+    """The regular files of a folder, largest first left out above `max_bytes` (with a note, as `too_large`)."""
+
+    def __init__(self, path: Path, *, max_bytes: int, note: Note) -> None:
+        if not path.is_dir():
+            raise ConfigError(f"{path} is not a folder")
+        self._root = os.fsencode(path)
+        self._note = note
+        self.sizes: dict[bytes, int] = {}
+        for file in sorted(self._walk(b"")):
+            size = os.lstat(os.path.join(self._root, file)).st_size
+            if size > max_bytes:
+                note(f"{os.fsdecode(file)!r}: left out, {size:,} bytes (limit {max_bytes:,})")
+            else:
+                self.sizes[file] = size
+
+    @property
+    def paths(self) -> list[bytes]:
+        """Relative paths in byte order."""
+        return list(self.sizes)
+
+    def read(self, path: bytes) -> bytes:
+        """The bytes of a file; empty, with a note, when it cannot be read."""
+        try:
+            return Path(os.fsdecode(os.path.join(self._root, path))).read_bytes()
+        except OSError as error:
+            self._note(f"{os.fsdecode(path)!r}: not read: {error.strerror}")
+            return b""
+
+    def batches(self) -> Iterator[tuple[list[bytes], pa.Array]]:
+        """Files in batches of at most 16 MiB: paths, and bodies as a large_binary array."""
+        paths: list[bytes] = []
+        held = 0
+        for path, size in self.sizes.items():
+            if paths and held + size > _BATCH_BYTES:
+                yield paths, self._bodies(paths)
+                paths, held = [], 0
+            paths.append(path)
+            held += size
+        if paths:
+            yield paths, self._bodies(paths)
+
+    def _bodies(self, paths: list[bytes]) -> pa.Array:
+        return pa.array([self.read(path) for path in paths], pa.large_binary())
+
+    def _walk(self, prefix: bytes) -> Iterator[bytes]:
+        try:
+            entries = list(os.scandir(os.path.join(self._root, prefix)))
+        except OSError as error:
+            self._note(f"{os.fsdecode(prefix)!r}: not listed: {error.strerror}")
+            return
+        for entry in entries:
+            path = prefix + entry.name
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISDIR(mode):
+                if entry.name != b".git":
+                    yield from self._walk(path + b"/")
+            elif stat.S_ISREG(mode):
+                yield path
+
+
+def languages(folder: Folder) -> Iterator[Mapping[str, Any]]:
+    """`{path, language}` per file; null where the language is unknown or the file is not text."""
+    from pipeline.content.languages import language_of_tree
+
+    yield from language_of_tree(folder.paths, folder.read)
+
+
+def licenses(folder: Folder, *, policy: str | None, scancode: bool) -> Iterator[Mapping[str, Any]]:
+    """`{path, expression, licenses, permitted, evidence}` per file."""
+    from licensing.policy import Policy
+    from licensing.scan import scan_tree
+    from licensing.scancode import ScanCode
+
+    paths = folder.paths
+    yield from scan_tree(paths, lambda i: folder.read(paths[i]), Policy.load(policy), ScanCode() if scancode else None)
+
+
+def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:
+    """`{path, start, end, kind, rule}` per finding: byte offsets in the file's text as UTF-8, never the value."""
+    from pii.scan import scan
+    from pipeline.content.decode import decode_batch
+
+    for paths, bodies in folder.batches():
+        texts = decode_batch(bodies)["text"].combine_chunks()
+        for row in scan(texts, sensitivity=sensitivity).to_pylist():
+            yield {"path": paths[row.pop("doc")], **row}
+
+
+def duplicates(folder: Folder, *, threshold: str) -> Iterator[Mapping[str, Any]]:
+    """`{path, kind, duplicate_of, cluster, kept, similarity}` per text file; the first path in byte order is kept."""
+    from dedup.near import near_duplicates
+    from pipeline.content.decode import decode_batch
+
+    paths: list[bytes] = []
+    texts: list[pa.Array] = []
+    for names, bodies in folder.batches():
+        decoded = decode_batch(bodies)["text"].combine_chunks()
+        good = decoded.is_valid()
+        paths += [name for name, ok in zip(names, good.to_pylist(), strict=True) if ok]
+        texts.append(decoded.filter(good))
+    if not paths:
+        return
+    found = near_duplicates(pa.concat_arrays(texts), threshold=threshold)
+    for row in found.to_pylist():
+        other = row["duplicate_of"]
+        yield {
+            "path": paths[row["index"]],
+            "kind": row["kind"],
+            "duplicate_of": None if other is None else paths[other],
+            "cluster": paths[row["cluster"]],
+            "kept": row["kept"],
+            "similarity": row["inter"] / row["union"] if row["kind"] == "near" else None if row["kept"] else 1.0,
+        }

@@ -1,0 +1,123 @@
+"""Wave W3: one occurrence per content, one content per released text, and the rank of each.
+
+Election order: DESIGN 3, as `dedup.election` states it. Only occurrences that passed their own rules stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from dedup.election import order_by_sql
+from pipeline.engine.runner import Done, Runner
+from pipeline.engine.stage import Output, Stage, Task
+from pipeline.stages.secrets import releases_of
+from pipeline.tables import DROPPED, ELECTED, RANKS, REPLACED, Reason
+
+
+def elect(task: Task) -> Mapping[str, pa.Table]:
+    """Apply the findings budget, then elect one occurrence per content; the others are exact duplicates of it."""
+    passed = task.read("passed")
+    known = releases_of(task).read(columns=["findings", "content_sha256", "released_bytes"], wanted=passed)
+    rows = task.sql(
+        "select p.*, len(k.findings) as found, k.content_sha256, k.released_bytes from p join k using (sha256)", p=passed, k=known
+    )
+    budget = f"found > {task.config['max_findings']}"
+    ranked = task.sql(
+        f"""
+        select *, row_number() over (partition by sha256 order by {order_by_sql("t")}) as place,
+            sum(origins) over (partition by sha256) as num_occurrences
+        from t where not ({budget})
+        """,
+        t=rows,
+    )
+    # A root's origins all hold the content; roots are disjoint sets of origins, so distinct roots add up.
+    origins = task.sql(
+        "select sha256, sum(origins)::bigint as num_origins from (select distinct sha256, root, origins from t) group by sha256", t=ranked
+    )
+    elected = task.sql(
+        "select t.* exclude (num_occurrences), t.num_occurrences::bigint as num_occurrences, o.num_origins from t join o using (sha256) where place = 1",
+        t=ranked,
+        o=origins,
+    )
+    dropped = task.sql(
+        f"""
+        select root, path, sha1_git, '{Reason.SECRETS_BUDGET}' as reason, found || ' findings' as detail,
+            null::varchar as stand_in, null::varchar as similarity from r where {budget}
+        union all
+        select root, path, sha1_git, '{Reason.EXACT_DUPLICATE}', 'same bytes', sha256, null from t where place > 1
+        """,
+        r=rows,
+        t=ranked,
+    )
+    over = dropped.num_rows - (ranked.num_rows - elected.num_rows)
+    task.count("dropped.secrets_budget", over)
+    task.count("dropped.exact_duplicate", dropped.num_rows - over)
+    return {"elected": elected, "dropped": dropped}
+
+
+def elect_texts(task: Task) -> Mapping[str, pa.Table]:
+    """Two contents with the same released text become one: the better-ranked stays."""
+    ranked = task.sql(
+        f"""
+        select *, row_number() over (partition by content_sha256 order by {order_by_sql("t")}, sha256) as place,
+            first_value(sha256) over (partition by content_sha256 order by {order_by_sql("t")}, sha256) as stand_in
+        from t
+        """,
+        t=task.read("elected"),
+    )
+    winners = task.sql("select * exclude (place, stand_in) from t where place = 1", t=ranked)
+    replaced = task.sql(
+        f"select sha256, stand_in, '{Reason.EXACT_DUPLICATE}' as reason, null::varchar as similarity from t where place > 1",
+        t=ranked,
+    )
+    task.count("dropped.exact_duplicate", replaced.num_rows)
+    return {"winners": winners, "replaced": replaced}
+
+
+def rank(task: Task) -> Mapping[str, pa.Table]:
+    """The place of every remaining content in the election order: 0 is the best. One sort over all of them."""
+    columns = ["sha256", "is_fork", "stars", "forks", "revision_date", "path_components", "origin", "path"]
+    ranks = task.sql(
+        f"select sha256, (row_number() over (order by {order_by_sql('t')}, sha256) - 1)::ubigint as ordinal from t",
+        t=task.read_all("winners", columns=columns),
+    )
+    return {"ranks": ranks}
+
+
+def elect_wave(runner: Runner, judged: Done, *, sensitivity: str, max_findings: int, annotated: str) -> tuple[Done, Done, Done]:
+    """Run wave W3. Returns the stages `elect`, `elect.texts` and `rank`."""
+    first = runner.run(
+        Stage(
+            name="elect",
+            run=elect,
+            inputs={"passed": judged.ref("passed")},
+            outputs={
+                "elected": Output(schema=ELECTED, order=("content_sha256", "sha256"), route="content_sha256"),
+                "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
+            },
+            config={"sensitivity": sensitivity, "max_findings": max_findings, "annotated": annotated},
+        )
+    )
+    texts = runner.run(
+        Stage(
+            name="elect.texts",
+            run=elect_texts,
+            inputs={"elected": first.ref("elected")},
+            outputs={
+                "winners": Output(schema=ELECTED, order=("sha256",), route="sha256"),
+                "replaced": Output(schema=REPLACED, order=("sha256",), route="sha256"),
+            },
+        )
+    )
+    ranks = runner.run(
+        Stage(
+            name="rank",
+            run=rank,
+            inputs={"winners": texts.ref("winners")},
+            outputs={"ranks": Output(schema=RANKS, order=("sha256",), route="sha256")},
+            units="one",
+        )
+    )
+    return first, texts, ranks

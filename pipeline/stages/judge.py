@@ -1,0 +1,198 @@
+"""Wave W2, first half: one body per remaining content -> text signals and language -> a reason, or none.
+
+Annotations are kept per content (`text`) and per (content, name class) (`language`); the decision is taken anew in
+every release from them, so another threshold recomputes no annotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from licensing.evidence import header_batch
+from licensing.policy import Policy
+from pipeline.content.decode import decode_batch
+from pipeline.content.generated import is_generated
+from pipeline.content.languages import detect
+from pipeline.content.quality import SIGNALS, signals, verdict
+from pipeline.engine.annotations import AnnotationStore
+from pipeline.engine.keys import make_key
+from pipeline.engine.runner import Done, Runner
+from pipeline.engine.stage import Output, Stage, Task
+from pipeline.stages.fetch import bodies_of
+from pipeline.tables import DROPPED, JUDGED, Reason
+
+TEXT = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("encoding", pa.string()),
+        ("undecoded", pa.string()),  # binary | undecodable | null
+        ("header", pa.string()),  # SPDX expression of the file's own tag, null without one
+        *SIGNALS,
+    ]
+)
+LANGUAGE = pa.schema(
+    [("sha256", pa.string()), ("name_class", pa.binary()), ("language", pa.string()), ("is_generated", pa.bool_())]
+)
+HEAD_BYTES = 51_200  # what the language and generated rules look at, as Linguist does
+BATCH_BYTES = 32 << 20  # bodies in memory at once
+
+
+def text_annotations(task: Task) -> AnnotationStore:
+    """The store of decoding results and text signals."""
+    modules = ["pipeline.content.decode", "pipeline.content.quality", "licensing.evidence"]
+    key = make_key("text", config={}, inputs={}, modules=modules, libraries=("charset-normalizer", "license-expression"))
+    return AnnotationStore(task.store, "text", key, task.bucket, ("sha256",), TEXT)
+
+
+def language_annotations(task: Task) -> AnnotationStore:
+    """The store of languages and generated marks per (content, name class)."""
+    modules = ["pipeline.content.decode", "pipeline.content.languages", "pipeline.content.generated"]
+    key = make_key("language", config={"head": HEAD_BYTES}, inputs={}, modules=modules, libraries=("charset-normalizer",))
+    return AnnotationStore(task.store, "language", key, task.bucket, ("sha256", "name_class"), LANGUAGE)
+
+
+def in_batches(table: pa.Table, column: str, size: int = BATCH_BYTES) -> Iterator[pa.Table]:
+    """Slices of a table whose `column` (lengths in bytes) sums to at most `size`, at least one row each."""
+    start, held = 0, 0
+    for row, length in enumerate(table[column].to_pylist()):
+        if row > start and held + length > size:
+            yield table.slice(start, row - start)
+            start, held = row, 0
+        held += length
+    if start < table.num_rows:
+        yield table.slice(start)
+
+
+def annotate_text(task: Task) -> Mapping[str, pa.Table]:
+    """Decode and measure every content of the bucket that was not seen before."""
+    wanted = task.read("survivors", columns=["sha256", "name_class", "length"])
+    fetched = task.read("status").filter(pc.equal(task.read("status")["status"], "ok"))
+    wanted = task.sql("select distinct w.* from w semi join f using (sha256) order by all", w=wanted, f=fetched)
+    texts, languages = text_annotations(task), language_annotations(task)
+    new = texts.missing(wanted.select(["sha256", "length"]))
+    new_names = languages.missing(wanted)
+    both = task.sql(
+        "select sha256, min(length) as length from (from a union all select sha256, length from b) group by sha256 order by sha256",
+        a=new,
+        b=new_names.select(["sha256", "length"]),
+    )
+    task.count("annotated.text", new.num_rows)
+    task.count("annotated.language", new_names.num_rows)
+    bodies = bodies_of(task)
+    for piece in in_batches(both, "length"):
+        rows = task.sql("select sha256, body from b order by sha256", b=bodies.read(wanted=piece))
+        body = rows["body"].combine_chunks().cast(pa.large_binary())
+        task.bytes_in += pc.sum(pc.binary_length(body)).as_py() or 0
+        decoded = decode_batch(body)
+        text = decoded["text"].combine_chunks()
+        blank = pc.fill_null(text, pa.scalar(b"", pa.large_binary()))
+        measured = pa.table(
+            [rows["sha256"], decoded["encoding"], decoded["reason"], header_batch(blank)["expression"], *signals(blank).columns],
+            names=TEXT.names,
+        )
+        texts.append(measured.filter(pc.is_in(measured["sha256"], value_set=new["sha256"].combine_chunks())))
+        heads = pa.table({"sha256": rows["sha256"], "head": pc.binary_slice(blank, 0, HEAD_BYTES)})
+        named = task.sql(
+            "select n.sha256, n.name_class, h.head from n join h using (sha256) order by n.sha256, n.name_class",
+            n=new_names.select(["sha256", "name_class"]),
+            h=heads,
+        )
+        if named.num_rows:
+            classes = named["name_class"].combine_chunks().cast(pa.binary())
+            head = named["head"].combine_chunks().cast(pa.large_binary())
+            languages.append(
+                pa.table([named["sha256"], classes, detect(classes, head), is_generated(classes, head)], names=LANGUAGE.names)
+            )
+    return {}
+
+
+def judge(task: Task) -> Mapping[str, pa.Table]:
+    """The W2 reason of every survivor, from the annotations and this release's rules."""
+    rules = task.config
+    survivors = task.read("survivors")
+    texts = text_annotations(task).read(wanted=survivors)
+    languages = language_annotations(task).read(wanted=survivors)
+    rows = task.sql(
+        """
+        select s.*, f.status, f.detail as fetch_detail, t.undecoded, t.header, l.language, coalesce(l.is_generated, false) as is_generated,
+            t.* exclude (sha256, encoding, undecoded, header)
+        from s left join f using (sha256) left join t using (sha256)
+            left join l on l.sha256 = s.sha256 and l.name_class = s.name_class
+        order by s.sha256, s.root, s.path
+        """,
+        s=survivors,
+        f=task.read("status"),
+        t=texts,
+        l=languages,
+    )
+    rows = rows.append_column("header_permitted", _permitted(rows["header"], Policy.load(task.extra["policy"])))
+    rows = rows.append_column("quality", _quality(rows, rules["profile"]))
+    listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
+    judged = task.sql(
+        f"""
+        select * exclude (status, fetch_detail, header), status, fetch_detail, header,
+            case when status in ('missing', 'corrupt') then status
+                 when undecoded is not null then undecoded
+                 when not header_permitted then '{Reason.LICENSE_HEADER}'
+                 when language is null then '{Reason.LANGUAGE}'
+                 {f"when language not in ({listed}) then '{Reason.LANGUAGE}'" if listed else ""}
+                 when is_generated and {rules["generated"] == "drop"} then '{Reason.GENERATED}'
+                 else quality end as reason,
+            case when status in ('missing', 'corrupt') then fetch_detail
+                 when undecoded is null and not header_permitted then header
+                 when undecoded is null and language is null then 'unknown'
+                 else language end as detail
+        from t
+        """,
+        t=rows,
+    )
+    for item in pc.value_counts(judged["reason"]).to_pylist():
+        if item["values"] is not None:
+            task.count(f"dropped.{item['values']}", item["counts"])
+    dropped = task.sql(
+        """
+        select root, path, sha1_git, reason, detail, null::varchar as stand_in, null::varchar as similarity
+        from t where reason is not null
+        """,
+        t=judged,
+    )
+    return {"passed": judged.filter(pc.is_null(judged["reason"])), "dropped": dropped}
+
+
+def _permitted(headers: pa.ChunkedArray, policy: Policy) -> pa.Array:
+    """False where a file's own tag names a license that the policy does not permit."""
+    encoded = headers.combine_chunks().dictionary_encode()
+    verdicts = pa.array([policy.decide(value).permitted for value in encoded.dictionary.to_pylist()], pa.bool_())
+    return pc.fill_null(verdicts.take(encoded.indices), True)
+
+
+def _quality(rows: pa.Table, profile: str) -> pa.Array:
+    measured = rows.select(SIGNALS.names).combine_chunks()
+    language = rows["language"].combine_chunks().cast(pa.string())
+    classes = rows["name_class"].combine_chunks().cast(pa.binary())
+    return verdict(measured, language, classes, profile)
+
+
+def judge_wave(runner: Runner, wave: Done, fetched: Done, config: Mapping[str, object], policy: str | None) -> Done:
+    """Run the first half of wave W2. Returns the stage with what passed and what was dropped."""
+    inputs = {"survivors": wave.ref("survivors"), "status": fetched.ref("status")}
+    annotated = runner.run(
+        Stage(name="annotate.text", run=annotate_text, inputs=inputs, outputs={}, libraries=("charset-normalizer",))
+    )
+    order = ("sha256", "root", "path")
+    return runner.run(
+        Stage(
+            name="judge",
+            run=judge,
+            inputs=inputs,
+            outputs={
+                "passed": Output(schema=JUDGED, order=order),
+                "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
+            },
+            config={**config, "policy": Policy.load(policy).digest, "annotated": annotated.stage.key},
+            extra={"policy": policy},
+        )
+    )

@@ -1,0 +1,167 @@
+"""Wave W1: license-like files -> evidence -> attribution to directories -> which files may be used.
+
+ScanCode is run in few processes of its own, each of which loads the index once; its answers are kept per (content,
+manifest name) and never asked for again. Attribution is a function of a root's evidence, computed per directory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from licensing.attribution import ATTRIBUTIONS, attribute_directories
+from licensing.evidence import DETECTIONS, detect_batch
+from licensing.policy import Policy
+from licensing.scancode import ScanCode
+from pipeline.engine.annotations import AnnotationStore
+from pipeline.engine.keys import make_key
+from pipeline.engine.runner import Done, Runner
+from pipeline.engine.stage import Output, Ref, Stage, Task
+from pipeline.stages.fetch import bodies_of
+from pipeline.tables import DROPPED, SURVIVORS, WANTED_LICENSES, Reason
+
+DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTIONS])
+EVIDENCE = pa.schema([*[WANTED_LICENSES.field(n) for n in ("root", "path", "directory", "sha1_git")], *DETECTIONS])
+_SEGMENT = 64  # license files per segment: ScanCode takes up to seconds for one
+
+
+def detections_of(task: Task, bucket: int) -> AnnotationStore:
+    """The store of what was detected in license-like files."""
+    key = make_key(
+        "licenses",
+        config={"scancode": task.config["scancode"]},
+        inputs={},
+        modules=["licensing.evidence", "licensing.scancode"],
+        libraries=("scancode-toolkit-mini", "license-expression"),
+    )
+    return AnnotationStore(task.store, "licenses", key, bucket, ("sha256", "name"), DETECTED)
+
+
+def detect(task: Task) -> Mapping[str, pa.Table]:
+    """Detect licenses in the files of some buckets that the store has no answer for."""
+    scancode = None
+    for bucket in task.item["buckets"]:
+        store = detections_of(task, bucket)
+        wanted = task.read_bucket("wanted", bucket, columns=["sha256", "name"])
+        missing = store.missing(wanted)
+        task.count("detected", missing.num_rows)
+        if missing.num_rows == 0:
+            continue
+        if task.config["scancode"] and scancode is None:
+            scancode = ScanCode()
+        bodies = bodies_of(task, bucket).read(wanted=missing.select(["sha256"]))
+        rows = task.sql("select m.sha256, m.name, b.body from m join b using (sha256) order by sha256, name", m=missing, b=bodies)
+        for start in range(0, rows.num_rows, _SEGMENT):
+            piece = rows.slice(start, _SEGMENT).combine_chunks()
+            names, contents = (piece[c].combine_chunks() for c in ("name", "body"))
+            found = detect_batch(names.cast(pa.binary()), contents.cast(pa.large_binary()), scancode=scancode)
+            task.bytes_in += pc.sum(pc.binary_length(contents)).as_py() or 0
+            store.append(pa.table([piece["sha256"], piece["name"], *found.columns], names=DETECTED.names))
+    return {}
+
+
+def evidence(task: Task) -> Mapping[str, pa.Table]:
+    """Every place of a license-like file with what was detected in it, routed to its root."""
+    found = detections_of(task, task.bucket).read()
+    names = ", ".join(f"d.{name}" for name in DETECTIONS.names)
+    rows = task.sql(
+        f"select w.root, w.path, w.directory, w.sha1_git, {names} from w join d using (sha256, name) where d.expression is not null",
+        w=task.read("wanted"),
+        d=found,
+    )
+    return {"rows": rows}
+
+
+def attribute(task: Task) -> Mapping[str, pa.Table]:
+    """The license of every directory that holds candidates; files without a permitted one leave the flow."""
+    policy = Policy.load(task.extra["policy"])
+    roots = task.read("roots")
+    files = task.sql(
+        "select f.* from f join r on r.root = f.root and r.opted_out < r.origins where f.reason is null",
+        f=task.read("files"),
+        r=roots,
+    )
+    directories = task.sql("select distinct root, directory as dir from f", f=files)
+    found = task.read("evidence").rename_columns({"directory": "dir"})
+    attributed = attribute_directories(directories, found, policy)
+    rows = task.sql(
+        "select f.*, a.permitted, a.sub_reason from f join a on a.root = f.root and a.dir = f.directory",
+        f=files,
+        a=attributed.select(["root", "dir", "permitted", "sub_reason"]),
+    )
+    dropped = task.sql(
+        f"""
+        select root, path, sha1_git, '{Reason.LICENSE}' as reason, sub_reason as detail,
+            null::varchar as stand_in, null::varchar as similarity from t where not permitted
+        """,
+        t=rows,
+    )
+    survivors = task.sql(
+        """
+        select t.root, t.path, t.directory, t.name_class, t.sha1_git, t.sha1, t.sha256, t.blake2s256, t.length, t.is_vendor,
+            r.origins - r.opted_out as origins, r.is_fork, r.stars, r.forks, r.revision_date, t.components as path_components, r.origin
+        from t join r using (root) where t.permitted
+        """,
+        t=_with_components(rows),
+        r=roots,
+    )
+    task.count("dropped.license", dropped.num_rows)
+    return {"attributions": attributed, "dropped": dropped, "survivors": survivors}
+
+
+def _with_components(rows: pa.Table) -> pa.Table:
+    slashes = pc.count_substring(rows["path"], pattern=b"/")
+    return rows.append_column("components", pc.add(slashes.cast(pa.int32()), pa.scalar(1, pa.int32())))
+
+
+def license_wave(
+    runner: Runner, files: Done, roots: Done, fetched: Done, *, scancode: bool, processes: int, policy: str | None
+) -> Done:
+    """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors."""
+    wanted = files.ref("licenses")
+    groups = _groups(runner.buckets, processes)
+    inputs: dict[str, Ref] = {"wanted": wanted, "status": fetched.ref("status")}
+    detected = runner.run(
+        Stage(
+            name="licenses.detect",
+            run=detect,
+            inputs=inputs,
+            outputs={},
+            units=tuple({"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in groups),
+            config={"scancode": scancode},
+            extra={"processes": processes},
+            libraries=("scancode-toolkit-mini", "license-expression"),
+            heavy=scancode,
+        )
+    )
+    found = runner.run(
+        Stage(
+            name="licenses.evidence",
+            run=evidence,
+            inputs=inputs,
+            outputs={"rows": Output(schema=EVIDENCE, order=("root", "path", "sha1_git"), route="root")},
+            config={"scancode": scancode, "detected": detected.stage.key},
+        )
+    )
+    return runner.run(
+        Stage(
+            name="licenses.attribute",
+            run=attribute,
+            inputs={"files": files.ref("files"), "roots": roots.ref("roots"), "evidence": found.ref("rows")},
+            outputs={
+                "attributions": Output(schema=ATTRIBUTIONS, order=("root", "dir")),
+                "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git")),
+                "survivors": Output(schema=SURVIVORS, order=("sha256", "root", "path"), route="sha256"),
+            },
+            config={"policy": Policy.load(policy).digest},
+            extra={"policy": policy},
+            libraries=("duckdb", "pyarrow", "license-expression"),
+        )
+    )
+
+
+def _groups(buckets: int, processes: int) -> list[list[int]]:
+    size = -(-buckets // processes)
+    return [list(range(start, min(start + size, buckets))) for start in range(0, buckets, size)]

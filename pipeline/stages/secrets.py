@@ -1,0 +1,139 @@
+"""Wave W2, second half: findings, released text and sketch of every content that passed the other rules.
+
+The released text is a function of the content alone: decode, then redact. It is not stored: findings are, and the text
+is derived again where it is needed (verification, shards), checked against its recorded SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dedup.sketch import SLOTS, signatures_to_arrow, sketch
+from manifests.schema import REDACTION
+from pii.redact import redact_batch
+from pii.scan import scan
+from pipeline.content.decode import decode_batch
+from pipeline.engine.annotations import AnnotationStore
+from pipeline.engine.keys import make_key
+from pipeline.engine.runner import Done, Runner
+from pipeline.engine.stage import Stage, Task
+from pipeline.errors import IntegrityError
+from pipeline.stages.fetch import bodies_of
+from pipeline.stages.judge import in_batches
+
+FINDING = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string()), ("rule", pa.string())])
+RELEASED = pa.schema(
+    [
+        ("sha256", pa.string()),
+        ("findings", pa.list_(FINDING)),  # byte offsets in the decoded text
+        ("redactions", pa.list_(REDACTION)),  # byte offsets in the released text
+        ("content_sha256", pa.string()),
+        ("released_bytes", pa.int64()),
+        ("shingles", pa.int64()),
+        ("sketch", pa.binary(4 * SLOTS)),  # 256 little-endian 32-bit values; says nothing where shingles = 0
+    ]
+)
+_LIBRARIES = ("detect-secrets", "hyperscan", "google-re2", "phonenumberslite", "charset-normalizer")
+
+
+def releases_of(task: Task, bucket: int | None = None) -> AnnotationStore:
+    """The store of findings, released-text identities and sketches."""
+    key = make_key(
+        "released",
+        config={"sensitivity": task.config["sensitivity"]},
+        inputs={},
+        modules=["pii.scan", "pii.redact", "dedup.sketch", "pipeline.content.decode"],
+        libraries=_LIBRARIES,
+    )
+    return AnnotationStore(
+        task.store, "released", key, task.bucket if bucket is None else bucket, ("sha256",), RELEASED
+    )
+
+
+def annotate_secrets(task: Task) -> Mapping[str, pa.Table]:
+    """Scan, redact and sketch every content of the bucket that was not seen before."""
+    wanted = task.sql("select distinct sha256, length from t order by sha256", t=task.read("passed"))
+    store, bodies = releases_of(task), bodies_of(task)
+    missing = store.missing(wanted)
+    task.count("annotated.secrets", missing.num_rows)
+    for piece in in_batches(missing, "length", 8 << 20):
+        rows = task.sql("select sha256, body from b order by sha256", b=bodies.read(wanted=piece))
+        text = decode_batch(rows["body"].combine_chunks().cast(pa.large_binary()))["text"].combine_chunks()
+        task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
+        found = scan(text, sensitivity=task.config["sensitivity"])
+        released, redactions = redact_batch(text, found)
+        for kind in pc.value_counts(found["kind"]).to_pylist():
+            task.count(f"found.{kind['values']}", kind["counts"])
+        sketches = sketch(released)
+        store.append(
+            pa.table(
+                [
+                    rows["sha256"],
+                    _grouped(found, len(text)),
+                    redactions.cast(pa.list_(REDACTION)),
+                    pa.array([hashlib.sha256(_view(value)).hexdigest() for value in released]),
+                    pc.binary_length(released).cast(pa.int64()),
+                    pa.array(sketches.counts),
+                    signatures_to_arrow(sketches.signatures),
+                ],
+                names=RELEASED.names,
+            )
+        )
+    return {}
+
+
+def _view(value: pa.Scalar) -> memoryview:
+    return memoryview(value.as_buffer())
+
+
+def _grouped(found: pa.Table, documents: int) -> pa.Array:
+    """Findings as one list per document; `found` is sorted by document."""
+    ends = np.searchsorted(found["doc"].to_numpy(), np.arange(documents), side="right")
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    columns = [found[name].combine_chunks().cast(FINDING.field(name).type) for name in ("start", "end", "kind", "rule")]
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(columns, fields=list(FINDING)))
+
+
+def released_texts(task: Task, wanted: pa.Table, bucket: int | None = None) -> pa.Table:
+    """(sha256, content) of the wanted contents of a bucket, sorted by sha256: decoded, redacted, checked."""
+    known = releases_of(task, bucket).read(columns=["findings", "content_sha256"], wanted=wanted)
+    rows = task.sql(
+        "select b.sha256, b.body, k.findings, k.content_sha256 from b join k using (sha256) order by b.sha256",
+        b=bodies_of(task, bucket).read(wanted=wanted),
+        k=known,
+    )
+    text = decode_batch(rows["body"].combine_chunks().cast(pa.large_binary()))["text"].combine_chunks()
+    released, _ = redact_batch(text, _flat(rows["findings"].combine_chunks()))
+    for sha256, value, expected in zip(rows["sha256"].to_pylist(), released, rows["content_sha256"].to_pylist(), strict=True):
+        if hashlib.sha256(_view(value)).hexdigest() != expected:
+            raise IntegrityError(f"content {sha256}: its text is no longer what was annotated; run `pipeline clean` and again")
+    return pa.table({"sha256": rows["sha256"], "content": released})
+
+
+def _flat(findings: pa.ListArray) -> pa.Table:
+    values = findings.flatten()
+    return pa.table(
+        {
+            "doc": pc.list_parent_indices(findings).cast(pa.int64()),
+            **{name: values.field(i) for i, name in enumerate(("start", "end", "kind", "rule"))},
+        }
+    )
+
+
+def secrets_wave(runner: Runner, judged: Done, sensitivity: str) -> Done:
+    """Annotate what passed; the findings budget is applied in the election."""
+    return runner.run(
+        Stage(
+            name="annotate.secrets",
+            run=annotate_secrets,
+            inputs={"passed": judged.ref("passed")},
+            outputs={},
+            config={"sensitivity": sensitivity},
+            libraries=_LIBRARIES,
+        )
+    )
