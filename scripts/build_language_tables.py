@@ -2,13 +2,13 @@
 
 Usage:  python scripts/build_language_tables.py [--tarball FILE]
 
-Without `--tarball` the pinned version is fetched with `npm pack` into a temporary directory. The tarball must have
-the pinned SHA-512; a new version is a deliberate change of the two constants below, followed by the tests of
-tests/content (which hold every hand-written table to the names that exist).
+Without `--tarball` the pinned version is fetched with `npm pack` into a temporary directory. The tarball
+must have the pinned SHA-512; a new version is a deliberate change of the two constants below, followed by
+the tests of tests/content (which hold every hand-written table to the names that exist).
 
-The output is canonical: sorted keys, sorted languages, lists sorted bytewise, one language per line, so that a
-change of version reads as a diff. The licence texts of the data (the package's own and that of GitHub Linguist,
-both MIT) are written beside it.
+The output is canonical: sorted keys, sorted languages, lists sorted bytewise, one language per line, so
+that a change of version reads as a diff. The licence texts of the data (the package's own and that of
+GitHub Linguist, both MIT) are written beside it.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _TOKEN = re.compile(
 def parse_object_literal(source: str) -> object:
     """The value of a JavaScript module `export default {...}` that holds literals only.
 
-    The literal is rewritten to JSON token by token: strings re-quoted, bare keys quoted, trailing commas removed.
-    Raises ValueError on anything that is not a literal.
+    The literal is rewritten to JSON token by token: strings re-quoted, bare keys quoted, trailing commas
+    removed. Raises ValueError on anything that is not a literal.
     """
     head, _, body = source.partition("export default")
     if head.strip() or not body:
@@ -90,7 +90,7 @@ def fetch(directory: Path) -> Path:
 
 
 def read(tarball: Path) -> tuple[list[dict[str, object]], dict[str, str]]:
-    """The languages, sorted by name, and the licence texts of a tarball. Raises ValueError on a wrong digest."""
+    """Languages (sorted by name) and licence texts of a tarball. Raises ValueError on a wrong digest."""
     digest = base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode()
     if digest != SHA512:
         raise ValueError(f"{tarball} has SHA-512 {digest}, expected {SHA512} ({PACKAGE} {VERSION})")

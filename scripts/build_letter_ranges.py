@@ -2,9 +2,9 @@
 
 Usage:  python scripts/build_letter_ranges.py
 
-The ranges are those of `str.isalpha` and `str.isalnum` for the Unicode version of the running Python. They are kept
-in the tree so that quality signals do not change with the interpreter; a newer Unicode version is a deliberate
-change of the file.
+The ranges are those of `str.isalpha` and `str.isalnum` for the Unicode version of the running Python. They
+are kept in the tree so that quality signals do not change with the interpreter; a newer Unicode version is
+a deliberate change of the file.
 """
 
 from __future__ import annotations

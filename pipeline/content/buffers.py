@@ -12,8 +12,8 @@ def buffers(
 ) -> tuple[pa.Buffer | None, np.ndarray, np.ndarray]:
     """Validity buffer, offsets (int64, one more than rows) and bytes (uint8) of an array; nothing is copied.
 
-    The offsets point into the bytes as they are: in a slice they need not start at 0. What lies behind a null is
-    unspecified, its offsets are valid all the same.
+    The offsets point into the bytes as they are: in a slice they need not start at 0. What lies behind a
+    null is unspecified, its offsets are valid all the same.
     """
     validity, offsets, data = array.buffers()
     if len(array) == 0 or offsets is None:

@@ -24,23 +24,25 @@ LETTERS = _letters()
 """(0x110000,) uint8: ALPHABETIC for Unicode letters (categories L*), ALPHANUMERIC for these and numbers."""
 
 
-def _bytes(*members: bytes) -> np.ndarray:
-    flags = np.zeros(256, bool)
-    flags[np.frombuffer(b"".join(members), np.uint8)] = True
+BASE64, ESCAPED, HEX, SPACE, WORD = 1, 2, 4, 8, 16
+r"""Flags of a byte: in a base64 run; in a run of escapes; `[0-9a-fA-F]`; ASCII `\s`; ASCII `\w`."""
+
+
+def _classes() -> np.ndarray:
+    digits, upper, lower = b"0123456789", bytes(range(65, 91)), bytes(range(97, 123))
+    hexadecimal = digits + b"abcdefABCDEF"
+    space = b" \t\n\r\f\v"
+    flags = np.zeros(256, np.uint8)
+    for flag, members in (
+        (BASE64, digits + upper + lower + b"+/\n="),
+        (ESCAPED, hexadecimal + space + b"xu,\\"),
+        (HEX, hexadecimal),
+        (SPACE, space),
+        (WORD, digits + upper + lower + b"_"),
+    ):
+        flags[np.frombuffer(members, np.uint8)] |= flag
     return flags
 
 
-_DIGITS, _UPPER, _LOWER = b"0123456789", bytes(range(65, 91)), bytes(range(97, 123))
-
-WORD = _bytes(_DIGITS, _UPPER, _LOWER, b"_")
-r"""ASCII `\w`."""
-
-SPACE = _bytes(b" \t\n\r\f\v")
-r"""ASCII `\s`."""
-
-HEX = _bytes(_DIGITS, b"abcdefABCDEF")
-
-BASE64 = _bytes(_DIGITS, _UPPER, _LOWER, b"+/\n=")
-
-ESCAPED = HEX | SPACE | _bytes(b"xu,\\")
-"""Every byte that occurs in a match of the hex and the unicode-escape pattern."""
+CLASSES = _classes()
+"""(256,) uint8: the flags of every byte."""

@@ -2,18 +2,19 @@
 
 The first rule that applies decides, and names the encoding:
 
-1. a UTF-32 or UTF-16 byte order mark, and everything behind it decodes: `utf-32-le`, `utf-32-be`, `utf-16-le`,
-   `utf-16-be`; the mark is not part of the text, and a text that holds U+0000 is `binary`;
+1. a UTF-32 or UTF-16 byte order mark, and everything behind it decodes: `utf-32-le`, `utf-32-be`,
+   `utf-16-le`, `utf-16-be`; the mark is not part of the text, and a text that holds U+0000 is `binary`;
 2. a NUL byte: reason `binary` (this includes UTF-16 without a mark);
 3. valid UTF-8: `utf-8`, or `utf-8-sig` if it started with a mark, which is not part of the text;
-4. an encoding that the file declares in its first two lines or 1,024 bytes (`coding:`, `encoding=`, `charset=`);
+4. an encoding that the file declares in its first 1,024 bytes (`coding:`, `encoding=`, `charset=`);
 5. few single bytes above 0x7F that read as Western European letters or signs: `cp1252`;
 6. what charset-normalizer finds in the lines that hold bytes above 0x7F (at most 8,192 bytes of them), among
    `CANDIDATES`;
 7. reason `undecodable`.
 
-Rules 4 to 6 look at candidates only; a candidate is taken iff the whole file decodes and encoding the text again
-gives the same bytes. Line ends are kept as they are. All steps are linear in the file's size and use no clock.
+Rules 4 to 6 look at candidates only; a candidate is taken iff the whole file decodes and encoding the text
+again gives the same bytes. Line ends are kept as they are. All steps are linear in the file's size and use
+no clock.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ CANDIDATES = (
 """Encodings that rule 6 chooses from: those that occur in source code, one of each family."""
 
 DECLARABLE = frozenset(
-    (*CANDIDATES, "latin_1", "iso8859_1", "iso8859_15", "iso8859_5", "iso8859_7", "iso8859_9", "gbk", "gb2312",
-     "shift_jis", "euc_kr", "johab", "big5hkscs", "cp1257", "iso8859_13", "tis_620", "cp874", "mac_cyrillic")
+    (*CANDIDATES, "latin_1", "iso8859_1", "iso8859_15", "iso8859_5", "iso8859_7", "iso8859_9", "gbk",
+    "gb2312", "shift_jis", "euc_kr", "johab", "big5hkscs", "cp1257", "iso8859_13", "tis_620", "cp874",
+    "mac_cyrillic")
 )  # fmt: skip
 """Encodings that rule 4 believes, by Python's names."""
 
@@ -46,7 +48,7 @@ SCHEMA = pa.schema([("encoding", pa.string()), ("reason", pa.string()), ("text",
 """`encoding` and `text` (UTF-8) are null where `reason` (`binary` or `undecodable`) is not."""
 
 PLAIN, WITH_MARK, HAS_NUL, WIDE, OTHER = range(5)
-"""What the first pass says of a body: UTF-8, UTF-8 with a mark, a NUL byte, a UTF-16/32 mark, anything else."""
+"""What the first pass finds: UTF-8, UTF-8 with a mark, a NUL byte, a UTF-16 or UTF-32 mark, anything else."""
 
 _SAMPLE_BYTES = 8192
 _FEW = 64  # rule 5: up to this many single high bytes; beyond it there is enough for statistics

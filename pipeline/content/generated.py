@@ -29,10 +29,9 @@ PHRASES = (
 )
 """Lower-case; each holds "generated", which is what is searched for first."""
 
-_ANCHOR = np.frombuffer(b"generated", np.uint8)
-_TEXT = np.frombuffer(b"".join(PHRASES), np.uint8)
-_ENDS = np.cumsum([0, *map(len, PHRASES)])
-_ANCHORS = np.array([phrase.index(b"generated") for phrase in PHRASES])
+_SEARCHED = (b"generated", *PHRASES)
+_TABLE = np.array([list(phrase.ljust(max(map(len, _SEARCHED)), b"\0")) for phrase in _SEARCHED], np.uint8)
+_ANCHORS = np.array([phrase.index(b"generated") for phrase in _SEARCHED])
 
 _BY_NAME = pa.array(sorted(GENERATED_NAMES | frozenset(GENERATED_SUFFIXES)), pa.binary())
 
@@ -48,20 +47,21 @@ def marked_generated(texts: pa.LargeBinaryArray) -> pa.BooleanArray:
     texts = texts.cast(pa.large_binary())
     _, offsets, data = buffers(texts)
     found = np.zeros(len(texts), bool)
-    _search_heads(data, offsets, _ANCHOR, _TEXT, _ENDS, _ANCHORS, found)
+    _search_heads(data, offsets, _TABLE, _ANCHORS, found)
     return pa.array(found, mask=texts.is_null().to_numpy(zero_copy_only=False))
 
 
 @numba.njit(nogil=True, cache=True)
-def _search_heads(data, offsets, anchor, phrases, ends, anchors, found):
+def _search_heads(data, offsets, phrases, anchors, found):
+    """Row 0 of `phrases` is searched for; where it is found, the others around it."""
     for row in range(offsets.shape[0] - 1):
         start, end = offsets[row], _end_of_lines(data, offsets[row], offsets[row + 1])
         at = start
         while at < end and not found[row]:
-            if _equals(data, at, end, anchor, 0, anchor.shape[0]):
-                for phrase in range(anchors.shape[0]):
+            if _stands_at(data, at, end, phrases[0]):
+                for phrase in range(1, anchors.shape[0]):
                     first = at - anchors[phrase]
-                    if first >= start and _equals(data, first, end, phrases, ends[phrase], ends[phrase + 1]):
+                    if first >= start and _stands_at(data, first, end, phrases[phrase]):
                         found[row] = True
             at += 1
 
@@ -79,14 +79,16 @@ def _end_of_lines(data, at, end):
 
 
 @numba.njit(nogil=True, cache=True)
-def _equals(data, at, end, phrases, first, last):
-    """Whether the lower-case phrase stands at a position, ASCII case ignored."""
-    if at + last - first > end:
-        return False
-    for i in range(last - first):
+def _stands_at(data, at, end, phrase):
+    """Whether a lower-case phrase (padded with zeros) stands at a position, ASCII case ignored."""
+    for i in range(phrase.shape[0]):
+        if phrase[i] == 0:
+            break
+        if at + i >= end:
+            return False
         byte = data[at + i]
         if 65 <= byte <= 90:
             byte += 32
-        if byte != phrases[first + i]:
+        if byte != phrase[i]:
             return False
     return True

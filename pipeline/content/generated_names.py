@@ -1,8 +1,8 @@
 """Names of files that tools write: lock files, protocol compilers' output, minified bundles.
 
-Own list. A name is here only if nobody writes such a file by hand; what is sometimes hand-written is left to the
-marker phrases of generated.py. The tables are part of the name class (names.py): a name that is listed here can be
-told from the class alone.
+Own list. A name is here only if nobody writes such a file by hand; what is sometimes hand-written is left
+to the marker phrases of generated.py. The tables are part of the name class (names.py): a name that is
+listed here can be told from the class alone.
 """
 
 from __future__ import annotations

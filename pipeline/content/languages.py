@@ -7,8 +7,8 @@ Steps, the first that decides wins:
    data/ambiguous.toml on the head of the file, then the choice written there;
 3. where it leaves none: the `#!` line, then an XML declaration.
 
-The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on the name class and the
-first `HEAD_BYTES` bytes only.
+The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on the name class
+and the first `HEAD_BYTES` bytes only.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def _open(one: Choice) -> bool:
 def detect(name_classes: pa.BinaryArray, heads: pa.LargeBinaryArray | None = None) -> pa.StringArray:
     """The language of every file; null where it is unknown.
 
-    `name_classes` as names.name_class makes them; `heads` are the files' texts (UTF-8) or their first bytes, of
-    which `HEAD_BYTES` are looked at. Where `heads` or a row of it is null, the name alone decides.
+    `name_classes` as names.name_class makes them; `heads` are the files' texts (UTF-8) or their first
+    bytes, of which `HEAD_BYTES` are looked at. Where `heads` or a row of it is null, the name alone
+    decides.
     """
     encoded = name_classes.cast(pa.binary()).dictionary_encode()
     choices = [choice(one) for one in encoded.dictionary.to_pylist()]
@@ -162,8 +163,8 @@ _EXEC = re.compile(rb"(?m)^[ \t]*exec[ \t]+([\w./+-]+)[^\n]*\$0")
 def shebang_language(head: bytes, candidates: tuple[str, ...] = ()) -> str | None:
     """The language that the `#!` line names: one of the candidates, or any if there are none; else None.
 
-    `env` and its options are looked through, versions are cut off (`python3.11`), and a shell script that at once
-    replaces itself (`exec wish "$0"`) is what it becomes.
+    `env` and its options are looked through, versions are cut off (`python3.11`), and a shell script that
+    at once replaces itself (`exec wish "$0"`) is what it becomes.
     """
     found = _SHEBANG.match(head[:512])
     if found is None:
@@ -219,9 +220,9 @@ def language_of_tree(
 ) -> Iterator[dict[str, bytes | str | None]]:
     """`{"path": bytes, "language": str or None}` for every path, in order.
 
-    `read_head(path)` returns at least the first `HEAD_BYTES` bytes of the file (or all of it) and is called once
-    per path. Files with a NUL byte in their head (no byte order mark of a wider encoding before it) have no
-    language, as in a release.
+    `read_head(path)` returns at least the first `HEAD_BYTES` bytes of the file (or all of it) and is
+    called once per path. Files with a NUL byte in their head (no byte order mark of a wider encoding
+    before it) have no language, as in a release.
     """
     batch: list[bytes] = []
     for path in paths:

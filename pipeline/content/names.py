@@ -2,14 +2,15 @@
 
 Paths are bytes of any kind. They are never decoded to be understood, only to be shown.
 
-**Name class.** Annotators that look at a file's name see its class only, so that one annotation serves every name
-of the class. The class of a base name is the first of
+**Name class.** Annotators that look at a file's name see its class only, so that one annotation serves
+every name of the class. The class of a base name is the first of
 
-1. the base name itself, if a table knows it (Linguist's file names, `Makefile`; generated files, `yarn.lock`);
-2. for texts by which the published Text rule decides (quality.py): `requirements.txt`, `readme.txt`, `todo`, ...:
-   lower-cased, anything that holds "requirement" folded into one;
-3. the longest end of the lower-cased base name that a table knows (Linguist's extensions, `.html.erb`; generated
-   files, `_pb2.py`; archives, `.tar.gz`);
+1. the base name itself, if a table knows it (Linguist's file names, `Makefile`; generated files,
+   `yarn.lock`);
+2. for texts by which the published Text rule decides (quality.py): `requirements.txt`, `readme.txt`,
+   `todo`, ...: lower-cased, anything that holds "requirement" folded into one;
+3. the longest end of the lower-cased base name that a table knows (Linguist's extensions, `.html.erb`;
+   generated files, `_pb2.py`; archives, `.tar.gz`);
 4. the lower-cased last extension, if it is 1 to 16 bytes of `a-z 0-9 _ + -` (`.xyz`);
 5. the empty string.
 
@@ -36,7 +37,7 @@ TEXT_STEMS = (b"readme", b"notes", b"todo", b"description", b"cmakelists")
 TEXT_NAMES = frozenset(
     (b"AUTHORS", b"CHANGELOG", b"CHANGES", b"CONTRIBUTORS", b"COPYRIGHT", b"HISTORY", b"LICENCE")
 )
-"""Prose without an extension that Linguist's table does not name (it names COPYING, INSTALL, LICENSE, NEWS)."""
+"""Prose without an extension that Linguist's table does not name, unlike COPYING, INSTALL, LICENSE, NEWS."""
 
 _ARCHIVES = (b".tar.bz2", b".tar.gz", b".tar.lz", b".tar.xz", b".tar.zst")
 
@@ -110,7 +111,7 @@ def base_names(paths: pa.BinaryArray | pa.LargeBinaryArray) -> pa.LargeBinaryArr
     return result if validity is None else pc.if_else(paths.is_valid(), result, None)
 
 
-# --------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------------
 # Showing a path.
 
 _SHOWN_AS_BYTES = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]")

@@ -1,7 +1,8 @@
 """Filter profiles: which signals drop a file, and under which reason.
 
-A profile is data (YAML, data/profile-<name>.yaml; the format is described in data/profile-the-stack-v2.yaml). This
-module turns a table of signals (signals.py) into one verdict per file: the first rule that fails, or null.
+A profile is data (YAML, data/profile-<name>.yaml; the format is described in
+data/profile-the-stack-v2.yaml). This module turns a table of signals (signals.py) into one verdict per
+file: the first rule that fails, or null.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def verdict(
 ) -> pa.StringArray:
     """`quality.<rule>` of the first rule that a file fails; null if it passes all.
 
-    `signals` as signals.signals makes them, `languages` and `name_classes` of the same files. An unknown (null)
-    language is treated as one that no rule names. A null signal fails no rule. Without `name_classes`, rules on
-    names are not applied.
+    `signals` as signals.signals makes them, `languages` and `name_classes` of the same files. An unknown
+    (null) language is treated as one that no rule names. A null signal fails no rule. Without
+    `name_classes`, rules on names are not applied.
     """
     profile = load_profile() if profile is None else profile
     answers = np.full(len(signals), None, object)

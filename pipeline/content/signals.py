@@ -4,8 +4,9 @@ Lengths are in characters (code points). Definitions:
 
 - A line ends at `\n`, `\r\n`, a lone `\r`, or the end of the text; its end is not part of its length. Text
   behind the last line end is a line, an empty text has none.
-- `alpha_fraction`, `alphanum_fraction`: share of letters, of letters and numbers, among all characters, line
-  ends included. Letters are Unicode letters (data/letters.json: Python's `isalpha`/`isalnum`, Unicode pinned).
+- `alpha_fraction`, `alphanum_fraction`: share of letters, of letters and numbers, among all characters,
+  line ends included. Letters are Unicode letters (data/letters.json: Python's `isalpha`/`isalnum`, Unicode
+  pinned).
 - `encoded_fraction`: share of characters inside at least one match of the three patterns below;
   `longest_encoded_run`: the longest single match. The patterns are those of StarCoder2 (arXiv 2402.19173),
   with the ASCII meaning of `\b` and `\s`, each matched on its own, left to right, without overlap:
@@ -14,8 +15,8 @@ Lengths are in characters (code points). Definitions:
       hex      (?:\b(?:0x|\\x)?[0-9a-fA-F]{2}(?:,|\b\s*)){8,}
       unicode  (?:\\u[0-9a-fA-F]{4}){8,}
 
-All fractions of an empty text are 0. Work is linear in the text, whatever it is. Input is meant to be valid UTF-8;
-a byte that is not counts as a character that is no letter.
+All fractions of an empty text are 0. Work is linear in the text, whatever it is. Input is meant to be
+valid UTF-8; a byte that is not counts as a character that is no letter.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.content.buffers import buffers
-from pipeline.content.characters import BASE64, ESCAPED, HEX, LETTERS, SPACE, WORD
+from pipeline.content.characters import BASE64, CLASSES, ESCAPED, HEX, LETTERS, SPACE, WORD
 from pipeline.content.generated import marked_generated
 
 SCHEMA = pa.schema(
@@ -53,7 +54,7 @@ def signals(texts: pa.LargeBinaryArray) -> pa.Table:
     lines = np.zeros((len(texts), 6), np.int64)
     encoded = np.zeros((len(texts), 2), np.int64)
     _measure_all(data, offsets, LETTERS, lines)
-    _find_encoded(data, offsets, BASE64, ESCAPED, HEX, SPACE, WORD, encoded)
+    _find_encoded(data, offsets, CLASSES, encoded)
     characters, num_lines, in_lines, longest, alphabetic, alphanumeric = lines.T
     inside, longest_run = encoded.T
     columns = {
@@ -100,7 +101,7 @@ def _measure(data, at, end, letters, out):
             alphanumeric += flags >> 1
             characters += 1
             at += length
-        elif byte == 10 or byte == 13:
+        elif byte in (10, 13):
             length = characters - line_start
             in_lines += length
             longest = max(longest, length)
@@ -152,32 +153,34 @@ def _code_point(data, at, end):
 
 
 @numba.njit(nogil=True, cache=True)
-def _find_encoded(data, offsets, base64, escaped, hexadecimal, space, word, out):
+def _find_encoded(data, offsets, classes, out):
     for row in range(offsets.shape[0] - 1):
         start, end = offsets[row], offsets[row + 1]
-        plain, some = _base64_spans(data, start, end, base64)
-        chains, others = _escaped_spans(data, start, end, escaped, hexadecimal, space, word)
+        plain, some = _base64_spans(data, start, end, classes)
+        chains, others = _escaped_spans(data, start, end, classes)
         out[row, 0], out[row, 1] = _union(plain, some, chains, others)
 
 
 @numba.njit(nogil=True, cache=True)
-def _next_run(data, at, end, members, least):
-    """The next maximal run of at least `least` member bytes that starts at or after `at`; (end, end) if none.
+def _next_run(data, at, end, classes, kind):
+    """The next run that is long enough for a match and starts at or after `at`; (end, end) if none.
 
-    A run that starts here and is long enough covers the byte `least - 1` further on; when that byte is no
-    member, no such run starts before it, and everything up to it is skipped unread.
+    A run is a maximal range of bytes of the kind. One that starts here and is long enough covers the byte
+    `least - 1` further on; when that byte is no member, no such run starts before it, and everything up to
+    it is skipped unread.
     """
+    least = _BASE64_LEAST if kind == BASE64 else _ESCAPED_LEAST
     start = at
     while start + least <= end:
         probe = start + least - 1
-        if not members[data[probe]]:
+        if not classes[data[probe]] & kind:
             start = probe + 1
             continue
         first = probe
-        while first > start and members[data[first - 1]]:
+        while first > start and classes[data[first - 1]] & kind:
             first -= 1
         last = probe + 1
-        while last < end and members[data[last]]:
+        while last < end and classes[data[last]] & kind:
             last += 1
         if last - first >= least:
             return first, last
@@ -196,69 +199,69 @@ def _appended(spans, count, first, last):
 
 
 @numba.njit(nogil=True, cache=True)
-def _base64_spans(data, start, end, base64):
+def _base64_spans(data, start, end, classes):
     spans, count = np.empty((4, 2), np.int64), 0
-    first, last = _next_run(data, start, end, base64, _BASE64_LEAST)
+    first, last = _next_run(data, start, end, classes, BASE64)
     while first < end:
         spans = _appended(spans, count, first, last)
         count += 1
-        first, last = _next_run(data, last, end, base64, _BASE64_LEAST)
+        first, last = _next_run(data, last, end, classes, BASE64)
     return spans, count
 
 
 @numba.njit(nogil=True, cache=True)
-def _escaped_spans(data, start, end, escaped, hexadecimal, space, word):
+def _escaped_spans(data, start, end, classes):
     """Matches of the hex and the unicode pattern, in order; they cannot overlap each other."""
     spans, count = np.empty((4, 2), np.int64), 0
-    first, last = _next_run(data, start, end, escaped, _ESCAPED_LEAST)
+    first, last = _next_run(data, start, end, classes, ESCAPED)
     while first < end:
         at = first
         while at < last:
-            units, stop = _hex_chain(data, at, start, end, hexadecimal, space, word)
+            units, stop = _hex_chain(data, at, start, end, classes)
             if units == 0:
-                units, stop = _unicode_chain(data, at, end, hexadecimal)
+                units, stop = _unicode_chain(data, at, end, classes)
             if units >= _UNITS_LEAST:
                 spans = _appended(spans, count, at, stop)
                 count += 1
             # A chain that is too short is so from each of its units on: nothing in it is tried again.
             at = max(stop, at + 1)
-        first, last = _next_run(data, last, end, escaped, _ESCAPED_LEAST)
+        first, last = _next_run(data, last, end, classes, ESCAPED)
     return spans, count
 
 
 @numba.njit(nogil=True, cache=True)
-def _hex_chain(data, at, start, end, hexadecimal, space, word):
+def _hex_chain(data, at, start, end, classes):
     """How many hex units follow each other from here, and where they end."""
     units, stop = 0, at
     while stop < end:
         # \b: exactly one of the bytes before and here is a word byte.
-        before = stop > start and word[data[stop - 1]]
-        if before == word[data[stop]]:
+        before = stop > start and classes[data[stop - 1]] & WORD != 0
+        if before == (classes[data[stop]] & WORD != 0):
             break
         digits = stop
         if stop + 1 < end and data[stop + 1] == 120 and (data[stop] == 48 or data[stop] == 92):  # 0x or \x
             digits += 2
-        if digits + 2 > end or not (hexadecimal[data[digits]] and hexadecimal[data[digits + 1]]):
+        if digits + 2 > end or not classes[data[digits]] & classes[data[digits + 1]] & HEX:
             break
         behind = digits + 2
         if behind < end and data[behind] == 44:
             behind += 1
-        elif behind < end and word[data[behind]]:
+        elif behind < end and classes[data[behind]] & WORD:
             break
         else:
-            while behind < end and space[data[behind]]:
+            while behind < end and classes[data[behind]] & SPACE:
                 behind += 1
         units, stop = units + 1, behind
     return units, stop
 
 
 @numba.njit(nogil=True, cache=True)
-def _unicode_chain(data, at, end, hexadecimal):
+def _unicode_chain(data, at, end, classes):
     """How many escapes of the form \\uXXXX follow each other from here, and where they end."""
     units, stop = 0, at
     while stop + 6 <= end and data[stop] == 92 and data[stop + 1] == 117:
         for i in range(stop + 2, stop + 6):
-            if not hexadecimal[data[i]]:
+            if not classes[data[i]] & HEX:
                 return units, stop
         units, stop = units + 1, stop + 6
     return units, stop

@@ -1,7 +1,8 @@
-"""GitHub Linguist's languages as look-up tables: which names, extensions and interpreters belong to which language.
+"""GitHub Linguist's languages as look-up tables: the names, extensions and interpreters of each.
 
-The data (data/languages.json, MIT, licence beside it) are made by scripts/build_language_tables.py from a pinned
-version of the npm package `linguist-languages`. Everything here is read-only and loaded once per process.
+The data (data/languages.json, MIT, licence beside it) are made by scripts/build_language_tables.py from a
+pinned version of the npm package `linguist-languages`. Everything here is read-only and loaded once per
+process.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ _FILE = Path(__file__).parent / "data" / "languages.json"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Language:
-    """One language of the taxonomy. Extensions are lower-case with their dot; the rest is as Linguist has it."""
+    """One language. Extensions are lower-case, with their dot; the rest is as Linguist has it."""
 
     name: str
     kind: str
     """`programming`, `markup`, `data` or `prose`."""
     group: str | None
-    """The language it is counted with, e.g. `JavaScript` for `JSON with Comments`; None if it stands alone."""
+    """The language it is counted with (`Shell` for `Alpine Abuild`); None if it stands alone."""
     id: int
     """Linguist's number: stable when a language is renamed."""
     aliases: tuple[str, ...]
@@ -67,7 +68,7 @@ def _index(field: str) -> Mapping[bytes, tuple[str, ...]]:
 
 
 BY_EXTENSION = _index("extensions")
-"""Lower-cased extension with its dot (one or two parts: `.js`, `.html.erb`) -> languages in order of their names."""
+"""Lower-cased extension with its dot (one or two parts: `.js`, `.html.erb`) -> languages, by name."""
 
 BY_FILENAME = _index("filenames")
 """Exact base name -> languages in order of their names."""

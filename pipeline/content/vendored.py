@@ -1,8 +1,9 @@
 """Whether a path lies in code that a project carries but did not write: vendored dependencies.
 
-Own table. A directory name is here if it holds other projects' code by convention of a tool or by its very name.
-Names are case-sensitive unless written otherwise by many projects (`ThirdParty`); a file is never vendored by its
-own name, only by the directories above it, so a repository that IS the dependency keeps its files.
+Own table. A directory name is here if it holds other projects' code by convention of a tool or by its very
+name. Names are case-sensitive unless written otherwise by many projects (`ThirdParty`); a file is never
+vendored by its own name, only by the directories above it, so a repository that IS the dependency keeps
+its files.
 """
 
 from __future__ import annotations
