@@ -1,0 +1,300 @@
+"""From the evidence in a tree to the license of each of its directories.
+
+Two answers, both kept, as The Stack v2 needs one and a lawyer the other:
+
+- `license_expression`: the license of the NEAREST directory (itself or above) that holds evidence; the
+policy is
+  applied to this one, so a vendored directory with its own license is judged by that, and so is nothing else.
+- `detected_licenses`: the ids found in ALL directories from there to the root of the tree.
+
+What counts as evidence of a directory:
+
+- License texts and package manifests speak for the directory: they replace what is inherited from above.
+- README, NOTICE, ABOUT and the like only add (AND) to it: a README that names the licenses of others must
+not free
+  a directory from the license of its project. Where nothing is inherited they speak alone.
+- The license file itself (`LICENSE`, `COPYING`), if no detector understands it, makes the directory
+`unrecognised`:
+  better to keep nothing of it than to let it inherit a license that its own file may deny.
+- Any other file without a detection, or with one that states no terms ("see the license file"), is no
+evidence.
+
+Several files of one directory apply together (AND). The exception are files named after what they hold, as in
+`LICENSE-MIT` and `LICENSE-APACHE`: they are a choice (OR) if each one of them would be permitted alone, or if
+another file of the directory states this choice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from licensing.detection import DETECTION
+from licensing.expressions import alternatives, conjunction, disjunction, ids
+from licensing.names import license_text, speaks_of_more
+from licensing.policy import NONE_FOUND, UNRECOGNISED, Decision, Policy
+
+DIRECTORIES = pa.schema([pa.field("root", pa.string()), pa.field("dir", pa.binary())])
+"""Input: the directories to attribute. `dir` is relative to the root, without leading or trailing slash; the
+root itself is empty."""
+
+EVIDENCE_FILES = pa.schema(
+    [
+        pa.field("root", pa.string()),
+        pa.field("dir", pa.binary()),
+        pa.field("path", pa.binary()),  # of the file, relative to the root
+        pa.field("sha1_git", pa.string()),
+        pa.field("expression", pa.string()),  # as evidence.detect_batch gives it
+        pa.field("detections", pa.list_(DETECTION)),
+    ]
+)
+"""Input: the license-like files and manifests of the roots, with their detections."""
+
+EVIDENCE = pa.struct(
+    [
+        pa.field("path", pa.string(), nullable=False),  # bytes that are not UTF-8 as \\xNN
+        pa.field("swhid", pa.string(), nullable=False),
+        pa.field("expression", pa.string(), nullable=False),
+        pa.field("detector", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+    ]
+)
+
+ATTRIBUTIONS = pa.schema(
+    [
+        pa.field("root", pa.string()),
+        pa.field("dir", pa.binary()),
+        pa.field("license_expression", pa.string()),  # null: no evidence in any directory above
+        pa.field("detected_licenses", pa.list_(pa.string()), nullable=False),  # sorted
+        pa.field("permitted", pa.bool_(), nullable=False),
+        pa.field("sub_reason", pa.string(), nullable=False),  # one of policy.SUB_REASONS
+        pa.field("license_type", pa.string(), nullable=False),  # permissive | non_permissive | no_license
+        pa.field("license_evidence", pa.list_(EVIDENCE), nullable=False),  # by path, expression
+    ]
+)
+"""Output: one row per input directory, in the order of the input."""
+
+PERMISSIVE, NON_PERMISSIVE, NO_LICENSE = "permissive", "non_permissive", "no_license"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: bytes
+    sha1_git: str
+    expression: str | None
+    detections: Sequence[dict[str, Any]]
+    is_license: bool
+    adds_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Attribution:
+    expression: str | None
+    licenses: tuple[str, ...]
+    decision: Decision
+    evidence: tuple[dict[str, Any], ...]
+
+
+_NOTHING = _Attribution(None, (), Decision(False, NONE_FOUND), ())
+
+
+def attribute_directories(dirs: pa.Table, evidence: pa.Table, policy: Policy) -> pa.Table:
+    """The license of every directory in `dirs` (DIRECTORIES, any roots, any order): a table in ATTRIBUTIONS.
+
+    `evidence` (EVIDENCE_FILES) holds the evidence of the same roots, in any order; the answer depends on
+    neither order. Work is linear in the bytes of the paths.
+    """
+    evidence_of = _files_by_root(evidence)
+    names = dirs.column("dir").cast(pa.binary()).to_pylist()
+    unique: list[_Attribution] = [_NOTHING]
+    places = np.zeros(len(names), dtype=np.int64)
+    for root, rows in _rows_by_root(dirs.column("root")):
+        here = evidence_of.get(root)
+        if here is None:
+            continue
+        found = _attribute(here, [names[row] for row in rows], policy)
+        position: dict[int, int] = {}
+        for row in rows:
+            attribution = found[names[row]]
+            if attribution is _NOTHING:
+                continue
+            if id(attribution) not in position:
+                position[id(attribution)] = len(unique)
+                unique.append(attribution)
+            places[row] = position[id(attribution)]
+    columns = _columns(unique).take(pa.array(places))
+    table = columns.add_column(0, "dir", dirs.column("dir").cast(pa.binary()))
+    table = table.add_column(0, "root", dirs.column("root").cast(pa.string()))
+    return table.cast(ATTRIBUTIONS)
+
+
+def license_type(decision: Decision) -> str:
+    """The Stack v2's word for a decision."""
+    if decision.permitted:
+        return PERMISSIVE
+    return NO_LICENSE if decision.sub_reason == NONE_FOUND else NON_PERMISSIVE
+
+
+def _attribute(
+    evidence: dict[bytes, list[_File]], directories: Iterable[bytes], policy: Policy
+) -> dict[bytes, _Attribution]:
+    """Attribution of each of `directories` of one root, in one walk in tree order with a stack of
+    ancestors."""
+    combined = {d: files for d, f in evidence.items() if (files := _telling(f, policy))}
+    found: dict[bytes, _Attribution] = {}
+    above: list[tuple[bytes, _Attribution]] = []
+    # Compared by components, a directory comes right before everything below it, whatever bytes names hold.
+    for directory in sorted({*directories, *combined}, key=lambda d: d.split(b"/")):
+        while above and not _contains(above[-1][0], directory):
+            above.pop()
+        inherited = above[-1][1] if above else _NOTHING
+        if directory in combined:
+            inherited = _combine(combined[directory], inherited, policy)
+            above.append((directory, inherited))
+        found[directory] = inherited
+    return found
+
+
+def _contains(ancestor: bytes, directory: bytes) -> bool:
+    return not ancestor or directory == ancestor or directory.startswith(ancestor + b"/")
+
+
+def _telling(files: list[_File], policy: Policy) -> list[_File]:
+    """The files that are evidence, by path."""
+    return sorted((f for f in files if f.is_license or _states_terms(f, policy)), key=lambda f: f.path)
+
+
+def _states_terms(file: _File, policy: Policy) -> bool:
+    return file.expression is not None and policy.decide(file.expression).sub_reason != NONE_FOUND
+
+
+def _combine(files: list[_File], inherited: _Attribution, policy: Policy) -> _Attribution:
+    """The attribution of a directory with these files under a directory with that attribution."""
+    stated = [f for f in files if _states_terms(f, policy)]
+    speaking = [f for f in files if not f.adds_only]
+    own = _expression(stated, policy)
+    replaces = bool(speaking)
+    expression = own if replaces else conjunction(e for e in (inherited.expression, own) if e)
+    unknown = any(not _states_terms(f, policy) for f in speaking)
+    decision = policy.decide(expression)
+    if unknown and (decision.permitted or decision.sub_reason == NONE_FOUND):
+        decision = Decision(False, UNRECOGNISED)
+    elif not replaces and inherited.decision.sub_reason == UNRECOGNISED and decision.permitted:
+        decision = inherited.decision
+    licenses = set(inherited.licenses)
+    for file in stated:
+        assert file.expression is not None
+        licenses.update(ids(file.expression))
+    evidence = tuple(entry for file in files for entry in _entries(file))
+    return _Attribution(
+        expression,
+        inherited.licenses if licenses == set(inherited.licenses) else tuple(sorted(licenses)),
+        decision,
+        evidence if replaces else inherited.evidence + evidence,
+    )
+
+
+_VARIANT = re.compile(
+    rb"(?:li[cs]en[cs]e|copying)s?[-_.]"
+    rb"(?:mit|apache|asl|al|bsd|0bsd|isc|zlib|boost|unlicense|cc0|[al]?gpl|mpl|epl|cddl|artistic|ruby)"
+    rb"[-_.v0-9]{0,8}(?:\.(?:txt|md|rst))?",
+    re.IGNORECASE,
+)
+"""Base names of license files that say which one of several licenses they hold."""
+
+
+def _expression(files: list[_File], policy: Policy) -> str | None:
+    """AND of the files' expressions, with an OR over files that are a choice (module docstring)."""
+    variants = [f for f in files if _VARIANT.fullmatch(f.path.rpartition(b"/")[2])]
+    others = [f.expression for f in files if f not in variants and f.expression]
+    options = sorted({f.expression for f in variants if f.expression})
+    if len(options) > 1 and _is_choice(options, others, policy):
+        choice = disjunction(options)
+        assert choice is not None
+        # Another file that states the same choice adds nothing to it.
+        same = _folded(alternatives(choice))
+        others = [o for o in others if not same <= _folded(alternatives(o))]
+        return conjunction([choice, *others])
+    return conjunction([*options, *others])
+
+
+def _is_choice(options: list[str], others: list[str], policy: Policy) -> bool:
+    if all(policy.decide(option).permitted for option in options):
+        return True
+    return any(_folded(options) <= _folded(alternatives(other)) for other in others)
+
+
+def _folded(expressions: Iterable[str]) -> set[str]:
+    """Without the difference that the text of a GPL cannot show: this version only, or any later one."""
+    return {re.sub(r"-(?:only|or-later)\b", "", expression) for expression in expressions}
+
+
+def _entries(file: _File) -> list[dict[str, Any]]:
+    """Rows of EVIDENCE: for each expression found in the file its best-scored detection."""
+    best: dict[str, dict[str, Any]] = {}
+    for detection in file.detections:
+        known = best.get(detection["expression"])
+        if known is None or detection["score"] > known["score"]:
+            best[detection["expression"]] = detection
+    return [
+        {
+            "path": file.path.decode("utf-8", "backslashreplace"),
+            "swhid": f"swh:1:cnt:{file.sha1_git}",
+            "expression": expression,
+            "detector": best[expression]["detector"],
+            "rule": best[expression]["rule"],
+            "score": best[expression]["score"],
+        }
+        for expression in sorted(best)
+    ]
+
+
+def _files_by_root(evidence: pa.Table) -> dict[str, dict[bytes, list[_File]]]:
+    paths = evidence.column("path").cast(pa.binary()).to_pylist()
+    names = pa.array([path.rpartition(b"/")[2] for path in paths], pa.binary())
+    found: dict[str, dict[bytes, list[_File]]] = {}
+    for root, directory, path, sha1_git, expression, detections, is_license, adds_only in zip(
+        evidence.column("root").to_pylist(),
+        evidence.column("dir").cast(pa.binary()).to_pylist(),
+        paths,
+        evidence.column("sha1_git").to_pylist(),
+        evidence.column("expression").to_pylist(),
+        evidence.column("detections").to_pylist(),
+        license_text(names).to_pylist(),
+        speaks_of_more(names).to_pylist(),
+        strict=True,
+    ):
+        file = _File(path, sha1_git, expression, detections or (), is_license, adds_only)
+        found.setdefault(root, {}).setdefault(directory, []).append(file)
+    return found
+
+
+def _rows_by_root(roots: pa.ChunkedArray) -> Iterable[tuple[str, list[int]]]:
+    """(root, its row numbers) for each distinct root."""
+    encoded = roots.combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    bounds = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
+    for code, root in enumerate(encoded.dictionary.to_pylist()):
+        yield root, order[bounds[code] : bounds[code + 1]].tolist()
+
+
+def _columns(attributions: list[_Attribution]) -> pa.Table:
+    fields = [ATTRIBUTIONS.field(name) for name in ATTRIBUTIONS.names[2:]]
+    return pa.table(
+        {
+            "license_expression": [a.expression for a in attributions],
+            "detected_licenses": [a.licenses for a in attributions],
+            "permitted": [a.decision.permitted for a in attributions],
+            "sub_reason": [a.decision.sub_reason for a in attributions],
+            "license_type": [license_type(a.decision) for a in attributions],
+            "license_evidence": [a.evidence for a in attributions],
+        },
+        schema=pa.schema(fields),
+    )
