@@ -1,0 +1,95 @@
+"""Similarities are exact, and the threshold is compared in integers."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dedup import DedupError, Threshold, ThresholdError, intersections, shingle_sets
+from dedup.verify import LARGEST_DENOMINATOR
+
+TEXTS = st.lists(
+    st.lists(st.sampled_from([b"a", b"b", b"c", "é".encode()]), max_size=120).map(b" ".join),
+    min_size=1,
+    max_size=6,
+)
+
+
+def assert_exact(texts, shingles_of):
+    sets = shingle_sets(pa.array(texts, pa.large_binary()))
+    truth = [set(shingles_of(text)) for text in texts]
+    assert sets.sizes.tolist() == [len(t) for t in truth]
+    for i in range(len(texts)):
+        values = sets.values[sets.offsets[i] : sets.offsets[i + 1]]
+        assert (values[1:] > values[:-1]).all()
+    ia, ib = (g.reshape(-1) for g in np.meshgrid(np.arange(len(texts)), np.arange(len(texts))))
+    inter, union = intersections(sets, sets, ia, ib)
+    for i, j, common, either in zip(ia.tolist(), ib.tolist(), inter.tolist(), union.tolist(), strict=True):
+        assert (common, either) == (len(truth[i] & truth[j]), len(truth[i] | truth[j]))
+
+
+@given(TEXTS)
+@settings(deadline=None)
+def test_sizes_are_those_of_python_sets(shingles_of, texts):
+    assert_exact(texts, shingles_of)
+
+
+def test_sizes_of_ordinary_texts(edited_copies, shingles_of):
+    assert_exact(edited_copies(60, seed=8), shingles_of)
+
+
+def test_sizes_of_repetitive_texts(shingles_of):
+    """Two shingles many times each, in turns: what a sort by bins would be quadratic for."""
+    texts = [b"a b c d " * 20_000, b"a " * 50_000, b" ".join(b"%d" % (i % 97) for i in range(60_000))]
+    assert_exact([*texts, b"a b c d e", b""], shingles_of)
+
+
+def test_two_collections_and_bad_indices():
+    a = shingle_sets(pa.array([b"1 2 3 4 5 6", b""], pa.large_binary()))
+    b = shingle_sets(pa.array([b"0 1 2 3 4 5"], pa.large_binary()))
+    inter, union = intersections(a, b, np.array([0, 1]), np.array([0, 0]))
+    assert (inter.tolist(), union.tolist()) == ([1, 0], [3, 2])
+    assert [len(x) for x in intersections(a, b, np.empty(0, np.int64), np.empty(0, np.int64))] == [0, 0]
+    for ia, ib in (([2], [0]), ([-1], [0]), ([0], [1]), ([0, 0], [0])):
+        with pytest.raises(DedupError):
+            intersections(a, b, np.array(ia), np.array(ib))
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 10**9), st.integers(1, 10**9))
+def test_the_threshold_is_an_exact_fraction(numerator, denominator, inter, extra):
+    numerator = min(numerator, denominator)
+    limit = Threshold.of(Fraction(numerator, denominator))
+    union = inter + extra
+    expected = Fraction(inter, union) >= Fraction(numerator, denominator)
+    assert limit.reached(np.array([inter]), np.array([union])).tolist() == [expected]
+
+
+def test_the_border_belongs_to_the_duplicates():
+    inter, union = np.array([7, 699_999_999, 700_000_000, 0]), np.array([10, 1_000_000_000, 1_000_000_000, 0])
+    for value in ("0.7", "7/10", 0.7, Fraction(7, 10), Decimal("0.70"), Threshold(7, 10)):
+        assert Threshold.of(value) == Threshold(7, 10)
+        assert Threshold.of(value).reached(inter, union).tolist() == [True, False, True, False]
+    assert Threshold.of("1").reached(np.array([5, 5]), np.array([5, 6])).tolist() == [True, False]
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.integers(1, 10))
+def test_sizes_rule_out_only_what_cannot_reach(common, only_a, only_b, tenths):
+    limit = Threshold.of(Fraction(tenths, 10))
+    if limit.reached(np.array([common]), np.array([common + only_a + only_b]))[0]:
+        assert limit.possible(np.array([common + only_a]), np.array([common + only_b]))[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["0", "1.1", "-0.7", "", "x", "0.7.1", "1/0", "nan", "1e-3", "0." + "7" * 100, 0.0, 1.5, float("nan"),
+     float("inf"), Fraction(1, LARGEST_DENOMINATOR + 1), "0.1234567", None, True],
+)  # fmt: skip
+def test_thresholds_out_of_range_are_refused(value):
+    with pytest.raises(ThresholdError, match="threshold"):
+        Threshold.of(value)
