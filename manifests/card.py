@@ -170,6 +170,9 @@ def metadata(
     }
 
 
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C: ten times as fast
+
+
 class _Dumper(yaml.SafeDumper):
     """Writes free text in double quotes, so that every YAML version reads `No`, `1e3` or `C#` as text."""
 
@@ -218,7 +221,7 @@ def read_front_matter(card: bytes) -> dict[str, Any]:
         raise ReleaseError("README.md has no YAML block between two lines of '---'")
     end = lines.index("---", 1)
     try:
-        block = yaml.safe_load("\n".join(lines[1:end]))
+        block = yaml.load("\n".join(lines[1:end]), Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ReleaseError(f"README.md: the YAML block cannot be read: {error}") from error
     if not isinstance(block, dict):

@@ -75,6 +75,8 @@ class Manifest:
     ) -> Manifest:
         """Sort, derive the languages, and check everything that `parse` checks; raises `ManifestError`."""
         ordered = tuple(sorted(shards, key=lambda shard: shard.path))
+        for number, shard in enumerate(ordered):
+            safe(f"$.shards[{number}].language", shard.language, names.check_language)
         manifest = cls(
             schema_version=SCHEMA_VERSION,
             name=name,
