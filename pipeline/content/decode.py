@@ -7,7 +7,7 @@ The first rule that applies decides, and names the encoding:
 2. a NUL byte: reason `binary` (this includes UTF-16 without a mark);
 3. valid UTF-8: `utf-8`, or `utf-8-sig` if it started with a mark, which is not part of the text;
 4. an encoding that the file declares in its first 1,024 bytes (`coding:`, `encoding=`, `charset=`);
-5. few single bytes above 0x7F that read as Western European letters or signs: `cp1252`;
+5. bytes above 0x7F that mostly stand alone and all read as Western European letters or signs: `cp1252`;
 6. what charset-normalizer finds in the lines that hold bytes above 0x7F (at most 8,192 bytes of them), among
    `CANDIDATES`;
 7. reason `undecodable`.
@@ -51,7 +51,7 @@ PLAIN, WITH_MARK, HAS_NUL, WIDE, OTHER = range(5)
 """What the first pass finds: UTF-8, UTF-8 with a mark, a NUL byte, a UTF-16 or UTF-32 mark, anything else."""
 
 _SAMPLE_BYTES = 8192
-_FEW = 64  # rule 5: up to this many single high bytes; beyond it there is enough for statistics
+_BEFORE = 256  # bytes of a line that are shown before its first byte above 0x7F
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -59,14 +59,13 @@ _WIDE_MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _DECLARED = re.compile(rb"(?i)(?:coding|charset)[ \t]{0,4}[=:][ \t]{0,4}[\"']?([a-z0-9_-]{2,20})")
-_LINES_WITH_HIGH_BYTES = re.compile(rb"[^\n]*[\x80-\xff][^\n]*\n?")
-_SINGLE_HIGH_BYTES = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
-_HIGH_BYTES = re.compile(rb"[\x80-\xff]")
+# Letters of Western European languages and signs of prose, without those bytes that are frequent letters of
+# Polish, Czech or Turkish in their own code pages.
 _WESTERN = frozenset(
     byte
     for byte in range(0x80, 0x100)
     if (char := bytes((byte,)).decode("cp1252", "ignore"))
-    and (char in "ÄÅÆÇÉÑÖØÜßàáâãäåæçèéêëíîïñòóôõöøùúûü" or char in "©®°±²³«»§µ·£€‘’“”–—•…™½¼\xa0¿¡´×")
+    and (char in "ÄÅÆÇÉÑÖØÜßàáâãäåæçèéêëíîïñòóôõöøùúûü" or char in "©®°±²«»§µ·£€‘’“”–—•…™½¼\xa0¿¡´×")
 )
 
 
@@ -154,26 +153,47 @@ def _strict(body: bytes, encoding: str) -> str | None:
 def _guesses(body: bytes) -> list[str]:
     """Encodings worth trying, best first."""
     guesses = []
-    head = body[:1024]
-    declared = _DECLARED.search(head, 0)
+    declared = _DECLARED.search(body, 0, 1024)
     if declared:
         name = _codec(declared.group(1).decode())
         if name is not None:
             guesses.append(name)
-    high = _HIGH_BYTES.findall(body, 0)
-    single = _SINGLE_HIGH_BYTES.findall(body)
-    if len(high) <= _FEW and len(single) * 10 >= len(high) * 8 and all(byte[0] in _WESTERN for byte in high):
-        guesses.append("cp1252")
-    sample = bytearray()
-    for line in _LINES_WITH_HIGH_BYTES.finditer(body):
-        sample += line.group()[: _SAMPLE_BYTES - len(sample)]
-        if len(sample) >= _SAMPLE_BYTES:
-            break
+    values = np.frombuffer(body, np.uint8)
+    positions = np.flatnonzero(values >= 0x80)
+    if set(values[positions].tolist()) <= _WESTERN:
+        alone = np.diff(positions, prepend=-2) > 1
+        alone[:-1] &= alone[1:]
+        if 10 * int(alone.sum()) >= 8 * positions.size:
+            guesses.append("cp1252")
     found = charset_normalizer.from_bytes(
-        bytes(sample), cp_isolation=list(CANDIDATES), preemptive_behaviour=False, language_threshold=0.1
+        _sample(body, positions),
+        cp_isolation=list(CANDIDATES),
+        preemptive_behaviour=False,
+        language_threshold=0.1,
     )
     guesses += [match.encoding for match in found]
     return guesses
+
+
+def _sample(body: bytes, positions: np.ndarray) -> bytes:
+    """What charset-normalizer gets to see: the first lines that hold bytes above 0x7F."""
+    sample = bytearray()
+    at = 0
+    while at < positions.size and len(sample) < _SAMPLE_BYTES:
+        position = int(positions[at])
+        start = body.rfind(b"\n", max(0, position - _BEFORE), position) + 1 or max(0, position - _BEFORE)
+        limit = min(len(body), position + _SAMPLE_BYTES)
+        end = body.find(b"\n", position, limit) + 1 or limit
+        sample += body[start:end]
+        at = int(np.searchsorted(positions, end))
+    if len(sample) > _SAMPLE_BYTES:
+        # Cut between lines, or at least not between the bytes of a character.
+        cut = sample.rfind(b"\n", _SAMPLE_BYTES // 2, _SAMPLE_BYTES) + 1
+        ascii_end = max(
+            sample.rfind(bytes((byte,)), _SAMPLE_BYTES // 2, _SAMPLE_BYTES) for byte in b" ,;.)\"'"
+        )
+        del sample[cut or ascii_end + 1 or _SAMPLE_BYTES :]
+    return bytes(sample)
 
 
 @lru_cache(maxsize=1024)

@@ -86,13 +86,16 @@ LANGUAGES_DIGEST = hashlib.sha256(f"{TAXONOMY_DIGEST} {_RULES_DIGEST} {HEAD_BYTE
 @lru_cache(maxsize=1 << 16)
 def choice(class_: bytes) -> Choice:
     """What a name class alone says."""
-    ends = [class_[dot.start() :] for dot in re.finditer(rb"\.", class_)]
-    for key, table in ((class_, BY_FILENAME), *((end.lower(), BY_EXTENSION) for end in ends)):
-        languages = table.get(key)
-        if languages is not None:
-            return (
-                AMBIGUOUS[key] if len(languages) > 1 else Choice(primary=languages[0], otherwise=languages[0])
-            )
+    by_extension = [(class_[dot.start() :].lower(), BY_EXTENSION) for dot in re.finditer(rb"\.", class_)]
+    # `.php` is the class of every PHP file and the whole name of few: an extension comes before a name here.
+    first = 0 if class_ not in BY_EXTENSION else len(by_extension)
+    tables = [*by_extension[:first], (class_, BY_FILENAME), *by_extension[first:]]
+    for key, table in tables:
+        languages = table.get(key, ())
+        if len(languages) == 1:
+            return Choice(primary=languages[0], otherwise=languages[0])
+        if languages:
+            return AMBIGUOUS[key]
     if class_ in TEXT_NAMES or class_ in TEXT_CLASSES:
         return Choice(primary="Text", otherwise="Text")
     return _UNKNOWN
