@@ -65,6 +65,7 @@ class TokenCache:
 
     Attributes:
         key: digest that names the cache.
+        digest: SHA-256 (hex) of the tokens' bytes.
         tokens: flat ids, uint16 or uint32, memory-mapped.
         row: position of each document among the rows that the release gives for these languages (int64).
         content_id: `content_sha256` of each document.
@@ -75,6 +76,7 @@ class TokenCache:
     """
 
     key: str
+    digest: str
     tokens: np.ndarray
     row: np.ndarray
     content_id: list[str]
@@ -338,6 +340,7 @@ def _open_cache(folder: Path, key: str) -> TokenCache | None:
     table = pq.read_table(pa.BufferReader(documents))
     return TokenCache(
         key=key,
+        digest=tokens_sha,
         tokens=np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r"),
         row=table["row"].to_numpy(),
         content_id=table["content_id"].to_pylist(),

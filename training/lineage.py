@@ -71,7 +71,7 @@ def seen(prepared: Prepared, steps: int) -> dict[str, Any]:
         language = cache.language[plan.document[fragment]]
         tokens += np.bincount(language, weights=plan.length[fragment], minlength=len(tokens)).astype(np.int64)
         targets += int(plan.targets()[rows].sum())
-        epochs.append({"epoch": epoch, "rows": count, "of_rows": plan.rows, "tokens_digest": cache.key})
+        epochs.append({"epoch": epoch, "rows": count, "of_rows": plan.rows, "tokens_digest": cache.digest})
     return {
         "steps": steps,
         "epochs": epochs,
@@ -100,7 +100,7 @@ def describe(config: TrainConfig, prepared: Prepared, step: int, world: int) -> 
             "owners_held_out": prepared.selection.held_out_owners,
         },
         "tokenizer_digest": prepared.tokenizer.digest,
-        "order_digest": prepared.order_digest,
+        "stream_digest": prepared.stream_digest,
         "packing": {
             "method": config.data.packing,
             "sequence_length": config.data.sequence_length,
@@ -131,7 +131,7 @@ def same_run(folder: Path, config: TrainConfig, prepared: Prepared) -> None:
         "release (manifest digest)": (found["release"]["manifest_digest"], prepared.release.digest),
         "tokenizer": (found["tokenizer_digest"], prepared.tokenizer.digest),
         "configuration": (found["config_digest"], config.digest()),
-        "order of the rows": (found["order_digest"], prepared.order_digest),
+        "stream of tokens": (found["stream_digest"], prepared.stream_digest),
     }
     differs = [name for name, (was, now) in wanted.items() if was != now]
     if differs:

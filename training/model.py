@@ -10,6 +10,7 @@ each time; and `check_isolation` proves it on the actual model before training s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ PACKED_KEYS = frozenset({"input_ids", "position_ids", "labels"})
 
 def llama_config(model: ModelConfig, tokenizer: CodeTokenizer, sequence_length: int) -> LlamaConfig:
     """The transformers configuration of a model built from sizes."""
+    control = tokenizer.control
     return LlamaConfig(
         vocab_size=tokenizer.size,
         hidden_size=model.hidden_size,
@@ -37,8 +39,9 @@ def llama_config(model: ModelConfig, tokenizer: CodeTokenizer, sequence_length: 
         rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
         tie_word_embeddings=model.tie_embeddings,
         bos_token_id=None,
-        eos_token_id=tokenizer.control.end_of_text,
-        pad_token_id=tokenizer.control.pad,
+        eos_token_id=control.end_of_text,
+        # The embedding of the padding id is never trained: where it is also the end of text, it is not told.
+        pad_token_id=control.pad if control.pad != control.end_of_text else None,
         use_cache=False,
         attn_implementation=model.attention,
     )
@@ -92,7 +95,10 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> torch.nn.Mo
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, settings)
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5 under a name that is going away
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            return get_peft_model(model, settings)
     except ValueError as error:
         raise TrainingConfigError(f"lora.target_modules: {error}") from error
 

@@ -7,6 +7,7 @@ call `prepare` at once: the first one works under a file lock, the others then f
 from __future__ import annotations
 
 import fcntl
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ class Prepared:
         base: folder of the model that training starts from, or None.
         epochs: tokens of each epoch (the same object again where an epoch's tokens do not differ).
         order: which packed row is in which step.
-        order_digest: its digest.
+        stream_digest: SHA-256 (hex) of the order and of all tokens: names the exact stream of batches.
         held_out, held_out_plan: tokens and packing of the evaluation split, or None without one.
     """
 
@@ -43,7 +44,7 @@ class Prepared:
     base: Path | None
     epochs: tuple[TokenCache, ...]
     order: TrainingOrder
-    order_digest: str
+    stream_digest: str
     held_out: TokenCache | None
     held_out_plan: PackingPlan | None
 
@@ -107,8 +108,11 @@ def prepare(
                 config, release, selection, "held_out", tokenizer=tokenizer, epoch=0, report=report
             )
             held_out_plan = packing.plan(held_out.length, config.data.sequence_length)
+    stream = hashlib.sha256(order.digest().encode())
+    for cache in epochs:
+        stream.update(cache.digest.encode())
     return Prepared(
-        release, selection, tokenizer, base, tuple(epochs), order, order.digest(), held_out, held_out_plan
+        release, selection, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, held_out_plan
     )
 
 

@@ -71,7 +71,7 @@ def _build(node: yaml.Node, path: tuple[str | int, ...], lines: Lines, seen: set
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag.endswith(":merge"):
+            if not isinstance(key_node, yaml.ScalarNode):
                 raise TrainingConfigError(f"line {line}: keys must be plain words")
             key = key_node.value
             if key in mapping:

@@ -1,0 +1,119 @@
+"""Checkpoints: whole or not there, and every damage noticed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from training import checkpoint
+from training.errors import CheckpointError, OutputError
+
+
+def write(checkpoints: Path, step: int, text: str = "weights") -> Path:
+    temporary = checkpoints / "made.tmp-save"
+    (temporary / "inner").mkdir(parents=True)
+    (temporary / "model.safetensors").write_text(text)
+    (temporary / "optimizer.pt").write_bytes(b"\0" * 100)
+    (temporary / "inner" / "rng.pth").write_bytes(b"x")
+    final = checkpoint.folder_of(checkpoints, step)
+    checkpoint.seal(temporary, final)
+    return final
+
+
+def test_sealed_and_verified(tmp_path):
+    folder = write(tmp_path, 50)
+    assert folder.name == "step-00000050"
+    assert checkpoint.verify(folder) == 50
+    assert not list(tmp_path.glob("*.tmp*"))
+    assert len(checkpoint.digest(folder)) == 64
+
+
+def damages():
+    def missing(folder):
+        (folder / "optimizer.pt").unlink()
+
+    def shortened(folder):
+        (folder / "model.safetensors").write_text("weight")
+
+    def altered(folder):
+        (folder / "inner/rng.pth").write_bytes(b"y")
+
+    def extra(folder):
+        (folder / "more.bin").write_bytes(b"")
+
+    def unsealed(folder):
+        (folder / checkpoint.SEAL).unlink()
+
+    def torn(folder):
+        text = (folder / checkpoint.SEAL).read_text()
+        (folder / checkpoint.SEAL).write_text(text[: len(text) // 2])
+
+    def other_version(folder):
+        text = (folder / checkpoint.SEAL).read_text()
+        (folder / checkpoint.SEAL).write_text(text.replace('"schema_version": 1', '"schema_version": 9'))
+
+    def not_an_object(folder):
+        (folder / checkpoint.SEAL).write_text("[]")
+
+    return [missing, shortened, altered, extra, unsealed, torn, other_version, not_an_object]
+
+
+@pytest.mark.parametrize("damage", damages(), ids=lambda damage: damage.__name__)
+def test_a_damaged_newest_checkpoint_gives_way_to_an_older_one_loudly(tmp_path, damage):
+    older, newest = write(tmp_path, 5), write(tmp_path, 10)
+    said: list[str] = []
+    assert checkpoint.newest_sound(tmp_path, said.append) == newest
+    assert not said
+    damage(newest)
+    with pytest.raises(CheckpointError, match="step-00000010"):
+        checkpoint.verify(newest)
+    assert checkpoint.newest_sound(tmp_path, said.append) == older
+    assert len(said) == 1
+    assert said[0].startswith("WARNING")
+    assert "NOT used" in said[0]
+    # and it can be written again
+    write(tmp_path, 10, "again")
+    assert checkpoint.verify(newest) == 10
+
+
+def test_unfinished_folders_are_no_checkpoints(tmp_path):
+    (tmp_path / "step-00000009.tmp-save").mkdir()
+    (tmp_path / "step-x").mkdir()
+    (tmp_path / "step-00000007").write_text("a file")
+    assert checkpoint.all_steps(tmp_path) == []
+    assert checkpoint.newest_sound(tmp_path, print) is None
+    assert checkpoint.all_steps(tmp_path / "none") == []
+
+
+def test_order_is_by_number_and_old_ones_go(tmp_path):
+    for step in (99_999_999, 5, 100_000_001):
+        write(tmp_path, step)
+    assert [checkpoint.step_of(folder) for folder in checkpoint.all_steps(tmp_path)] == [
+        100_000_001,
+        99_999_999,
+        5,
+    ]
+    checkpoint.prune(tmp_path, 2)
+    assert [checkpoint.step_of(folder) for folder in checkpoint.all_steps(tmp_path)] == [
+        100_000_001,
+        99_999_999,
+    ]
+
+
+def test_an_error_while_sealing_leaves_no_checkpoint(tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        checkpoint.seal(tmp_path / "gone.tmp-save", tmp_path / "deeper" / "step-00000001")
+    assert not (tmp_path / "deeper").exists()
+
+
+def test_what_model_path_may_be(tmp_path):
+    with pytest.raises(CheckpointError, match="neither a model folder"):
+        checkpoint.model_folder(tmp_path, print)
+    (tmp_path / "config.json").write_text("{}")
+    assert checkpoint.model_folder(tmp_path, print) == tmp_path
+    run = tmp_path / "run"
+    folder = write(run / "checkpoints", 3)
+    assert checkpoint.model_folder(run, print) == folder
+    shutil.rmtree(folder)
+    with pytest.raises(CheckpointError, match="no sound checkpoint"):
+        checkpoint.model_folder(run, print)

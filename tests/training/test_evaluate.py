@@ -1,0 +1,94 @@
+"""Evaluation: sums that do not depend on batches, rows or ranks, equal to each document evaluated alone."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from training.data import TokenCache
+from training.evaluate import LanguageLoss, evaluate
+from training.packing import plan
+
+LENGTHS = np.array([30, 7, 1, 25, 16, 2])
+LANGUAGE = np.array([0, 1, 0, 1, 2, 0])
+NAMES = ["A", "B", "C", "unused"]
+BYTES = np.arange(50, dtype=np.int32) % 5
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=50,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+        )
+    ).double()
+
+
+@pytest.fixture(scope="module")
+def cache():
+    tokens = np.random.default_rng(0).integers(2, 50, LENGTHS.sum()).astype(np.uint16)
+    nothing = np.zeros(len(LENGTHS), dtype=np.int64)
+    return TokenCache("", "", tokens, nothing, [""] * len(LENGTHS), LANGUAGE, LENGTHS, nothing, 0)
+
+
+@torch.no_grad()
+def by_hand(model, cache):
+    """Each document alone, one language after the other."""
+    sums = np.zeros((3, 4))
+    starts = np.cumsum(LENGTHS) - LENGTHS
+    for start, length, language in zip(starts, LENGTHS, LANGUAGE, strict=True):
+        ids = torch.from_numpy(cache.tokens[start : start + length].astype(np.int64))[None]
+        if length > 1:
+            logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
+            sums[0, language] += float(F.cross_entropy(logits, ids[0, 1:], reduction="sum"))
+        sums[1, language] += length - 1
+        sums[2, language] += BYTES[ids[0, 1:]].sum()
+    return sums
+
+
+@pytest.mark.parametrize("rows_per_batch", [1, 2, 100])
+def test_equal_to_documents_alone(model, cache, rows_per_batch):
+    wanted = by_hand(model, cache)
+    total, each = evaluate(
+        model, plan(LENGTHS, 32), cache, BYTES, NAMES, pad=1, rows_per_batch=rows_per_batch
+    )
+    assert list(each) == ["A", "B", "C"]
+    for index, name in enumerate(each):
+        assert each[name].nll == pytest.approx(wanted[0, index], rel=1e-6)
+        assert (each[name].tokens, each[name].bytes) == (wanted[1, index], wanted[2, index])
+    assert total.nll == pytest.approx(wanted[0].sum(), rel=1e-6)
+    assert total.tokens == (LENGTHS - 1).sum()
+
+
+def test_figures():
+    loss = LanguageLoss(nll=20 * math.log(2), tokens=10, bytes=40)
+    assert loss.loss == pytest.approx(2 * math.log(2))
+    assert loss.perplexity == pytest.approx(4)
+    assert loss.bits_per_byte == pytest.approx(0.5)
+    assert set(loss.report()) == {"nll", "tokens", "bytes", "loss", "perplexity", "bits_per_byte"}
+    assert math.isnan(LanguageLoss(0.0, 0, 0).loss)
+    assert LanguageLoss(1e6, 1, 1).perplexity == math.inf
+
+
+def test_ranks_share_the_rows_without_overlap(model, cache, monkeypatch):
+    packed = plan(LENGTHS, 32)
+    total, _ = evaluate(model, packed, cache, BYTES, NAMES, pad=1, rows_per_batch=2)
+    parts: list[np.ndarray] = []
+    monkeypatch.setattr(
+        torch, "distributed", SimpleNamespace(all_reduce=lambda sums: parts.append(sums.numpy()))
+    )
+    for rank in range(3):
+        evaluate(model, packed, cache, BYTES, NAMES, pad=1, rows_per_batch=2, rank=rank, world=3)
+    together = sum(parts)
+    assert together[1].sum() == total.tokens
+    assert together[0].sum() == pytest.approx(total.nll)
