@@ -31,6 +31,7 @@ MAX_PATH_BYTES = 1024
 _FORBIDDEN = re.compile(
     r'[<>:"\\|?*\x00-\x1f]'
 )  # in file names on Windows; `datasets` refuses most in names too
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # no file names on Windows
 _HIDDEN = frozenset(
     {"Cc", "Cf", "Cs", "Zl", "Zp"}
 )  # control, format, surrogate, line and paragraph separators
@@ -74,6 +75,8 @@ def check_path(path: str) -> str:
             raise PathError(f"the path {shown} holds an empty name, '.' or '..'")
         if part[-1] in ". ":
             raise PathError(f"the path {shown} holds a name that ends in a dot or a blank")
+        if _DEVICE.fullmatch(part):
+            raise PathError(f"the path {shown} holds a name that Windows reserves for a device")
     return path
 
 
@@ -99,7 +102,7 @@ def check_language(language: str) -> str:
     """Return a language name if it is visible text of at most 100 characters; else raise `PathError`."""
     if not language or len(language) > 100 or has_hidden_characters(language) or language != language.strip():
         raise PathError(f"{ascii(language)[:120]} is not a language name")
-    config_name(language)
+    check_path(config_name(language))
     return language
 
 
