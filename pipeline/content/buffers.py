@@ -17,9 +17,13 @@ def buffers(
     """
     validity, offsets, data = array.buffers()
     if len(array) == 0 or offsets is None:
-        return validity, np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    values = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
-    return validity, np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8), values
+        views = np.zeros(1, np.int64), np.zeros(0, np.uint8)
+    else:
+        values = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+        views = np.frombuffer(offsets, np.int64, len(array) + 1, array.offset * 8), values
+    for view in views:
+        view.flags.writeable = False  # one type for the kernels: a second would be compiled again
+    return validity, *views
 
 
 def heads_of(array: pa.LargeBinaryArray, rows: np.ndarray, size: int) -> pa.LargeBinaryArray:

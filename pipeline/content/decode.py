@@ -74,6 +74,7 @@ def decode_batch(bodies: pa.LargeBinaryArray) -> pa.Table:
 
     Where all bodies are plain UTF-8 the texts are the bodies' own buffers: nothing is copied.
     """
+    bodies = bodies.cast(pa.large_binary())
     _, offsets, data = buffers(bodies)
     kinds = np.empty(len(bodies), np.uint8)
     _classify(data, offsets, kinds)
