@@ -1,4 +1,4 @@
-"""`pipeline archive`: an archive in Software Heritage's layout from repositories, folders or what is installed."""
+"""`pipeline archive`: an archive in Software Heritage's layout of repositories, folders or installed code."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _WHY = {
     "compiled": "compiled code",
     "installer_record": "records of the installer",
     "outside_packages": "installed outside the package folder",
+    "damaged_distribution": "distributions with damaged metadata",
     "editable_distribution": "distributions installed in editable mode",
     "missing_file": "listed but not there",
     "unreadable_file": "not readable",

@@ -81,7 +81,7 @@ class ArchiveSummary:
     archive: str
     export: str
     origins: int
-    files: int  # files in the trees, as they were found: a content that occurs twice counts twice
+    files: int  # in the trees; a content counts wherever it lies, a folder that branches share once
     contents: int
     content_bytes: int  # of the unique contents, uncompressed
     left_out: dict[str, int] = field(default_factory=dict)

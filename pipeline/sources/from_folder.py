@@ -31,7 +31,7 @@ def parse_input(option: str, text: str) -> tuple[Path, str | None]:
     An existing path wins, so that a folder whose name has `=` in it can be given as it is.
     """
     path = Path(text)
-    if path.is_dir():
+    if text and path.is_dir():
         return path, None
     cut = text.find("=")
     while cut > 0:  # a URL may have `=` in its query

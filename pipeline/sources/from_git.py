@@ -15,6 +15,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit, urlunsplit
@@ -50,25 +51,33 @@ def add_git(
         raise ConfigError(f"--git {path}: its object ids are {(form or b'').decode().strip()}, not sha1")
     url = url or _origin_url(repository)
     writer.check_origin(url)
-    branches, tips, tags = _branches(repository, writer.left_out)
-    newest = _add_revisions(writer, repository, progress)
+    refs = _read_refs(repository, writer.left_out)
+    newest = _add_revisions(writer, repository, refs, progress)
     with ObjectReader(repository) as reader:
-        _add_releases(writer, repository, reader, tags)
-        _add_trees(writer, repository, reader, tips, progress)
-    snapshot = writer.add_snapshot(branches)
+        _add_releases(writer, repository, reader, refs.tags)
+        blobs = _add_trees(writer, repository, reader, refs)
+        _add_contents(writer, repository, reader, blobs, progress)
+    snapshot = writer.add_snapshot(refs.branches)
     writer.add_origin(url, snapshot, seconds=newest, visit_type="git")
 
 
 # ------------------------------------------------------------------------------------------------- branches
 
 
-def _branches(
-    repository: Repository, left_out: Counter[str]
-) -> tuple[dict[bytes, Branch | None], list[str], list[str]]:
-    """(branches of the snapshot, ids of the commits and trees whose files count, ids of annotated tags)."""
-    branches: dict[bytes, Branch | None] = {}
-    tips: list[str] = []
-    tags: list[str] = []
+@dataclass
+class _Refs:
+    """What the refs of a repository name; all lists are ids in the order found, maybe repeated."""
+
+    branches: dict[bytes, Branch | None] = field(default_factory=dict)
+    tips: list[str] = field(default_factory=list)  # commits whose trees are read
+    commits: list[str] = field(default_factory=list)  # all commits, the tips too
+    tags: list[str] = field(default_factory=list)  # annotated ones
+    trees: list[str] = field(default_factory=list)  # named by a ref itself, as are `blobs`
+    blobs: list[str] = field(default_factory=list)
+
+
+def _read_refs(repository: Repository, left_out: Counter[str]) -> _Refs:
+    refs = _Refs()
     # The NUL-terminated form leaves ref names as they are, whatever their bytes.
     warnings: list[bytes] = []
     listed = repository.run(
@@ -85,26 +94,29 @@ def _branches(
         git_type, target = kind.strip().decode("ascii"), object_id.decode("ascii")
         if git_type not in _OBJECT_TYPES:
             raise SourceError(f"--git {repository.path}: the branch {name!r} points to nothing; see git fsck")
-        branches[name] = Branch(target, _OBJECT_TYPES[git_type])
-        if git_type == "tag":
-            tags.append(target)
-        elif name.startswith(b"refs/heads/"):
-            tips.append(target)
+        refs.branches[name] = Branch(target, _OBJECT_TYPES[git_type])
+        if git_type == "commit" and name.startswith(b"refs/heads/"):
+            refs.tips.append(target)
+        {"commit": refs.commits, "tag": refs.tags, "tree": refs.trees, "blob": refs.blobs}[git_type].append(
+            target
+        )
     symbolic = repository.run("symbolic-ref", "--quiet", "HEAD", absent_ok=True)
     if symbolic is not None:
         target_name = symbolic.removesuffix(b"\n")
-        branches[b"HEAD"] = Branch(target_name, "alias")
-        if target_name in branches:
-            return branches, sorted(set(tips)), sorted(set(tags))
+        refs.branches[b"HEAD"] = Branch(target_name, "alias")
+        if target_name in refs.branches:
+            return refs
         name = target_name  # a branch without a commit yet (an empty repository), or a ref of another kind
     else:
         name = b"HEAD"  # detached
     head = repository.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", absent_ok=True)
-    branches[name] = None
+    refs.branches[name] = None
     if head is not None:
-        tips.append(head.strip().decode("ascii"))
-        branches[name] = Branch(tips[-1], "revision")
-    return branches, sorted(set(tips)), sorted(set(tags))
+        target = head.strip().decode("ascii")
+        refs.tips.append(target)
+        refs.commits.append(target)
+        refs.branches[name] = Branch(target, "revision")
+    return refs
 
 
 def _origin_url(repository: Repository) -> str:
@@ -139,10 +151,12 @@ def _without_credentials(url: str) -> str:
 # ------------------------------------------------------------------------------------------ revisions, tags
 
 
-def _add_revisions(writer: ArchiveWriter, repository: Repository, progress: Progress) -> int:
+def _add_revisions(writer: ArchiveWriter, repository: Repository, refs: _Refs, progress: Progress) -> int:
     """Add every revision that branches, tags and HEAD reach; returns the newest committer date, 0 if none."""
-    head = repository.run("rev-parse", "--verify", "--quiet", "HEAD^{commit}", absent_ok=True)
-    listed = repository.run("rev-list", "--branches", "--tags", *(["HEAD"] if head else []))
+    starts = sorted({*refs.commits, *refs.tags})
+    if not starts:
+        return 0
+    listed = repository.run("rev-list", "--stdin", stdin="".join(f"{start}\n" for start in starts).encode())
     assert listed is not None
     ids = listed.decode("ascii").split()
     newest = 0
@@ -164,7 +178,7 @@ def _add_revisions(writer: ArchiveWriter, repository: Repository, progress: Prog
 def _add_releases(
     writer: ArchiveWriter, repository: Repository, reader: ObjectReader, tags: Iterable[str]
 ) -> None:
-    wanted = [tag for tag in tags if not writer.knows("release", tag)]
+    wanted = sorted({tag for tag in tags if not writer.knows("release", tag)})
     while wanted:  # a tag may point to a tag
         found: list[str] = []
         for release_id, kind, raw in reader.bodies(wanted):
@@ -190,24 +204,14 @@ def _check(repository: Repository, object_id: str, object_type: str, kind: str, 
 # ---------------------------------------------------------------------------------------------------- trees
 
 
-def _add_trees(
-    writer: ArchiveWriter,
-    repository: Repository,
-    reader: ObjectReader,
-    tips: Iterable[str],
-    progress: Progress,
-) -> None:
-    """Add the trees of all tips, then the contents that they name."""
-    roots = []
-    for object_id, kind, raw in reader.bodies(tips):
-        if kind == "commit":
-            roots.append(parse_commit(raw).directory)
-        elif kind == "tree":
-            roots.append(object_id)
-    blobs: dict[str, None] = {}
-    uses: Counter[str] = Counter()
-    level = sorted(set(roots))
-    known: set[str] = set(level)
+def _add_trees(writer: ArchiveWriter, repository: Repository, reader: ObjectReader, refs: _Refs) -> list[str]:
+    """Add the trees of all tips; returns the ids of the contents that they name, each once."""
+    roots = set(refs.trees)
+    for _, _, raw in reader.bodies(sorted(set(refs.tips))):  # commits that were checked as revisions
+        roots.add(parse_commit(raw).directory)
+    blobs = dict.fromkeys(refs.blobs)
+    level = sorted(roots)
+    known = set(level)
     while level:  # one level of directories after the other: a request per level, no recursion
         below: dict[str, None] = {}
         for directory_id, kind, raw in reader.bodies(level):
@@ -224,12 +228,9 @@ def _add_trees(
                         below[entry.target] = None
                 elif entry.type != _SUBMODULE_TYPE:
                     blobs[entry.target] = None
-                    uses[entry.target] += 1
+                    writer.files += 1
         level = list(below)
-    writer.files += uses.total()
-    wanted = [blob for blob in blobs if not writer.knows("content", blob)]
-    missing = _add_contents(writer, repository, reader, wanted, progress)
-    writer.left_out["missing_blob"] += missing
+    return [blob for blob in blobs if not writer.knows("content", blob)]
 
 
 def _add_contents(
@@ -238,8 +239,8 @@ def _add_contents(
     reader: ObjectReader,
     blobs: list[str],
     progress: Progress,
-) -> int:
-    """Store the blobs; returns how many are not in the repository."""
+) -> None:
+    """Store the blobs; those that the repository does not have are counted."""
     missing = 0
     pending: list[tuple[str, Future[swhid.ContentHashes]]] = []
 
@@ -263,7 +264,9 @@ def _add_contents(
             if count % 10_000 == 0:
                 progress(f"{repository.path.name}: {count:,} of {len(blobs):,} contents")
         settle(0)
-    return missing
+    if missing:
+        reader.check_missing()
+    writer.left_out["missing_blob"] += missing
 
 
 def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:

@@ -14,15 +14,9 @@ it, and no distribution is trusted to name only files of its own.
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import importlib.metadata
-import io
-import json
 import os
 import re
 import stat
-import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -36,7 +30,8 @@ from licensing.names import license_like
 from pipeline.engine.keys import digest, source_digest
 from pipeline.errors import ConfigError
 from pipeline.sources.archive_writer import ArchiveSummary, ArchiveWriter, read_summary
-from pipeline.sources.origin_url import make_unique, source_url
+from pipeline.sources.installed_metadata import Installed, installed_distributions
+from pipeline.sources.origin_url import make_unique
 from pipeline.sources.sampling import Bounds, Candidate, choose
 from pipeline.sources.swhid import Branch, Revision, Timestamp
 from pipeline.sources.synthetic import AUTHOR
@@ -84,13 +79,15 @@ def build_installed(
     """
     bounds = bounds or Bounds()
     stdlib = _stdlib_folder() if stdlib is None else stdlib
-    distributions = _distributions(site_packages)
+    damaged: Counter[str] = Counter()
+    distributions = installed_distributions(site_packages, damaged)
     wanted = inputs_digest(distributions, stdlib, bounds, seconds=seconds)
     present = read_summary(archive, export)
     if present is not None and present.inputs_digest == wanted:
         progress(f"nothing changed: the archive of {present.files:,} files is used again")
         return replace(present, reused=True)
     with ArchiveWriter(archive, export) as writer:
+        writer.left_out += damaged
         add_installed(writer, bounds, distributions, stdlib, seconds=seconds, progress=progress)
         return writer.finish(wanted)
 
@@ -98,14 +95,15 @@ def build_installed(
 def add_installed(
     writer: ArchiveWriter,
     bounds: Bounds | None = None,
-    distributions: Sequence[importlib.metadata.Distribution] | None = None,
+    distributions: Sequence[Installed] | None = None,
     stdlib: Path | None = None,
     *,
     seconds: int = 0,
     progress: Progress = lambda _: None,
 ) -> None:
     """Add the sample to an archive that may hold other origins too; see `build_installed`."""
-    distributions = _distributions(None) if distributions is None else distributions
+    if distributions is None:
+        distributions = installed_distributions(left_out=writer.left_out)
     stdlib = _stdlib_folder() if stdlib is None else stdlib
     listed = [origin for d in distributions if (origin := _list_distribution(d, writer.left_out)) is not None]
     listed.append(_list_stdlib(stdlib, writer.left_out))
@@ -130,7 +128,7 @@ def add_installed(
 
 
 def inputs_digest(
-    distributions: Sequence[importlib.metadata.Distribution],
+    distributions: Sequence[Installed],
     stdlib: Path,
     bounds: Bounds,
     *,
@@ -138,10 +136,7 @@ def inputs_digest(
 ) -> str:
     """Digest of all that the archive depends on: distributions by their RECORD, the standard library by its
     listing, the bounds, and this code. RECORD holds the hash of every file, so the files need not be read."""
-    described = [
-        [_normalised(d), d.version, hashlib.sha256(_record_text(d).encode("utf-8", "replace")).hexdigest()]
-        for d in distributions
-    ]
+    described = [[d.name, d.version, d.url, d.record_digest, d.editable] for d in distributions]
     library = sorted(
         (os.fsdecode(path), size) for path, (_, size, _) in _list_stdlib(stdlib, Counter()).files.items()
     )
@@ -159,68 +154,28 @@ def inputs_digest(
 # -------------------------------------------------------------------------------------------------- listing
 
 
-def _distributions(site_packages: Sequence[str] | None) -> list[importlib.metadata.Distribution]:
-    """The installed distributions by name, the first of each on the path, as imports would find them."""
-    found: dict[str, importlib.metadata.Distribution] = {}
-    path = sys.path if site_packages is None else list(site_packages)
-    for distribution in importlib.metadata.distributions(path=path):
-        name = _normalised(distribution)
-        if name:
-            found.setdefault(name, distribution)
-    return [found[name] for name in sorted(found)]
-
-
-def _normalised(distribution: importlib.metadata.Distribution) -> str:
-    """The name as PEP 503 normalises it; empty when the metadata has none (a half-removed package)."""
-    return re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()
-
-
-def _record_text(distribution: importlib.metadata.Distribution) -> str:
-    """RECORD, or for the older egg-info form the list of files."""
-    text = distribution.read_text("RECORD")
-    return text if text is not None else "\n".join(str(path) for path in distribution.files or ())
-
-
-def _recorded_paths(distribution: importlib.metadata.Distribution) -> list[str]:
-    text = distribution.read_text("RECORD")
-    if text is None:
-        return [path.as_posix() for path in distribution.files or ()]
-    return [row[0] for row in csv.reader(io.StringIO(text)) if row and row[0]]
-
-
-def _list_distribution(
-    distribution: importlib.metadata.Distribution, left_out: Counter[str]
-) -> _Origin | None:
+def _list_distribution(distribution: Installed, left_out: Counter[str]) -> _Origin | None:
     """The files of one distribution in their places, or None when its sources are not installed with it."""
-    name, version = _normalised(distribution), distribution.version or ""
-    if _is_editable(distribution):
+    if distribution.editable:
         left_out["editable_distribution"] += 1
         return None
-    metadata = distribution.metadata
-    links = [tuple(link.split(",", 1)) for link in metadata.get_all("Project-URL") or () if "," in link]
-    links += [("homepage", url) for url in metadata.get_all("Home-page") or ()]
-    folder = os.fsencode(os.path.realpath(str(distribution.locate_file(""))))
-    inside = _InsideCheck(folder)
-    recorded = [os.fsencode(path) for path in _recorded_paths(distribution)]
+    inside = _InsideCheck(distribution.folder)
     placed: dict[bytes, tuple[bytes, int, int]] = {}
     # The metadata folder first: where a package file would take the same place, its license is what matters.
-    for path in sorted(recorded, key=lambda p: (b".dist-info/" not in p and b".egg-info/" not in p, p)):
+    order = sorted(distribution.recorded, key=lambda path: (not _in_metadata_folder(path), path))
+    for path in order:
         place, reason = _place(path)
-        reason = reason or _add_listed(placed, place, folder + b"/" + path, inside)
+        reason = reason or _add_listed(placed, place, distribution.folder + b"/" + path, inside)
         if reason:
             left_out[reason] += 1
     fitting, conflicting = without_conflicts(placed)
     left_out["conflicting_path"] += len(conflicting)
-    return _Origin(name, version, source_url(name, version, links), {path: placed[path] for path in fitting})
+    files = {path: placed[path] for path in fitting}
+    return _Origin(distribution.name, distribution.version, distribution.url, files)
 
 
-def _is_editable(distribution: importlib.metadata.Distribution) -> bool:
-    """Whether only a pointer to a source folder is installed (PEP 610); its files are not in RECORD."""
-    try:
-        direct = json.loads(distribution.read_text("direct_url.json") or "{}")
-    except ValueError:
-        return False
-    return bool(isinstance(direct, dict) and (direct.get("dir_info") or {}).get("editable"))
+def _in_metadata_folder(path: bytes) -> bool:
+    return path.partition(b"/")[0].endswith((b".dist-info", b".egg-info"))
 
 
 def _place(path: bytes) -> tuple[bytes, str]:
@@ -232,7 +187,7 @@ def _place(path: bytes) -> tuple[bytes, str]:
         return b"", "bytecode"
     if _COMPILED.search(path):
         return b"", "compiled"
-    if not parts[0].endswith((b".dist-info", b".egg-info")):
+    if not _in_metadata_folder(path):
         return path, ""
     rest = parts[1:]
     if rest in ([b"METADATA"], [b"PKG-INFO"]):

@@ -66,7 +66,11 @@ class Repository:
         return ["git", f"--git-dir={self._git_dir}", *_OPTIONS, *arguments]
 
     def run(
-        self, *arguments: str, absent_ok: bool = False, warnings: list[bytes] | None = None
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        absent_ok: bool = False,
+        warnings: list[bytes] | None = None,
     ) -> bytes | None:
         """The output of a git call; None if it fails with exit status 1 and that is `absent_ok`.
 
@@ -78,7 +82,7 @@ class Repository:
                 capture_output=True,
                 env=_environment(),
                 check=False,
-                stdin=subprocess.DEVNULL,
+                input=stdin,
             )
         except OSError as error:
             raise SourceError(f"git cannot be run ({error.strerror or error}); install git") from error
@@ -163,6 +167,22 @@ class ObjectReader:
             if len(body) != size:
                 raise self._died(object_id)
             yield object_id, kind, body
+
+    def check_missing(self) -> None:
+        """To be called when all answers were read and some were "missing".
+
+        git gives the same answer for an object that it cannot unpack, but complains of that one on stderr.
+        SourceError if it did; a partial clone may lack objects, and git's complaint is then about that.
+        """
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.close()
+        self._process.wait()
+        self._drain.join()
+        complaints = [line for line in bytes(self._stderr_tail).splitlines() if line.startswith(b"error: ")]
+        partial = self._repository.run("config", "--local", "--get-regexp", r"\.promisor$", absent_ok=True)
+        if complaints and partial is None:
+            raise self._repository.failure("cat-file", complaints[0])
 
     def _died(self, object_id: str) -> SourceError:
         self._process.kill()
