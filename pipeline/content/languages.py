@@ -3,9 +3,10 @@
 Steps, the first that decides wins:
 
 1. the name class as a file name (`Makefile`), then as an extension, longest first (`.html.erb`, `.erb`);
-2. where that leaves several languages: the `#!` line if it names one of them, then the rules of
-   data/ambiguous.toml on the head of the file, then the choice written there;
-3. where it leaves none: the `#!` line, then an XML declaration.
+2. where that leaves several languages: an editor's mode line (`-*- C++ -*-`, `vim: ft=perl`) or the `#!` line
+   if it names one of them, then the rules of data/ambiguous.toml on the head of the file, then the choice made
+   there;
+3. where it leaves none: the mode line, the `#!` line, an XML declaration.
 
 The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on the name class
 and the first `HEAD_BYTES` bytes only.
@@ -140,8 +141,10 @@ def _by_content(one: Choice, heads: pa.LargeBinaryArray) -> np.ndarray:
     """The languages of files of one name class, from their heads."""
     answers = np.full(len(heads), one.otherwise, object)
     undecided = np.ones(len(heads), bool)
-    for row in np.flatnonzero(pc.starts_with(heads, pattern=b"#!").to_numpy(zero_copy_only=False)).tolist():
-        language = shebang_language(heads[row].as_py(), one.candidates)
+    says_so = pc.match_substring_regex(heads, pattern=_SAYS_SO).to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero(says_so).tolist():
+        head = heads[row].as_py()
+        language = mode_line_language(head, one.candidates) or shebang_language(head, one.candidates)
         if language is not None:
             answers[row], undecided[row] = language, False
     rules = one.rules if one.primary is not None else _WITHOUT_NAME
@@ -156,6 +159,29 @@ def _by_content(one: Choice, heads: pa.LargeBinaryArray) -> np.ndarray:
 
 
 _WITHOUT_NAME = (("XML", r"\A(\xEF\xBB\xBF)?<\?xml version="),)
+
+# A mode line in the first five lines, or a `#!` line.
+_SAYS_SO = r"\A(#!|([^\n]*\n){0,4}[^\n]*(-\*-|\b(vim?|ex):))"
+_EMACS = re.compile(rb"-\*-[ \t]*(?:[^\n]*?\bmode:[ \t]*)?([\w+#-]+)[ \t]*(?:;[^\n]*?)?-\*-", re.IGNORECASE)
+_VIM = re.compile(rb"\b(?:vim?|ex):[^\n]*?\b(?:ft|filetype|syntax)=([\w+#-]+)", re.IGNORECASE)
+
+_BY_ALIAS = {
+    alias.lower().encode(): name
+    for name, language in reversed(LANGUAGES.items())
+    for alias in (name.replace(" ", "-"), *language.aliases)
+} | {name.lower().encode(): name for name in LANGUAGES}
+
+
+def mode_line_language(head: bytes, candidates: tuple[str, ...] = ()) -> str | None:
+    """The language that an editor's mode line in the first five lines names, as `shebang_language`."""
+    first = b"\n".join(head[:1024].split(b"\n", 5)[:5])
+    for pattern in (_EMACS, _VIM):
+        found = pattern.search(first)
+        language = _BY_ALIAS.get(found.group(1).lower()) if found else None
+        if language is not None and (not candidates or language in candidates):
+            return language
+    return None
+
 
 _SHEBANG = re.compile(rb"#![ \t]*([^\s]+)([^\r\n]*)")
 _ENV_OPTION = re.compile(rb"-[^\s]*|[A-Za-z_]\w*=[^\s]*")

@@ -16,6 +16,7 @@ from pipeline.content.languages import (
     config_name,
     detect,
     language_of_tree,
+    mode_line_language,
     needs_content,
     shebang_language,
 )
@@ -113,6 +114,8 @@ def test_digest_is_a_sha256():
         (b"a.h", None, "C"),
         (b"a.h", b"#ifndef A_H\nint f(void);\n", "C"),
         (b"a.h", b"#include <vector>\n", "C++"),
+        (b"a.h", b"/* a virtual device, operator * class of\n * virtual memory */\nint f(void);\n", "C"),
+        (b"a.h", b"struct A {\n  virtual ~A();\n};\n", "C++"),
         (b"a.h", b"namespace a {\nclass B;\n}\n", "C++"),
         (b"a.h", b"#import <Foundation/Foundation.h>\n", "Objective-C"),
         (b"a.m", b"% mean\nfunction y = f(x)\n", "MATLAB"),
@@ -132,6 +135,7 @@ def test_digest_is_a_sha256():
         (b"a.sql", b"CREATE FUNCTION f() RETURNS trigger AS $$ $$ LANGUAGE plpgsql;\n", "PLpgSQL"),
         (b"a.inc", b"<?php\necho 1;\n", "PHP"),
         (b"a.inc", b"#define X 1\n", "C++"),
+        (b"a.inc", b"#ifdef X\nY(1)\n#endif\n", "C++"),
         (b"a.inc", b"what is this", None),
         (b"a.cls", b"\\ProvidesClass{a}\n", "TeX"),
         (b"a.cls", b"public class A {}\n", "Apex"),
@@ -180,6 +184,37 @@ def test_examples(path, head, expected):
 )
 def test_shebang(head, expected):
     assert shebang_language(head) == expected
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"// -*- C++ -*-\n", "C++"),
+        (b"\n\n# -*- coding: utf-8; mode: python; -*-\n", "Python"),
+        (b"# -*- coding: utf-8 -*-\n", None),
+        (b"# vim: set ts=4 ft=perl :\n", "Perl"),
+        (b"/* vi:syntax=objc */\n", "Objective-C"),
+        (b"\n\n\n\n\n# -*- perl -*-\n", None),  # line 6
+        (b"-*- -*-\n-*-", None),
+        (b"", None),
+    ],
+)
+def test_mode_line(head, expected):
+    assert mode_line_language(head) == expected
+
+
+def test_mode_line_counts_among_the_candidates_only():
+    assert language(b"a.h", b"/* -*- C++ -*- */\n") == "C++"
+    assert language(b"a.h", b"/* -*- python -*- */\n") == "C"
+    assert language(b"limits", b"// <limits> -*- C++ -*-\n") == "C++"
+
+
+@pytest.mark.parametrize(
+    "piece", [b"-*-", b"-*- mode:", b"-*- mode:a;", b"mode:", b"vim:", b"vi: ft", b"a;", b"-"]
+)
+def test_hostile_mode_lines(piece):
+    for head in (piece * 2000, b"-*-" + piece * 2000, b"vim:" + piece * 2000):
+        mode_line_language(head)  # bounded: some milliseconds at most
 
 
 # --------------------------------------------------------------------------------------------------------
