@@ -196,7 +196,9 @@ def _add_releases(
 def _check(repository: Repository, object_id: str, object_type: str, kind: str, raw: bytes) -> None:
     """SourceError unless git handed out an object of this type and id."""
     if kind == "missing":
-        raise SourceError(f"--git {repository.path}: {object_type} {object_id} is missing; see git fsck")
+        raise SourceError(
+            f"--git {repository.path}: {object_type} {object_id} is missing; is this a partial clone?"
+        )
     if kind != swhid.GIT_TYPES[object_type] or swhid.object_id(object_type, raw) != object_id:
         raise SourceError(f"--git {repository.path}: object {object_id} is damaged; see git fsck")
 

@@ -94,6 +94,17 @@ class Repository:
             warnings += done.stderr.splitlines()
         return done.stdout
 
+    def local_objects(self) -> frozenset[str] | None:
+        """The ids of all objects of a partial clone, None for any other repository.
+
+        An older git that is asked for an object which a partial clone lacks, and may not fetch it, ends.
+        """
+        if self.run("config", "--local", "--get-regexp", r"\.promisor$", absent_ok=True) is None:
+            return None
+        listed = self.run("cat-file", "--batch-all-objects", "--batch-check=%(objectname)")
+        assert listed is not None
+        return frozenset(listed.decode("ascii").split())
+
     def failure(self, what: str, stderr: bytes) -> SourceError:
         """The error for a git call that failed: the last line that git wrote, and what to do."""
         lines = [line for line in stderr.decode("utf-8", "backslashreplace").splitlines() if line.strip()]
@@ -106,6 +117,7 @@ class ObjectReader:
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
+        self._local = repository.local_objects()
         self._stderr_tail = bytearray()
         try:
             self._process = subprocess.Popen(
@@ -134,13 +146,14 @@ class ObjectReader:
         written by a thread of their own: git's answers and our questions never wait for each other.
         """
         wanted = list(object_ids)
+        asked = [i for i in wanted if i in self._local] if self._local is not None else wanted
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
 
         def ask() -> None:
             try:
-                stdin.write("".join(f"{object_id}\n" for object_id in wanted).encode("ascii"))
+                stdin.write("".join(f"{object_id}\n" for object_id in asked).encode("ascii"))
                 stdin.flush()
             except OSError:  # git has died: the reader below finds the end of its output and says why
                 pass
@@ -148,6 +161,9 @@ class ObjectReader:
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
         for object_id in wanted:
+            if self._local is not None and object_id not in self._local:
+                yield object_id, "missing", 0, stdout
+                continue
             answer = stdout.readline().split()
             if len(answer) == 2 and answer[1] == b"missing":
                 yield object_id, "missing", 0, stdout
@@ -172,7 +188,7 @@ class ObjectReader:
         """To be called when all answers were read and some were "missing".
 
         git gives the same answer for an object that it cannot unpack, but complains of that one on stderr.
-        SourceError if it did; a partial clone may lack objects, and git's complaint is then about that.
+        SourceError if it did.
         """
         stdin = self._process.stdin
         assert stdin is not None
@@ -180,8 +196,7 @@ class ObjectReader:
         self._process.wait()
         self._drain.join()
         complaints = [line for line in bytes(self._stderr_tail).splitlines() if line.startswith(b"error: ")]
-        partial = self._repository.run("config", "--local", "--get-regexp", r"\.promisor$", absent_ok=True)
-        if complaints and partial is None:
+        if complaints:
             raise self._repository.failure("cat-file", complaints[0])
 
     def _died(self, object_id: str) -> SourceError:
