@@ -6,7 +6,7 @@ _HEX = b"0123456789abcdefABCDEF"
 
 
 def opens_here(body: bytes, start: int) -> bool:
-    """Whether a token may begin at `start`: no letter or digit before it, or the end of an escape (`\\n`, `%3D`)."""
+    """Whether a token may begin at `start`: no letter or digit before it but an escape's (`\\n`, `%3D`)."""
     if start == 0 or not body[start - 1 : start].isalnum():
         return True
     if start >= 2 and body[start - 2 : start - 1] == b"\\" and body[start - 1 : start] in b"nrtbfv":

@@ -23,6 +23,7 @@ _DUMMY = re.compile(
     rb"foobar|123456|abcdef|deadbeef|\$\{|\{\{|%\(|%s|<[a-z]|insert[_-]|todo|hunter2|letmein|s3cr3t",
     re.IGNORECASE,
 )
+_REPEATED = re.compile(rb"(.)\1{9}", re.DOTALL)
 _SECRET_WORD = re.compile(
     rb"key|secret|token|passw|pwd|auth|credential|bearer|signature|private|api", re.IGNORECASE
 )
@@ -59,8 +60,8 @@ def entropy(value: bytes) -> float:
 
 
 def is_placeholder(value: bytes) -> bool:
-    """Whether `value` stands for a secret instead of being one: `xxxx`, `${VAR}`, `changeme`, a repetition."""
-    return len(set(value)) <= 3 or bool(_DUMMY.search(value)) or counts_up(value)
+    """Whether `value` stands for a secret instead of being one: `xxxx`, `${VAR}`, `changeme`."""
+    return len(set(value)) <= 3 or bool(_DUMMY.search(value) or _REPEATED.search(value)) or counts_up(value)
 
 
 def is_stock_password(value: bytes) -> bool:

@@ -17,7 +17,7 @@ MIN_PAYLOAD = 48
 _BEGIN = re.compile(rb"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 _END = re.compile(rb"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _RUN = re.compile(rb"[A-Za-z0-9+/=]{16,}")
-_LAST = re.compile(rb"[A-Za-z0-9+/=]{1,15}(?![A-Za-z0-9+/=(])")
+_LAST = re.compile(rb"[A-Za-z0-9+/=]{1,15}(?=[ \t]{0,8}(?:[\r\n\"'`\\]|\Z))")
 _BETWEEN = re.compile(rb"(?:\\[nrt]|[\s\"'`+,;|>#*\\])*")
 _FIELD = re.compile(rb"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n\r\\\"']{0,120}")
 _PUTTY_END = re.compile(rb"Private-MAC: ?[0-9a-f]{40,64}")
@@ -66,9 +66,9 @@ def _open_block_end(body: bytes, position: int, limit: int) -> int | None:
             size += len(run.group())
             end = position = run.end()
             continue
-        last = _LAST.match(body, position, limit) if size else None
-        if last and last.group().strip(b"=") and size >= MIN_PAYLOAD:
-            end = last.end()
+        last = _LAST.match(body, position, limit)
+        if last and size >= MIN_PAYLOAD and between.group().count(b"\n") <= 1:
+            end = last.end()  # the short last line of a block
         break
     return end if size >= MIN_PAYLOAD else None
 

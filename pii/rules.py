@@ -86,7 +86,7 @@ RULES: tuple[Rule, ...] = (
         pattern=rb"-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}",
         keywords=(b"private key",),
         verifier="pem_block",
-        source="RFC 7468 (textual encodings), RFC 4880 6.2 (PGP armor), RFC 4716 (SSH2), OpenSSH PROTOCOL.key",
+        source="RFC 7468 (textual encodings), RFC 4880 6.2 (PGP armor), RFC 4716 (SSH2), PROTOCOL.key",
     ),
     Rule(
         id="putty-private-key",

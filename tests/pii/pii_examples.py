@@ -1,4 +1,4 @@
-"""True and false examples of every rule, assembled from parts so that no credential-like text is in the tree."""
+"""True and false examples of every rule, assembled from parts: no credential-like text is in the tree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
 
 def rand(alphabet: str, n: int, seed: int = 1) -> str:
-    """A random-looking string with letters and digits where the alphabet has them; the same for the same seed."""
+    """A random-looking string, the same for the same seed, with a digit if the alphabet has some."""
     g = random.Random(f"{alphabet}{n}{seed}")
     while True:
         s = "".join(g.choices(alphabet, k=n))
@@ -62,7 +62,7 @@ def ppk() -> str:
     )
 
 
-#: rule id -> (texts in which exactly this rule finds something, the value being in [[ ]]; texts without finding)
+#: rule id -> (texts in which this rule finds what [[ ]] encloses, texts in which it finds nothing)
 EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     "pem-private-key": (
         [
@@ -88,15 +88,18 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
             pem("PUBLIC KEY"),
         ],
     ),
-    "putty-private-key": ([f"[[{ppk()}]]\n"], ["PuTTY-User-" + "Key-File-2: ssh-rsa\n", "PuTTY-User-Key"]),
+    "putty-private-key": (
+        [f"[[{ppk()}]]\n", f"a\n[[{ppk()}]]"],
+        ["PuTTY-User-" + "Key-File-2: ssh-rsa\n", "PuTTY-User-Key"],
+    ),
     "github-token": (
         [f'token = "[[{crc_token("gh" + "p")}]]"', f"[[{crc_token('gh' + 's', 2)}]]\n"],
         ["gh" + "p_" + "x" * 36, 'x = "gh' + "p_" + rand(ALNUM, 35) + '_"'],
     ),
     "github-fine-grained-token": (
         [
-            f"[[github" + f"_pat_{rand(ALNUM, 22)}_{rand(ALNUM, 59)}]]",
-            f"a=[[github" + f"_pat_{rand(ALNUM, 22, 2)}_{rand(ALNUM, 59)}]] b",
+            "[[github" + f"_pat_{rand(ALNUM, 22)}_{rand(ALNUM, 59)}]]",
+            "a=[[github" + f"_pat_{rand(ALNUM, 22, 2)}_{rand(ALNUM, 59)}]] b",
         ],
         ["github" + "_pat_" + "A" * 22 + "_" + "A" * 59, "github" + "_pat_short"],
     ),
@@ -130,7 +133,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ],
     ),
     "aws-access-key-id": (
-        [f"id = [[AK" + f"IA{rand(BASE32, 16)}]]", "[[AS" + f"IA{rand(BASE32, 16, 4)}]]\n"],
+        ["id = [[AK" + f"IA{rand(BASE32, 16)}]]", "[[AS" + f"IA{rand(BASE32, 16, 4)}]]\n"],
         ["AK" + "IA" + "IOSFODNN7" + "EXAMPLE", "XAK" + "IA" + rand(BASE32, 16)],
     ),
     "google-api-key": (
@@ -341,7 +344,7 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "aws-secret-access-key": (
         [
-            f"aws_secret_access" + f"_key = [[{rand(ALNUM + '/+', 40)}]]\n",
+            "aws_secret_access" + f"_key = [[{rand(ALNUM + '/+', 40)}]]\n",
             f"SecretKey: [[{rand(ALNUM + '/+', 40, 2)}]]\n",
         ],
         ["aws_secret_access_key = " + "x" * 40, "secret_key = get_the_secret_key_from_the_environ_ment"],
