@@ -35,7 +35,7 @@ class Archive(_Section):
     build: Literal["installed"] | None = Field(None, description="build the archive from the installed distributions")
     max_files: int = Field(24_000, ge=1, description="files in the built archive, in all")
     max_bytes: Bytes = Field(268_435_456, description="bytes in the built archive, in all")
-    max_files_per_origin: int = Field(1_500, ge=1, description="files of one distribution in the built archive")
+    max_files_per_origin: int = Field(4_000, ge=1, description="files of one distribution in the built archive")
 
 
 class Origins(_Section):

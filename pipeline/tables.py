@@ -285,7 +285,7 @@ WANTED_LICENSES = pa.schema(
         ("root", pa.string()),
         ("path", pa.binary()),
         ("directory", pa.binary()),
-        ("name", pa.binary()),  # base name of a package manifest, empty for a license text
+        ("name", pa.binary()),  # what detection needs of the base name: licensing.names.detection_class
         ("sha1_git", pa.string()),
         ("sha1", pa.string()),
         ("sha256", pa.string()),

@@ -33,9 +33,11 @@ _WHY = {
     "git_folder": ".git folders",
     "missing_blob": "contents that the repository does not have",
     "broken_ref": "broken refs",
+    "license_collection": "license texts that are a collection, not evidence",
     "max_files": "over --max-files",
     "max_bytes": "over --max-bytes",
     "max_files_per_origin": "over --max-files-per-origin",
+    "license_collection": "license texts of a collection, over 100 below the root of one origin",
     "max_file_bytes": f"larger than {_BOUNDS.max_file_bytes:,} bytes",
 }
 """Reason in `ArchiveSummary.left_out` -> what a person reads."""

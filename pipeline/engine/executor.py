@@ -91,6 +91,8 @@ class OnRay:
             os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # the hook of `uv run` breaks local starts
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+            # Ray's workers run at niceness 15 by default: on a busy machine they would starve beside anything else.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             import ray
 
             with _quiet():

@@ -21,7 +21,10 @@ from licensing.names import license_like, manifest_like
 from pipeline.errors import ConfigError
 
 _RARE = 100  # an extension is rare when no more files than this have it
-_EVIDENCE_SHARE = 3  # nested license-like files take at most 1/3 of an origin's places before its sources
+_EVIDENCE_PER_FOLDER = 25
+"""License-like files and manifests of one folder that are evidence about it; where more lie together they are a
+collection, that is, data (a license detector ships 28,000 license texts in two folders)."""
+_EVIDENCE_SHARE = 3  # ... and at most 1/3 of the origin's places
 
 _ROOT_EVIDENCE, _EVIDENCE, _RARE_EXTENSION, _REST = range(4)
 
@@ -65,7 +68,10 @@ def choose(candidates: Sequence[Candidate], bounds: Bounds) -> tuple[list[int], 
             by_origin[candidates[index].origin].append((rank, digest, index))
     pool: list[tuple[int, bytes, int]] = []
     for unordered in by_origin.values():
-        files = _demote(sorted(unordered), max(1, bounds.max_files_per_origin // _EVIDENCE_SHARE))
+        files, too_many = _without_license_collections(
+            sorted(unordered), min(_EVIDENCE_PLACES, max(1, bounds.max_files_per_origin // _EVIDENCE_SHARE))
+        )
+        left_out["license_collection"] += too_many
         left_out["max_files_per_origin"] += max(0, len(files) - bounds.max_files_per_origin)
         pool += files[: bounds.max_files_per_origin]
     chosen: list[int] = []
@@ -103,11 +109,17 @@ def _extension(name: bytes) -> bytes:
     return extension.lower() if dot and stem else b""
 
 
-def _demote(files: list[tuple[int, bytes, int]], places: int) -> list[tuple[int, bytes, int]]:
-    """One origin's files, the nested license-like ones that are over `places` sent to the last class."""
-    result, taken = [], 0
-    for rank, digest, index in files:
-        if rank == _EVIDENCE:
-            taken += 1
-        result.append((_REST if rank == _EVIDENCE and taken > places else rank, digest, index))
-    return sorted(result)
+def _without_license_collections(
+    files: list[tuple[int, bytes, int]], candidates: Sequence[Candidate]
+) -> tuple[list[tuple[int, bytes, int]], int]:
+    """One origin's files without the license-like ones that are a collection, and how many those are."""
+    places: Counter[bytes] = Counter()
+    kept = []
+    for file in files:
+        if file[0] in (_ROOT_EVIDENCE, _EVIDENCE):
+            folder = candidates[file[2]].path.rpartition(b"/")[0]
+            places[folder] += 1
+            if places[folder] > _EVIDENCE_PER_FOLDER:
+                continue
+        kept.append(file)
+    return kept, len(files) - len(kept)

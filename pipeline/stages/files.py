@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from licensing.names import license_like, manifest_like
+from licensing.names import detection_class, license_like, manifest_like
 from pipeline.content.languages import detect, needs_content
 from pipeline.content.names import name_class
 from pipeline.content.vendored import is_vendored
@@ -69,12 +69,11 @@ def files(task: Task) -> Mapping[str, pa.Table]:
 def _licenses(task: Task, rows: pa.Table) -> pa.Table:
     """License-like files and manifests of roots that still count; a file of a language nobody asked for still is evidence."""
     base = rows["base"].combine_chunks().cast(pa.binary())
-    manifest = manifest_like(base)
-    rows = rows.append_column("manifest", manifest).append_column("evidence", pc.or_(license_like(base), manifest))
+    evidence = pc.or_(license_like(base), manifest_like(base))
+    rows = rows.append_column("name", detection_class(base).cast(pa.binary())).append_column("evidence", evidence)
     return task.sql(
         f"""
-        select f.root, f.path, f.directory, case when f.manifest then f.base else ''::blob end as name,
-            f.sha1_git, f.sha1, f.sha256, f.length
+        select f.root, f.path, f.directory, f.name, f.sha1_git, f.sha1, f.sha256, f.length
         from f join r on r.root = f.root and r.opted_out < r.origins
         where f.evidence and f.kind = 'file' and (f.reason is null or f.reason = '{Reason.NOT_SELECTED}')
             and f.length <= {task.config["max_license_bytes"]} and f.length > 0

@@ -16,7 +16,9 @@ from licensing.policy import Policy
 from pipeline.content.decode import decode_batch
 from pipeline.content.generated import is_generated
 from pipeline.content.languages import detect
-from pipeline.content.quality import SIGNALS, signals, verdict
+from pipeline.content.quality import load_profile, verdict
+from pipeline.content.signals import SCHEMA as SIGNALS
+from pipeline.content.signals import signals
 from pipeline.engine.annotations import AnnotationStore
 from pipeline.engine.keys import make_key
 from pipeline.engine.runner import Done, Runner
@@ -42,7 +44,7 @@ BATCH_BYTES = 32 << 20  # bodies in memory at once
 
 def text_annotations(task: Task) -> AnnotationStore:
     """The store of decoding results and text signals."""
-    modules = ["pipeline.content.decode", "pipeline.content.quality", "licensing.evidence"]
+    modules = ["pipeline.content.decode", "pipeline.content.signals", "licensing.evidence"]
     key = make_key("text", config={}, inputs={}, modules=modules, libraries=("charset-normalizer", "license-expression"))
     return AnnotationStore(task.store, "text", key, task.bucket, ("sha256",), TEXT)
 
@@ -173,7 +175,7 @@ def _quality(rows: pa.Table, profile: str) -> pa.Array:
     measured = rows.select(SIGNALS.names).combine_chunks()
     language = rows["language"].combine_chunks().cast(pa.string())
     classes = rows["name_class"].combine_chunks().cast(pa.binary())
-    return verdict(measured, language, classes, profile)
+    return verdict(measured, language, load_profile(profile), name_classes=classes)
 
 
 def judge_wave(runner: Runner, wave: Done, fetched: Done, config: Mapping[str, object], policy: str | None) -> Done:
