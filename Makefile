@@ -2,7 +2,7 @@
 #
 # The first target that needs the product creates a virtual environment and installs into it, with the versions of
 # constraints.txt; later calls find the stamp files and install nothing until pyproject.toml or constraints.txt change.
-# Paths given on the command line (CONFIG, OUT, WORKDIR, PARENT, ARCHIVE) may contain spaces; VENV may not.
+# Paths given on the command line (CONFIG, OUT, WORKDIR, ARCHIVE) may contain spaces; VENV may not.
 
 PYTHON  ?= python3
 VENV    ?= .venv
@@ -33,13 +33,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: VENV=%s CONFIG=%s OUT=%s WORKDIR=%s RAY_ADDRESS=%s\n' \
 	  '$(VENV)' '$(CONFIG)' '$(OUT)' '$(WORKDIR)' '$(or $(RAY_ADDRESS),(none: Ray starts locally))'
-	@printf 'Also: PYTHON, WORKERS, PARENT (a release directory), ARCHIVE (a path or URI), PYTEST_ARGS\n'
+	@printf 'Also: PYTHON, WORKERS, ARCHIVE (a path or URI), PYTEST_ARGS\n'
 
 setup: $(DEV) ## install the product with its training and test extras into VENV
 
 release: $(BASE) ## make a release: make release VERSION=2.1
 	@"$(BIN)/pipeline" release --config "$(CONFIG)" --version "$(VERSION)" --out "$(OUT)" --workdir "$(WORKDIR)" \
-	  $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(PARENT),--parent "$(PARENT)") \
+	  $(if $(ARCHIVE),--archive "$(ARCHIVE)") \
 	  $(if $(WORKERS),--workers "$(WORKERS)") $(if $(RAY_ADDRESS),--address "$(RAY_ADDRESS)")
 
 test: $(DEV) ## run the tests, without those marked slow

