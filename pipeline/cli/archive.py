@@ -37,7 +37,6 @@ _WHY = {
     "max_files": "over --max-files",
     "max_bytes": "over --max-bytes",
     "max_files_per_origin": "over --max-files-per-origin",
-    "license_collection": "license texts of a collection, over 100 below the root of one origin",
     "max_file_bytes": f"larger than {_BOUNDS.max_file_bytes:,} bytes",
 }
 """Reason in `ArchiveSummary.left_out` -> what a person reads."""

@@ -22,9 +22,8 @@ from pipeline.errors import ConfigError
 
 _RARE = 100  # an extension is rare when no more files than this have it
 _EVIDENCE_PER_FOLDER = 25
-"""License-like files and manifests of one folder that are evidence about it; where more lie together they are a
-collection, that is, data (a license detector ships 28,000 license texts in two folders)."""
-_EVIDENCE_SHARE = 3  # ... and at most 1/3 of the origin's places
+"""License-like files and manifests of one folder that are evidence about it. Where more lie together they are
+a collection, that is, data: a license detector ships 28,000 license texts in two folders."""
 
 _ROOT_EVIDENCE, _EVIDENCE, _RARE_EXTENSION, _REST = range(4)
 
@@ -68,9 +67,7 @@ def choose(candidates: Sequence[Candidate], bounds: Bounds) -> tuple[list[int], 
             by_origin[candidates[index].origin].append((rank, digest, index))
     pool: list[tuple[int, bytes, int]] = []
     for unordered in by_origin.values():
-        files, too_many = _without_license_collections(
-            sorted(unordered), min(_EVIDENCE_PLACES, max(1, bounds.max_files_per_origin // _EVIDENCE_SHARE))
-        )
+        files, too_many = _without_license_collections(sorted(unordered), candidates)
         left_out["license_collection"] += too_many
         left_out["max_files_per_origin"] += max(0, len(files) - bounds.max_files_per_origin)
         pool += files[: bounds.max_files_per_origin]

@@ -65,12 +65,16 @@ def test_evidence_then_rare_extensions_then_the_rest():
     }
 
 
-def test_license_texts_as_data_do_not_crowd_out_sources():
-    files = [Candidate("o", b"data/%d/LICENSE" % n, 1) for n in range(300)]
-    files += [Candidate("o", b"src/f%d.py" % n, 1) for n in range(300)]
-    chosen, _ = choose(files, Bounds(max_files_per_origin=90))
-    texts = sum(files[index].path.endswith(b"LICENSE") for index in chosen)
-    assert 30 <= texts <= 70
+def test_collections_of_license_texts_are_data_and_stay_out():
+    files = [Candidate("o", b"data/%d.LICENSE" % n, 1) for n in range(300)]
+    files += [Candidate("o", b"packages/p%d/LICENSE" % n, 1) for n in range(300)]
+    chosen, left_out = choose(files, Bounds())
+    taken = {files[index].path for index in chosen}
+    assert sum(path.startswith(b"data/") for path in taken) == 25
+    assert sum(path.startswith(b"packages/") for path in taken) == 300, (
+        "each is evidence about its own folder"
+    )
+    assert left_out == {"license_collection": 275}
 
 
 def test_the_sample_is_spread_and_stable():
