@@ -12,7 +12,7 @@ The first rule that applies decides, and names the encoding:
    `CANDIDATES`;
 7. reason `undecodable`.
 
-Rules 4 to 6 look at candidates only; a candidate is taken iff the whole file decodes and encoding the text
+Rules 4 to 6 give candidates only; a candidate is taken iff the whole file decodes and encoding the text
 again gives the same bytes. Line ends are kept as they are. All steps are linear in the file's size and use
 no clock.
 """
@@ -136,9 +136,18 @@ def _decode_other(body: bytes) -> tuple[str | None, str | None, bytes | None]:
         return None, "binary", None
     for encoding in _guesses(body):
         text = _strict(body, encoding)
-        if text is not None:
+        if text is not None and (encoding != "cp932" or _reads_as_japanese(text)):
             return encoding, None, text.encode()
     return None, "undecodable", None
+
+
+def _reads_as_japanese(text: str) -> bool:
+    """Whether at most a quarter of the characters beyond ASCII is half-width katakana.
+
+    These are single bytes in Shift JIS, so text of nearly any single-byte encoding can be read as them.
+    """
+    half_width = sum(text.count(chr(point)) for point in range(0xFF61, 0xFFA0))
+    return 4 * half_width <= len(text) - len(text.encode("ascii", "ignore"))
 
 
 def _strict(body: bytes, encoding: str) -> str | None:

@@ -4,8 +4,8 @@ Steps, the first that decides wins:
 
 1. the name class as a file name (`Makefile`), then as an extension, longest first (`.html.erb`, `.erb`);
 2. where that leaves several languages: an editor's mode line (`-*- C++ -*-`, `vim: ft=perl`) or the `#!` line
-   if it names one of them, then the rules of data/ambiguous.toml on the head of the file, then the choice made
-   there;
+   if it names one of them, then the rules of data/ambiguous.toml on the head of the file, then the choice
+   made there;
 3. where it leaves none: the mode line, the `#!` line, an XML declaration.
 
 The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on the name class

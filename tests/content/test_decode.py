@@ -85,7 +85,9 @@ JAPANESE = "// この関数はリストの要素数を返します。\n"
         (FRENCH.encode("latin-1"), "cp1252", FRENCH),
         ((FRENCH * 200).encode("latin-1"), "cp1252", FRENCH * 200),
         ((RUSSIAN * 20).encode("cp1251"), "cp1251", RUSSIAN * 20),
+        (RUSSIAN.encode("koi8_r"), "koi8_r", RUSSIAN),
         ((JAPANESE * 20).encode("euc_jp"), "euc_jp", JAPANESE * 20),
+        (JAPANESE.encode("cp932"), "cp932", JAPANESE),
         (b"# -*- coding: iso-8859-2 -*-\n# " + "\u0142\u00f3d\u017a".encode("iso8859_2"), "iso8859_2", None),
     ],
 )
