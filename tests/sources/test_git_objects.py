@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.sources import swhid
@@ -61,6 +61,7 @@ def test_commits_that_git_would_not_write_keep_their_bytes(raw):
     assert revision.id == swhid.object_id("revision", raw)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_commit_is_given_back_or_refused(tail):
     raw = TREE + tail
@@ -71,6 +72,7 @@ def test_any_commit_is_given_back_or_refused(tail):
     assert revision.manifest() == raw
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_tree_is_given_back_or_refused(raw):
     try:

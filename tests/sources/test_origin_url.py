@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.sources.origin_url import make_unique, repository_url, source_url
@@ -36,6 +36,7 @@ def test_links_into_forges(url, repository):
     assert repository_url(url) == repository
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_repository_or_none(text):
     found = repository_url(text)

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError
@@ -29,6 +29,7 @@ bounds = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(candidates, bounds, st.randoms(use_true_random=False))
 def test_every_bound_holds_and_every_candidate_is_accounted_for(files, limits, order):
     chosen, left_out = choose(files, limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.sources import swhid
@@ -26,6 +26,7 @@ def test_hashes_of_a_known_content():
     assert swhid.swhid("content", hashes.sha1_git) == "swh:1:cnt:ce013625030ba8dba906f756967f9e9ca394464a"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 7))
 def test_hashes_do_not_depend_on_chunks(body, step):
     hasher = swhid.ContentHasher(len(body))
