@@ -32,7 +32,8 @@ BINARY_EXTENSIONS = (
     "a bmp bz2 class dll dylib eot exe gif gz ico jar jpeg jpg mo mp3 mp4 npy npz o otf parquet pkl png "
     "po pot pyc pyd pyo rar rule so svg tar tgz ttf wasm webp whl woff woff2 xz zip zst"
 )
-"""Extensions of images, fonts, archives, compiled code, translation catalogues and detection rules, separated by spaces."""
+"""Extensions of images, fonts, archives, compiled code, translation catalogues and detection rules,
+separated by spaces."""
 
 _LICENSE_WORDS = (
     r"li[cs]en[cs]es?",
