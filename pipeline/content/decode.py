@@ -162,10 +162,12 @@ def _strict(body: bytes, encoding: str) -> str | None:
 
 def _guesses(body: bytes) -> list[str]:
     """Encodings worth trying, best first."""
-    guesses = []
+    guesses: list[str] = []
     declared = _DECLARED.search(body, 0, 1024)
     if declared:
         name = _codec(declared.group(1).decode())
+        if name in ("iso8859_1", "latin_1"):
+            guesses.append("cp1252")  # what it means in practice; they differ in control characters only
         if name is not None:
             guesses.append(name)
     values = np.frombuffer(body, np.uint8)

@@ -85,6 +85,7 @@ JAPANESE = "// この関数はリストの要素数を返します。\n"
         (FRENCH.encode("latin-1"), "cp1252", FRENCH),
         ((FRENCH * 200).encode("latin-1"), "cp1252", FRENCH * 200),
         ((RUSSIAN * 20).encode("cp1251"), "cp1251", RUSSIAN * 20),
+        (b"# coding: latin-1\n# \x93quoted\x94", "cp1252", "# coding: latin-1\n# \u201cquoted\u201d"),
         (RUSSIAN.encode("koi8_r"), "koi8_r", RUSSIAN),
         ((JAPANESE * 20).encode("euc_jp"), "euc_jp", JAPANESE * 20),
         (JAPANESE.encode("cp932"), "cp932", JAPANESE),
