@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.errors import ConfigError
-from pipeline.sources.archive_writer import ArchiveSummary, ArchiveWriter, check_export_name
+from pipeline.sources.archive_summary import ArchiveSummary
+from pipeline.sources.archive_writer import ArchiveWriter, check_export_name
 from pipeline.sources.from_folder import add_folder, parse_input
 from pipeline.sources.from_git import add_git
 from pipeline.sources.from_installed import add_installed, build_installed
@@ -86,6 +88,8 @@ def archive(
     """
     if not (installed or git or folder):
         raise ConfigError("nothing to archive: give --installed, --git PATH or --dir PATH")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(out)):
+        raise ConfigError(f"--out {out}: archives are built in a local folder; copy it to a store afterwards")
     check_export_name(export)
     repositories = [parse_input("--git", text) for text in git or ()]
     folders = [parse_input("--dir", text) for text in folder or ()]

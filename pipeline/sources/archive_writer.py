@@ -16,12 +16,10 @@ and de-duplicated. Bodies never accumulate; what does is a row of metadata per o
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
 import itertools
-import json
 import os
 import shutil
 import stat
@@ -29,7 +27,6 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,15 +37,11 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.sources import swhid
+from pipeline.sources.archive_summary import MARKER, ArchiveSummary, marker_text, table_path
 from pipeline.tables import GRAPH
-
-FORMAT_VERSION = 1
-"""Version of the marker and of the layout it stands for."""
 
 MAX_CONTENT_BYTES = 100_000_000
 """Larger files are recorded in `skipped_content` and not stored: Software Heritage's own limit."""
-
-MARKER = "archive.json"
 
 _GZIP_LEVEL = 1  # a local archive is read once or twice; level 6 is 3x slower for 10 % fewer bytes
 _GZIP_WBITS = 31  # zlib's sign for "gzip header and trailer"; it writes mtime 0 and no name
@@ -72,26 +65,6 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "skipped_content": ("sha1_git", "sha256", "reason"),
 }
 """Table -> the columns that it is sorted by and unique in."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchiveSummary:
-    """What an archive holds. `tables` is name -> {rows, bytes, sha256}; `left_out` is reason -> files."""
-
-    archive: str
-    export: str
-    origins: int
-    files: int  # in the trees; a content counts wherever it lies, a folder that branches share once
-    contents: int
-    content_bytes: int  # of the unique contents, uncompressed
-    left_out: dict[str, int] = field(default_factory=dict)
-    tables: dict[str, dict[str, int | str]] = field(default_factory=dict)
-    inputs_digest: str = ""
-    reused: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values with stable keys."""
-        return asdict(self)
 
 
 class _Rows:
@@ -163,7 +136,8 @@ class ArchiveWriter:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch.mkdir()
             with os.scandir(archive / "content") as entries:
-                self._objects = {entry.name for entry in entries}
+                # An object is never empty; a machine that lost power can leave one that is.
+                self._objects = {entry.name for entry in entries if entry.stat().st_size > 0}
         except OSError as error:
             raise SourceError(_cannot_write(archive, error)) from error
 
@@ -330,10 +304,7 @@ class ArchiveWriter:
                 tables=tables,
                 inputs_digest=inputs_digest,
             )
-            marker = {k: v for k, v in summary.to_json().items() if k not in ("archive", "reused")}
-            marker["format_version"] = FORMAT_VERSION
-            text = json.dumps(marker, indent=1, sort_keys=True) + "\n"
-            (temporary / MARKER).write_text(text, encoding="utf-8")
+            (temporary / MARKER).write_text(marker_text(summary), encoding="utf-8")
             os.sync()  # one flush for all objects and tables, before the rename that declares them complete
             if target.exists():
                 target.rename(old)
@@ -343,7 +314,7 @@ class ArchiveWriter:
         return summary
 
     def _write_table(self, folder: Path, name: str) -> dict[str, int | str]:
-        path = folder / "parquet" / name / f"{name}-00000.parquet"
+        path = table_path(folder, name)
         path.parent.mkdir(parents=True)
         table = self._rows[name].table(_KEYS[name])
         pq.write_table(table, path, compression="zstd", row_group_size=1 << 18)
@@ -357,16 +328,6 @@ class ArchiveWriter:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)
         os.close(self._lock_file)
-
-
-def read_summary(archive: Path, export: str = "local") -> ArchiveSummary | None:
-    """The summary of a finished export, or None when there is none that this version wrote."""
-    path = archive / "graph" / export / MARKER
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        marker = json.loads(path.read_text(encoding="utf-8"))
-        if marker.pop("format_version", None) == FORMAT_VERSION:
-            return ArchiveSummary(archive=str(archive), **marker)
-    return None
 
 
 def check_export_name(export: str) -> None:

@@ -29,7 +29,8 @@ import pyarrow as pa
 from licensing.names import license_like
 from pipeline.engine.keys import digest, source_digest
 from pipeline.errors import ConfigError
-from pipeline.sources.archive_writer import ArchiveSummary, ArchiveWriter, read_summary
+from pipeline.sources.archive_summary import ArchiveSummary, read_summary
+from pipeline.sources.archive_writer import ArchiveWriter
 from pipeline.sources.installed_metadata import Installed, installed_distributions
 from pipeline.sources.origin_url import make_unique
 from pipeline.sources.sampling import Bounds, Candidate, choose

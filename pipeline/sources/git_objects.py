@@ -7,6 +7,7 @@ kept as `raw_manifest`. ValueError only when the links of the object (tree, pare
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from pipeline.sources.swhid import GIT_TYPES, Entry, Release, Revision, Timestamp, directory_manifest
 
@@ -50,18 +51,17 @@ def parse_commit(raw: bytes) -> Revision:
     if rest and rest[0][0] == b"committer":
         committer, committer_date = _person(rest[0][1])
         rest = rest[1:]
-    fields = {
-        "directory": tree,
-        "parents": tuple(parents),
-        "author": author,
-        "date": date,
-        "committer": committer,
-        "committer_date": committer_date,
-        "extra_headers": tuple(rest),
-        "message": message,
-    }
-    revision = Revision(**fields)
-    return revision if revision.manifest() == raw else Revision(**fields, raw_manifest=raw)
+    revision = Revision(
+        directory=tree,
+        parents=tuple(parents),
+        author=author,
+        date=date,
+        committer=committer,
+        committer_date=committer_date,
+        extra_headers=tuple(rest),
+        message=message,
+    )
+    return revision if revision.manifest() == raw else replace(revision, raw_manifest=raw)
 
 
 def parse_tag(raw: bytes) -> Release:
@@ -75,16 +75,15 @@ def parse_tag(raw: bytes) -> Release:
     author = date = None
     if b"tagger" in named:
         author, date = _person(named[b"tagger"])
-    fields = {
-        "name": named.get(b"tag", b""),
-        "target": target,
-        "target_type": target_type,
-        "author": author,
-        "date": date,
-        "message": message,
-    }
-    release = Release(**fields)
-    return release if release.manifest() == raw else Release(**fields, raw_manifest=raw)
+    release = Release(
+        name=named.get(b"tag", b""),
+        target=target,
+        target_type=target_type,
+        author=author,
+        date=date,
+        message=message,
+    )
+    return release if release.manifest() == raw else replace(release, raw_manifest=raw)
 
 
 def _split(raw: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:

@@ -86,6 +86,7 @@ def test_installed(call, monkeypatch, environment, archive):
         (["--dir", "absent"], "--dir absent: no such folder"),
         (["--dir", ".", "--export", "../x"], "--export"),
         (["--dir", "."], "would contain itself"),
+        (["--dir", ".", "--out", "s3://bucket/x"], "local folder"),
     ],
 )
 def test_mistakes(call, tmp_path, monkeypatch, arguments, message):

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ConfigError, SourceError
 from pipeline.sources import swhid
-from pipeline.sources.archive_writer import ArchiveWriter, read_summary
+from pipeline.sources.archive_summary import read_summary
+from pipeline.sources.archive_writer import ArchiveWriter
 from pipeline.sources.swhid import Branch, Release, Revision, Timestamp
 from pipeline.sources.trees import add_tree, without_conflicts
 from pipeline.tables import GRAPH, PERMS_FILE
@@ -203,6 +204,26 @@ def test_objects_that_are_there_are_not_written_again(archive):
         fill(writer, [b"same"])
         writer.finish()
     assert stored.stat().st_mtime_ns == 1
+
+
+def test_an_empty_object_is_written_again(archive):
+    for _ in range(2):
+        with ArchiveWriter(archive.path) as writer:
+            fill(writer, [b"same"])
+            writer.finish()
+        (stored,) = (archive.path / "content").iterdir()
+        assert gzip.decompress(stored.read_bytes()) == b"same"
+        stored.write_bytes(b"")
+
+
+@pytest.mark.parametrize("lost", ["content/*", "graph/local/parquet/origin/*"])
+def test_an_archive_that_lost_files_is_not_whole(archive, lost):
+    with ArchiveWriter(archive.path) as writer:
+        fill(writer, [b"same"])
+        writer.finish()
+    assert read_summary(archive.path) is not None
+    next(archive.path.glob(lost)).unlink()
+    assert read_summary(archive.path) is None
 
 
 def test_two_exports_share_the_objects(archive):
