@@ -21,7 +21,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -46,8 +46,8 @@ class RegistryError(ValueError):
 class Registry:
     """Normalised keys of the origins and owners that opted out. Make one with `Registry.load`."""
 
-    origins: frozenset[str]
-    owners: frozenset[str]
+    origins: frozenset[str] = field(repr=False)
+    owners: frozenset[str] = field(repr=False)
     digest: str
     """SHA-256 (hex) of the keys: does not depend on the order, the spelling, reasons or dates of the
     entries."""

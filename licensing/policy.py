@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -77,11 +77,11 @@ class Decision:
 class Policy:
     """A list of permitted licenses; ids are compared without regard to case. Make one with `Policy.load`."""
 
-    permitted: frozenset[str]
-    exceptions: frozenset[str]
-    refused: frozenset[str]
-    ignored: frozenset[str]
-    ignored_beside_permissive: frozenset[str]
+    permitted: frozenset[str] = field(repr=False)
+    exceptions: frozenset[str] = field(repr=False)
+    refused: frozenset[str] = field(repr=False)
+    ignored: frozenset[str] = field(repr=False)
+    ignored_beside_permissive: frozenset[str] = field(repr=False)
     digest: str
     """SHA-256 (hex) of the list as used: same digest, same decisions."""
 

@@ -179,7 +179,7 @@ def test_below_a_directory(files, directory, name):
 def test_evidence_lies_above_and_explains_the_expression(files, directory):
     row = attribute_directories(directories(directory), evidence(*files), POLICY).to_pylist()[0]
     above = {directory[:i] for i in range(len(directory)) if directory[i : i + 1] == b"/"} | {directory, b""}
-    shown = directory and {d.decode("utf-8", "backslashreplace") for d in above} or {""}
+    shown = (directory and {d.decode("utf-8", "backslashreplace") for d in above}) or {""}
     assert {e["path"].rpartition("/")[0] for e in row["license_evidence"]} <= shown
     if row["license_expression"]:
         stated = {i for e in row["license_evidence"] for i in ids(e["expression"])}

@@ -7,11 +7,42 @@ from hypothesis import strategies as st
 
 from licensing import names
 
-LICENSE_LIKE = """LICENSE LICENCE.md license-mit.txt COPYING COPYING.LIB COPYING3 copyright UNLICENSE gpl-3.0.txt
-GPL LGPLv2.1 README.rst NOTICE about.html LICENSES_bundled.txt BSD-3-Clause.txt al LICENSE.TCL Legal.txt
-third_party-licenses.json""".split()
-NOT_LICENSE_LIKE = """relicense license.py copying.c mit.js about.tsx notice.png readmefile licensed.txt main.c
-LICENSE.so license_list.go mitx2.txt""".split()
+LICENSE_LIKE = [
+    "LICENSE",
+    "LICENCE.md",
+    "license-mit.txt",
+    "COPYING",
+    "COPYING.LIB",
+    "COPYING3",
+    "copyright",
+    "UNLICENSE",
+    "gpl-3.0.txt",
+    "GPL",
+    "LGPLv2.1",
+    "README.rst",
+    "NOTICE",
+    "about.html",
+    "LICENSES_bundled.txt",
+    "BSD-3-Clause.txt",
+    "al",
+    "LICENSE.TCL",
+    "Legal.txt",
+    "third_party-licenses.json",
+]
+NOT_LICENSE_LIKE = [
+    "relicense",
+    "license.py",
+    "copying.c",
+    "mit.js",
+    "about.tsx",
+    "notice.png",
+    "readmefile",
+    "licensed.txt",
+    "main.c",
+    "LICENSE.so",
+    "license_list.go",
+    "mitx2.txt",
+]
 
 
 def test_license_like():
@@ -45,7 +76,28 @@ PUBLISHED = re.compile(rf"^(|.*[-_. ]){WORDS}(|[-_. ].*)$", re.IGNORECASE | re.A
 @given(
     st.lists(
         st.sampled_from(
-            "LICENSE license copying mit GPL 2.0 v3 al readme x 1 - _ . v foo .txt .py .md".split() + [" "]
+            [
+                "LICENSE",
+                "license",
+                "copying",
+                "mit",
+                "GPL",
+                "2.0",
+                "v3",
+                "al",
+                "readme",
+                "x",
+                "1",
+                "-",
+                "_",
+                ".",
+                "v",
+                "foo",
+                ".txt",
+                ".py",
+                ".md",
+                " ",
+            ]
         ),
         max_size=5,
     ).map("".join)

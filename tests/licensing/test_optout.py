@@ -5,13 +5,15 @@ from hypothesis import strategies as st
 
 from licensing.optout import Registry, RegistryError, normalise
 
-SAME = """https://GitHost.example/Alice/Tool.git
-http://githost.example/alice/tool/
-git@githost.example:alice/tool.git
-ssh://git@githost.example:22/alice/tool
-https://user:word@www.githost.example/alice//tool?tab=readme#top
-githost.example/alice/tool
-https://githost.example/%61lice/tool""".split()
+SAME = [
+    "https://GitHost.example/Alice/Tool.git",
+    "http://githost.example/alice/tool/",
+    "git@githost.example:alice/tool.git",
+    "ssh://git@githost.example:22/alice/tool",
+    "https://user:word@www.githost.example/alice//tool?tab=readme#top",
+    "githost.example/alice/tool",
+    "https://githost.example/%61lice/tool",
+]
 
 
 def test_one_origin_many_spellings():
