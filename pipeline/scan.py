@@ -91,11 +91,13 @@ def languages(folder: Folder) -> Iterator[Mapping[str, Any]]:
 def licenses(folder: Folder, *, policy: str | None, scancode: bool) -> Iterator[Mapping[str, Any]]:
     """`{path, expression, licenses, permitted, evidence}` per file."""
     from licensing.policy import Policy
-    from licensing.scan import scan_tree
     from licensing.scancode import ScanCode
+    from licensing.tree import scan_tree
 
     paths = folder.paths
-    yield from scan_tree(paths, lambda i: folder.read(paths[i]), Policy.load(policy), ScanCode() if scancode else None)
+    yield from scan_tree(
+        paths, lambda i: folder.read(paths[i]), Policy.load(policy), ScanCode() if scancode else None
+    )
 
 
 def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:
@@ -132,5 +134,9 @@ def duplicates(folder: Folder, *, threshold: str) -> Iterator[Mapping[str, Any]]
             "duplicate_of": None if other is None else paths[other],
             "cluster": paths[row["cluster"]],
             "kept": row["kept"],
-            "similarity": row["inter"] / row["union"] if row["kind"] == "near" else None if row["kept"] else 1.0,
+            "similarity": row["inter"] / row["union"]
+            if row["kind"] == "near"
+            else None
+            if row["kept"]
+            else 1.0,
         }
