@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dedup.errors import DedupError
-from dedup.machine import K0, K1, K3, U64, I64s, U32s, U64s, fold, kernel
+from dedup.machine import K0, K1, K3, U64, I64s, U32s, U64s, fold, kernel, read_only
 from dedup.sketch import SLOTS
 
 BANDS = 42
@@ -50,7 +50,7 @@ def band_keys(
         raise DedupError(f"only must lie within the {bands} bands, not {only}")
     index = np.flatnonzero(counts > 0).astype(np.int64)
     keys = np.empty((len(index), len(chosen)), np.uint64)
-    _band_keys(signatures, index, chosen, rows, keys)
+    _band_keys(read_only(signatures), index, chosen, rows, keys)
     return BandKeys(keys.reshape(-1), np.repeat(index, len(chosen)))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dedup.errors import DedupError
-from dedup.machine import U64, Bools, I64s, U64s, kernel
+from dedup.machine import U64, Bools, I64s, U64s, kernel, read_only
 
 CAP = 64
 """The largest bucket of which all pairs are taken."""
@@ -99,7 +99,7 @@ def bucket_pairs(keys: U64s, ordinals: npt.NDArray[np.integer], *, cap: int = CA
         hot_members=int(sizes[hot].sum()),
         skipped_pairs=int((sizes[hot] * (sizes[hot] - 1) // 2 - emitted[hot]).sum()),
     )
-    packed = _distinct_pairs(member, borders, emitted, cap, best)
+    packed = _distinct_pairs(member, borders, emitted, cap, best, len(ranked))
     return Pairs(ranked[packed >> U64(32)], ranked[packed & U64(0xFFFFFFFF)], stats)
 
 
@@ -123,7 +123,9 @@ def _starts(sorted_keys: U64s) -> Bools:
     return starts
 
 
-def _distinct_pairs(member: U64s, borders: I64s, emitted: I64s, cap: int, best: int) -> U64s:
+def _distinct_pairs(  # noqa: PLR0917 - as the kernel it feeds
+    member: U64s, borders: I64s, emitted: I64s, cap: int, best: int, members: int
+) -> U64s:
     """Emit the pairs of all buckets as low << 32 | high, distinct and sorted, in bounded portions."""
     total = np.cumsum(emitted)
     parts: list[U64s] = []
@@ -135,18 +137,27 @@ def _distinct_pairs(member: U64s, borders: I64s, emitted: I64s, cap: int, best: 
         last = max(first + 1, int(np.searchsorted(total, before + PAIRS_AT_ONCE, side="right")))
         out = np.empty(int(total[last - 1]) - before, np.uint64)
         _emit_pairs(member, borders[first : last + 1], cap, best, out)
-        parts.append(_distinct(out))
+        parts.append(_distinct(out, members))
         pending += len(parts[-1])
         if pending > 2 * settled:  # amortised: each merge at least doubles what the last one left
-            parts = [_distinct(np.concatenate(parts))]
+            parts = [_distinct(np.concatenate(parts), members)]
             pending = len(parts[0])
             settled = max(settled, pending)
         first = last
-    return _distinct(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
+    if len(parts) == 1:
+        return parts[0]
+    return _distinct(np.concatenate(parts), members) if parts else np.empty(0, np.uint64)
 
 
-def _distinct(words: U64s) -> U64s:
-    words = np.sort(words)
+def _distinct(words: U64s, members: int) -> U64s:
+    """Sort packed pairs of numbers below `members` and drop repetitions."""
+    if members <= len(words):  # linear: two counting sorts, by the high number, then by the low one
+        counts = np.empty(members + 1, np.int64)
+        spare = np.empty_like(words)
+        _counting_sort(words, U64(0), counts, spare)
+        _counting_sort(spare, U64(32), counts, words)
+    else:
+        words = np.sort(words)
     return words[_starts(words)]
 
 
@@ -157,7 +168,7 @@ def _maybe_shared(keys: U64s) -> Bools:
     once = np.zeros(1 << (bits - 3), np.uint8)
     twice = np.zeros(1 << (bits - 3), np.uint8)
     shared = np.empty(len(keys), np.bool_)
-    _mark_shared(keys, U64((1 << bits) - 1), once, twice, shared)
+    _mark_shared(read_only(keys), U64((1 << bits) - 1), once, twice, shared)
     return shared
 
 
@@ -175,6 +186,20 @@ def _mark_shared(
     for i in range(keys.shape[0]):
         at = keys[i] & mask
         shared[i] = (twice[np.int64(at >> U64(3))] >> np.uint8(np.int64(at) & 7)) & 1
+
+
+@kernel
+def _counting_sort(words: U64s, shift: np.uint64, counts: I64s, out: U64s) -> None:
+    """Copy words to out, stably sorted by the 32-bit number at `shift`, which is below len(counts) - 1."""
+    counts[:] = 0
+    for i in range(words.shape[0]):
+        counts[np.int64((words[i] >> shift) & U64(0xFFFFFFFF)) + 1] += 1
+    for i in range(counts.shape[0] - 1):
+        counts[i + 1] += counts[i]
+    for i in range(words.shape[0]):
+        at = np.int64((words[i] >> shift) & U64(0xFFFFFFFF))
+        out[counts[at]] = words[i]
+        counts[at] += 1
 
 
 @kernel

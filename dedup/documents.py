@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from dedup.errors import DedupError, DocumentTooLargeError
-from dedup.machine import Bytes, I64s
+from dedup.machine import Bytes, I64s, read_only
 
 MAX_DOCUMENT_BYTES = 1 << 30
 """The longest document taken, in bytes. Positions inside a document are 32-bit; a release keeps far smaller
@@ -34,6 +34,10 @@ class Documents:
     def lengths(self) -> I64s:
         """Bytes of each document."""
         return self.stops - self.starts
+
+    def __post_init__(self) -> None:
+        for name in ("data", "starts", "stops"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
 
     def take(self, indices: I64s) -> Documents:
         """The documents at `indices`, in that order, over the same buffer."""

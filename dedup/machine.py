@@ -43,6 +43,7 @@ K2, K3 = U64(0x4B33A62ED433D4A3), U64(0x4D5A2DA51DE1AA47)
 BASE = U64(0x9E3779B97F4A7C15)
 ONES = U64(0xFFFFFFFFFFFFFFFF)
 
+Item = TypeVar("Item", bound=np.generic)
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -68,6 +69,18 @@ def kernel(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """Compile `function` into each kernel that calls it."""
     return cast(Function, njit(inline="always")(function))
+
+
+def read_only(array: npt.NDArray[Item]) -> npt.NDArray[Item]:
+    """View an array as kernels take their inputs: contiguous, aligned, not writeable; a copy only if it is
+    not.
+
+    numba compiles a kernel anew for each such property: without this, once for arrays that come from Arrow
+    and once for those that come from numpy.
+    """
+    view = np.require(array, requirements=["C", "A"]).view()
+    view.flags.writeable = False
+    return view
 
 
 def machine_code(function: Callable[..., Any]) -> Any:

@@ -22,12 +22,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dedup.bands import BANDS, ROWS, band_keys
-from dedup.candidates import BEST, CAP, BucketStats, Pairs, bucket_pairs, merge_pairs
+from dedup.candidates import BEST, CAP, Pairs, bucket_pairs, merge_pairs
 from dedup.decide import Decision, decide
 from dedup.documents import Documents, as_documents
 from dedup.errors import DedupError
 from dedup.machine import I64s
-from dedup.sketch import sketch
+from dedup.sketch import REPETITIVE, sketch
 from dedup.verify import Threshold, intersections, shingle_sets
 
 NEAR_SCHEMA = pa.schema(
@@ -107,6 +107,13 @@ def near_duplicates(
     return pa.Table.from_arrays(columns, schema=NEAR_SCHEMA)
 
 
+def compile_kernels() -> None:
+    """Use every kernel once, on a tiny input: processes started later find them compiled in numba's cache."""
+    words = [b"w%d" % i for i in range(100)]
+    texts = [b" ".join(words[:length]) for length in (96, 97, 98, 99, 100)]
+    near_duplicates(pa.array([*texts, b"x " * (REPETITIVE + 10)], pa.large_binary()))
+
+
 def similar_documents(
     texts: Any,
     threshold: Threshold | str | Fraction | Decimal | float = "0.7",
@@ -143,16 +150,17 @@ def candidate_pairs(
 
 
 def verified(documents: Documents, low: I64s, high: I64s, threshold: Threshold) -> tuple[I64s, I64s]:
-    """Exact intersection and union of the pairs that can reach the threshold; 0 and 1 for pairs whose sizes
-    rule it out."""
+    """Exact intersection and union of the pairs that reach the threshold; less of the one for all others."""
     inter, union = np.zeros(len(low), np.int64), np.ones(len(low), np.int64)
-    needed, numbers = np.unique(np.concatenate((low, high)), return_inverse=True)
-    sets = shingle_sets(documents.take(needed))
-    a, b = numbers[: len(low)], numbers[len(low) :]
+    in_pair = np.zeros(len(documents), np.bool_)
+    in_pair[low], in_pair[high] = True, True
+    number = np.cumsum(in_pair) - 1  # among the documents that need a set
+    sets = shingle_sets(documents.take(np.flatnonzero(in_pair).astype(np.int64)))
+    a, b = number[low], number[high]
     for first in range(0, len(low), VERIFY_AT_ONCE):
         ia, ib = a[first : first + VERIFY_AT_ONCE], b[first : first + VERIFY_AT_ONCE]
         possible = np.flatnonzero(threshold.possible(sets.sizes[ia], sets.sizes[ib]))
-        found = intersections(sets, sets, ia[possible], ib[possible])
+        found = intersections(sets, sets, ia[possible], ib[possible], threshold=threshold)
         inter[first + possible], union[first + possible] = found
     return inter, union
 
@@ -179,13 +187,3 @@ def _first_copies(documents: Documents) -> I64s:
     for i, (start, stop) in enumerate(spans):
         out[i] = first.setdefault(hashlib.sha256(data[start:stop]).digest(), i)
     return out
-
-
-__all__ = [
-    "NEAR_SCHEMA",
-    "BucketStats",
-    "candidate_pairs",
-    "near_duplicates",
-    "similar_documents",
-    "verified",
-]

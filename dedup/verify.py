@@ -16,10 +16,11 @@ import numpy as np
 
 from dedup.documents import as_documents
 from dedup.errors import DedupError, ThresholdError
-from dedup.machine import U64, Bools, I64s, U64s, kernel
+from dedup.machine import U64, Bools, I64s, U64s, kernel, read_only
 from dedup.shingles import shingle_blocks
 
 LARGEST_DENOMINATOR = 1_000_000  # keeps threshold * set size far inside 64 bits
+STRIDE = 32  # merge steps between two looks at whether the threshold can still be reached
 CROWDED = 32  # hashes per bin of the counting sort beyond which a document repeats itself
 
 
@@ -55,6 +56,11 @@ class Threshold:
     def reached(self, inter: I64s, union: I64s) -> Bools:
         """Whether inter / union >= threshold, in integers; an empty union reaches nothing."""
         return (self.denominator * inter >= self.numerator * union) & (union > 0)
+
+    def least_intersection(self, total: I64s) -> I64s:
+        """Give the smallest intersection with which two sets of `total` elements together reach it."""
+        # inter / (total - inter) >= n / d  <=>  inter >= n * total / (n + d), rounded up
+        return -((-self.numerator * total) // (self.numerator + self.denominator))
 
     def possible(self, sizes_a: I64s, sizes_b: I64s) -> Bools:
         """Whether sets of these sizes can reach it at all: min / max >= threshold."""
@@ -107,9 +113,13 @@ def shingle_sets(texts: Any) -> ShingleSets:
     return ShingleSets(values, np.cumsum(sizes))
 
 
-def intersections(a: ShingleSets, b: ShingleSets, ia: I64s, ib: I64s) -> tuple[I64s, I64s]:
+def intersections(
+    a: ShingleSets, b: ShingleSets, ia: I64s, ib: I64s, *, threshold: Threshold | None = None
+) -> tuple[I64s, I64s]:
     """Sizes of intersection and union of the sets a[ia[i]] and b[ib[i]]: (int64[m], int64[m]), exact.
 
+    With a `threshold` they are exact for the pairs that reach it; a pair that does not may be given up early,
+    its intersection then too small (and the union as much too large), so that it still does not reach it.
     Raises DedupError if an index is outside its sets.
     """
     ia, ib = np.asarray(ia, np.int64), np.asarray(ib, np.int64)
@@ -118,9 +128,20 @@ def intersections(a: ShingleSets, b: ShingleSets, ia: I64s, ib: I64s) -> tuple[I
     for name, indices, sets in (("ia", ia, a), ("ib", ib, b)):
         if len(indices) and (indices.min() < 0 or indices.max() >= len(sets)):
             raise DedupError(f"{name} points outside the {len(sets)} shingle sets")
+    total = a.sizes[ia] + b.sizes[ib]
+    least = np.zeros(len(ia), np.int64) if threshold is None else threshold.least_intersection(total)
     inter = np.empty(len(ia), np.int64)
-    _intersections(a.values, a.offsets, b.values, b.offsets, ia, ib, inter)
-    return inter, a.sizes[ia] + b.sizes[ib] - inter
+    _intersections(
+        read_only(a.values),
+        read_only(a.offsets),
+        read_only(b.values),
+        read_only(b.offsets),
+        read_only(ia),
+        read_only(ib),
+        read_only(least),
+        inter,
+    )
+    return inter, total - inter
 
 
 @kernel
@@ -173,13 +194,23 @@ def _sort_block(  # noqa: PLR0917 - called by position
 
 @kernel
 def _intersections(  # noqa: PLR0917 - called by position
-    a: U64s, a_offsets: I64s, b: U64s, b_offsets: I64s, ia: I64s, ib: I64s, inter: I64s
+    a: U64s, a_offsets: I64s, b: U64s, b_offsets: I64s, ia: I64s, ib: I64s, least: I64s, inter: I64s
 ) -> None:
     for p in range(ia.shape[0]):
         u, u_end = a_offsets[ia[p]], a_offsets[ia[p] + 1]
         v, v_end = b_offsets[ib[p]], b_offsets[ib[p] + 1]
         common = 0
-        while u < u_end and v < v_end:  # branch-free: which side advances is not predictable
+        # Branch-free steps: which side advances is not predictable. After each run: can it still reach?
+        while u + STRIDE <= u_end and v + STRIDE <= v_end:
+            for _ in range(STRIDE):
+                x = a[u]
+                y = b[v]
+                common += x == y
+                u += x <= y
+                v += y <= x
+            if common + min(u_end - u, v_end - v) < least[p]:
+                u = u_end
+        while u < u_end and v < v_end:
             x = a[u]
             y = b[v]
             common += x == y

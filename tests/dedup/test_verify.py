@@ -61,6 +61,31 @@ def test_two_collections_and_bad_indices():
             intersections(a, b, np.array(ia), np.array(ib))
 
 
+@pytest.mark.parametrize("limit", ["0.3", "0.7", "0.85", "1"])
+def test_giving_up_early_changes_no_verdict(limit, edited_copies):
+    sets = shingle_sets(pa.array(edited_copies(150, seed=6, tokens=200), pa.large_binary()))
+    ia, ib = (g.reshape(-1) for g in np.meshgrid(np.arange(150), np.arange(150)))
+    inter, union = intersections(sets, sets, ia, ib)
+    threshold = Threshold.of(limit)
+    early = intersections(sets, sets, ia, ib, threshold=threshold)
+    reached = threshold.reached(inter, union)
+    assert 0 < reached.sum() < len(ia)
+    assert (threshold.reached(*early) == reached).all()
+    assert (early[0][reached] == inter[reached]).all()
+    assert (early[1][reached] == union[reached]).all()
+    assert (early[0] <= inter).all()
+    assert (early[0] < inter).any()  # it does give up
+
+
+@given(st.integers(0, 300), st.integers(1, 20), st.integers(1, 20))
+def test_least_intersection_is_the_border(total, numerator, denominator):
+    limit = Threshold.of(Fraction(min(numerator, denominator), denominator))
+    least = int(limit.least_intersection(np.array([total]))[0])
+    for inter in range(total // 2 + 1):
+        reached = bool(limit.reached(np.array([inter]), np.array([total - inter]))[0])
+        assert reached == (inter >= least and total > 0)
+
+
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 10**9), st.integers(1, 10**9))
 def test_the_threshold_is_an_exact_fraction(numerator, denominator, inter, extra):
     numerator = min(numerator, denominator)
