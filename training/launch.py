@@ -4,7 +4,7 @@
 
 Every process prepares the data (the first under a lock, the others find its caches), then Trainer joins them:
 gloo on CPU, NCCL on GPUs. Rank 0 prints the result as one JSON line on stdout; progress goes to stderr. Exit
-code 2 for a user's mistake.
+codes: see `exit_code`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ import json
 import sys
 from collections.abc import Sequence
 
+from manifests.errors import ReleaseError
 from training.config import load
-from training.errors import TrainingError
+from training.errors import CheckpointError, OutputError, TrainingError
 
 
 def _progress(line: str) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+def exit_code(error: ValueError) -> int:
+    """2 for a mistake, 4 for stored bytes that are not what they claim to be, 5 for a disk that refuses."""
+    if isinstance(error, (CheckpointError, ReleaseError)):
+        return 4
+    return 5 if isinstance(error, OutputError) else 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
                 if torch.distributed.is_initialized():
                     torch.distributed.destroy_process_group()
-    except TrainingError as error:
+    except (TrainingError, ReleaseError) as error:
         _progress(f"error: {error}")
-        return 2
+        return exit_code(error)
     if rank == 0:
         sys.stdout.write(json.dumps(result, sort_keys=True) + "\n")
     return 0

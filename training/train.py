@@ -73,7 +73,10 @@ def train(
     trainer = PackedTrainer(config, prepared, model, arguments(config, prepared, world), report)
     if resume is None:
         trainer.args.eval_on_start = prepared.held_out is not None
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    except OSError as error:  # metrics.jsonl; checkpoints raise their own
+        raise OutputError(f"{output}: cannot be written: {error}") from error
 
     final = checkpoint.folder_of(checkpoints, prepared.order.steps)
     seconds, rate = trainer.progress.speed(prepared.order.steps)

@@ -335,6 +335,18 @@ def test_a_release_that_fails_verification_is_not_trained_on(release, settings, 
         run(settings, release=str(copy_))
 
 
+def test_launch_gives_the_exit_codes_of_the_command(settings, tmp_path, capsys):
+    from training import launch
+
+    config = tmp_path / "train.yaml"
+    config.write_text(json.dumps(settings))
+    assert launch.main([str(config), "--set", "steps=1"]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 1
+    for change, code in (("stepz=1", 2), ("model.path=/nowhere", 4), ("output=/proc/nowhere", 5)):
+        assert launch.main([str(config), "--set", change]) == code
+        assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+
+
 @pytest.mark.slow
 def test_two_processes_train_the_same_model(finished, tmp_path):
     settings = {**finished[0], "output": str(tmp_path / "two")}
