@@ -55,7 +55,13 @@ def _roots(export: GraphExport, urls: set[str]) -> list[str]:
         if row["origin"] in urls and row["status"] == "full" and row["snapshot"] is not None:
             # Later date, then higher visit, then the smaller snapshot id; a visit without a date is the oldest.
             date = row["date"]
-            key = (date is not None, date, row["visit"], [-ord(c) for c in str(row["snapshot"])], row["snapshot"])
+            key = (
+                date is not None,
+                date,
+                row["visit"],
+                [-ord(c) for c in str(row["snapshot"])],
+                row["snapshot"],
+            )
             best = latest.get(str(row["origin"]))
             if best is None or key[:4] > best[:4]:  # type: ignore[operator]
                 latest[str(row["origin"])] = key
@@ -65,8 +71,15 @@ def _roots(export: GraphExport, urls: set[str]) -> list[str]:
     for row in _rows(export, "snapshot_branch", ["snapshot_id", "name", "target", "target_type"]):
         if row["snapshot_id"] in wanted and row["name"] is not None:
             branches[str(row["snapshot_id"])][row["name"]] = (str(row["target"]), str(row["target_type"]))  # type: ignore[index]
-    releases = {str(r["id"]): (str(r["target"]), str(r["target_type"])) for r in _rows(export, "release", ["id", "target", "target_type"])}
-    revisions = {str(r["id"]): str(r["directory"]) for r in _rows(export, "revision", ["id", "directory"]) if r["directory"]}
+    releases = {
+        str(r["id"]): (str(r["target"]), str(r["target_type"]))
+        for r in _rows(export, "release", ["id", "target", "target_type"])
+    }
+    revisions = {
+        str(r["id"]): str(r["directory"])
+        for r in _rows(export, "revision", ["id", "directory"])
+        if r["directory"]
+    }
     roots = (_root(branches.get(snapshot, {}), releases, revisions) for snapshot in snapshots)
     return [root for root in roots if root is not None]
 
@@ -117,7 +130,11 @@ def _tree(export: GraphExport) -> tuple[dict[str, tuple[int, Counter[str]]], set
 
 
 def _count(
-    root: str, tree: dict[str, tuple[int, Counter[str]]], known: set[str] | None, max_depth: int, max_entries: int
+    root: str,
+    tree: dict[str, tuple[int, Counter[str]]],
+    known: set[str] | None,
+    max_depth: int,
+    max_entries: int,
 ) -> int:
     found = visited = 0
     here: Counter[str] = Counter({root: 1})

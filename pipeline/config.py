@@ -27,22 +27,34 @@ class _Section(BaseModel):
 class Archive(_Section):
     """Where the input is: a Software-Heritage-layout archive, or what to build one from."""
 
-    uri: str | None = Field(None, description="folder or s3:// prefix that holds graph/ and content/; null: build one")
-    graph: str | None = Field(None, description="address of the graph export, where it is not <uri>/graph/<export>")
-    content: str | None = Field(None, description="address of the content objects, where it is not <uri>/content")
+    uri: str | None = Field(
+        None, description="folder or s3:// prefix that holds graph/ and content/; null: build one"
+    )
+    graph: str | None = Field(
+        None, description="address of the graph export, where it is not <uri>/graph/<export>"
+    )
+    content: str | None = Field(
+        None, description="address of the content objects, where it is not <uri>/content"
+    )
     export: str | None = Field(None, description="name of the export below graph/; null: the only one there")
     anonymous: bool = Field(True, description="read S3 without credentials, as the public bucket allows")
-    build: Literal["installed"] | None = Field(None, description="build the archive from the installed distributions")
+    build: Literal["installed"] | None = Field(
+        None, description="build the archive from the installed distributions"
+    )
     max_files: int = Field(24_000, ge=1, description="files in the built archive, in all")
     max_bytes: Bytes = Field(268_435_456, description="bytes in the built archive, in all")
-    max_files_per_origin: int = Field(4_000, ge=1, description="files of one distribution in the built archive")
+    max_files_per_origin: int = Field(
+        4_000, ge=1, description="files of one distribution in the built archive"
+    )
 
 
 class Origins(_Section):
     """Which origins take part."""
 
     prefixes: tuple[str, ...] = Field((), description="URL prefixes; empty: every origin")
-    limit: int | None = Field(None, ge=1, description="at most so many, the first by sha1 of the URL; null: all")
+    limit: int | None = Field(
+        None, ge=1, description="at most so many, the first by sha1 of the URL; null: all"
+    )
 
 
 class Files(_Section):
@@ -51,7 +63,9 @@ class Files(_Section):
     max_bytes: Bytes = Field(10_485_760, description="bytes of one file; larger is `too_large`")
     max_depth: int = Field(64, ge=1, le=512, description="levels of directories below a root")
     max_path_bytes: Bytes = Field(4_096, description="bytes of a path; longer is `path_limit`")
-    max_entries: int = Field(1_000_000, ge=1, description="entries of one root; a larger tree is `path_limit` as a whole")
+    max_entries: int = Field(
+        1_000_000, ge=1, description="entries of one root; a larger tree is `path_limit` as a whole"
+    )
     vendored: Literal["drop", "keep"] = Field("drop", description="files in vendored directories")
     languages: tuple[str, ...] = Field((), description="languages to keep; empty: every known one")
 
@@ -59,10 +73,16 @@ class Files(_Section):
 class Licenses(_Section):
     """How licenses are detected and which are permitted."""
 
-    policy: str | None = Field(None, description="policy file; null: the permissive list that ships with the product")
-    scancode: bool = Field(True, description="run ScanCode on license-like files; false: SPDX tags and declarations only")
+    policy: str | None = Field(
+        None, description="policy file; null: the permissive list that ships with the product"
+    )
+    scancode: bool = Field(
+        True, description="run ScanCode on license-like files; false: SPDX tags and declarations only"
+    )
     processes: int = Field(2, ge=1, description="ScanCode processes at once (1.1 GB each)")
-    max_bytes: Bytes = Field(1_048_576, description="bytes of a license-like file; a larger one is no evidence")
+    max_bytes: Bytes = Field(
+        1_048_576, description="bytes of a license-like file; a larger one is no evidence"
+    )
 
 
 class Optout(_Section):
@@ -82,18 +102,24 @@ class Secrets(_Section):
     """What is redacted."""
 
     sensitivity: Literal["low", "medium", "high"] = Field("high", description="tier of rules; see docs")
-    max_findings: int = Field(200, ge=0, description="findings per file; a file with more is `secrets_budget`")
+    max_findings: int = Field(
+        200, ge=0, description="findings per file; a file with more is `secrets_budget`"
+    )
 
 
 class NearDuplicates(_Section):
     """Near-duplicate removal: verified exact Jaccard of 5-token shingles."""
 
     enabled: bool = Field(True, description="false: exact duplicates only")
-    threshold: str = Field("0.7", description="Jaccard at or above which two files are near-duplicates, as a decimal string")
+    threshold: str = Field(
+        "0.7", description="Jaccard at or above which two files are near-duplicates, as a decimal string"
+    )
     bands: int = Field(42, ge=1, le=256, description="bands of the 256-value sketch")
     rows: int = Field(6, ge=1, le=256, description="values per band")
     bucket_cap: int = Field(64, ge=2, description="members up to which a band bucket pairs all with all")
-    bucket_best: int = Field(16, ge=1, description="best-ranked members that each one is paired with above that")
+    bucket_best: int = Field(
+        16, ge=1, description="best-ranked members that each one is paired with above that"
+    )
 
     @field_validator("threshold")
     @classmethod
@@ -123,7 +149,9 @@ class Emit(_Section):
 class Engine(_Section):
     """How the work is done; none of it can change a released byte."""
 
-    buckets: int | None = Field(None, ge=1, description="buckets of a new work directory, a power of two; null: 8")
+    buckets: int | None = Field(
+        None, ge=1, description="buckets of a new work directory, a power of two; null: 8"
+    )
     workers: int | None = Field(None, ge=1, description="units at once; null: one per core")
     task_memory: str = Field("1GB", description="memory limit of the joins of one task; more spills to disk")
     fetch_concurrency: int = Field(16, ge=1, description="objects in flight per task")
@@ -132,7 +160,9 @@ class Engine(_Section):
 class ReleaseConfig(_Section):
     """Everything about a release but its version."""
 
-    name: str = Field("stackmill-release", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the dataset")
+    name: str = Field(
+        "stackmill-release", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the dataset"
+    )
     archive: Archive = Archive()
     origins: Origins = Origins()
     files: Files = Files()
@@ -158,7 +188,9 @@ class _NoDuplicates(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is given twice", key.start_mark
+                )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -172,7 +204,7 @@ def load(path: Path) -> ReleaseConfig:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
     try:
-        data = yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 (a subclass of SafeLoader)
+        data = yaml.load(text, Loader=_NoDuplicates)
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if data is None:

@@ -81,7 +81,9 @@ class _Ledger:
         return self.rows("origins", "by_root", root, "directory")
 
 
-def explain(directory: Path, identifier: str, *, path: str | None, workdir: str, limit: int = 20) -> dict[str, Any]:
+def explain(
+    directory: Path, identifier: str, *, path: str | None, workdir: str, limit: int = 20
+) -> dict[str, Any]:
     """The story of an id as plain data: stable keys `query`, `occurrences` or `origin`, `kept`, `notes`.
 
     Raises ConfigError for an id that is none, or that neither release nor ledger knows.
@@ -106,7 +108,9 @@ def _parse(identifier: str) -> tuple[str, str]:
     if text.startswith("swh:1:"):
         kind, _, rest = text.removeprefix("swh:1:").partition(":")
         if kind != "cnt":
-            raise ConfigError(f"{identifier}: only contents (swh:1:cnt:...) can be explained; for a repository give its URL")
+            raise ConfigError(
+                f"{identifier}: only contents (swh:1:cnt:...) can be explained; for a repository give its URL"
+            )
         text = rest.partition(";")[0]
         if len(text) != 40:
             raise ConfigError(f"{identifier} is not a SWHID: 40 hex digits are missing")
@@ -118,9 +122,13 @@ def _parse(identifier: str) -> tuple[str, str]:
     return column, text
 
 
-def _content(release: Release, ledger: _Ledger | None, key: tuple[str, str], shown: str, limit: int) -> dict[str, Any]:
+def _content(
+    release: Release, ledger: _Ledger | None, key: tuple[str, str], shown: str, limit: int
+) -> dict[str, Any]:
     column, value = key
-    kept = _kept_rows(release, column, value) or (_kept_rows(release, "content_sha256", value) if column == "sha256" else [])
+    kept = _kept_rows(release, column, value) or (
+        _kept_rows(release, "content_sha256", value) if column == "sha256" else []
+    )
     story: dict[str, Any] = {"kept": kept[0] if kept else None, "occurrences": [], "found": 0}
     sha1_git = kept[0]["content_id"] if kept else value if column == "content_id" else None
     if ledger is not None:
@@ -141,20 +149,24 @@ def _content(release: Release, ledger: _Ledger | None, key: tuple[str, str], sho
 
 def _sha1_git(ledger: _Ledger, sha256: str) -> str | None:
     """A dropped content by its sha256: the ledger is bucketed by sha1_git, so all buckets are asked."""
-    folder = ledger._folders["ledger"]  # noqa: SLF001
-    for bucket in range(ledger._buckets):  # noqa: SLF001
-        data = read_ref(ledger._store, Ref(folder, "by_content", ""), bucket, ["sha1_git", "sha256"])  # noqa: SLF001
+    folder = ledger._folders["ledger"]
+    for bucket in range(ledger._buckets):
+        data = read_ref(ledger._store, Ref(folder, "by_content", ""), bucket, ["sha1_git", "sha256"])
         hit = data.filter(pc.equal(data["sha256"], sha256))
         if hit.num_rows:
             return str(hit["sha1_git"][0].as_py())
     return None
 
 
-def _origin(release: Release, ledger: _Ledger | None, url: str, path: str | None, limit: int) -> dict[str, Any]:
+def _origin(
+    release: Release, ledger: _Ledger | None, url: str, path: str | None, limit: int
+) -> dict[str, Any]:
     if ledger is None:
         rows = [row for row in _kept_rows(release, "origin", url) if path is None or row["path"] == path]
         if not rows:
-            raise ConfigError(f"{url} has no kept row in the release, and its dropped files are in the ledger only")
+            raise ConfigError(
+                f"{url} has no kept row in the release, and its dropped files are in the ledger only"
+            )
         return {"origin": {"url": url}, "files": rows[:limit], "found": len(rows)}
     identity = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
     known = ledger.rows("origins", "ledger", identity, "origin_id")
@@ -189,7 +201,9 @@ def _origin(release: Release, ledger: _Ledger | None, url: str, path: str | None
     for item in told:
         name = item["reason"] or "kept"
         totals[name] = totals.get(name, 0) + 1
-    story["origin"]["licenses"] = _licenses(ledger, one["directory"], {_folder(r["path"]) for r in rows if r["path"]}, limit)
+    story["origin"]["licenses"] = _licenses(
+        ledger, one["directory"], {_folder(r["path"]) for r in rows if r["path"]}, limit
+    )
     return {**story, "files": told[:limit], "found": len(told), "totals": dict(sorted(totals.items()))}
 
 
@@ -225,7 +239,11 @@ def _told(row: dict[str, Any], origin: dict[str, Any], kept: list[dict[str, Any]
     elected = bool(kept) and kept[0]["origin"] == origin["origin"]
     if reason is None and not elected:
         # The row stands for its root; another origin with the same root was elected.
-        reason, detail, stand_in = str(Reason.EXACT_DUPLICATE), "same repository content at another origin", row["sha256"]
+        reason, detail, stand_in = (
+            str(Reason.EXACT_DUPLICATE),
+            "same repository content at another origin",
+            row["sha256"],
+        )
     base = (reason or "").split(".")[0]
     return {
         "origin": origin["origin"],
@@ -237,7 +255,9 @@ def _told(row: dict[str, Any], origin: dict[str, Any], kept: list[dict[str, Any]
         "reason": reason,
         "why": None if reason is None else _WORDS.get(Reason(base), base) if base in set(Reason) else reason,
         "detail": detail if reason != Reason.OPTED_OUT else None,
-        "stand_in": {"sha256": stand_in, "row_id": row_id(stand_in), "similarity": row["similarity"]} if stand_in else None,
+        "stand_in": {"sha256": stand_in, "row_id": row_id(stand_in), "similarity": row["similarity"]}
+        if stand_in
+        else None,
         "row": kept[0] if reason is None and kept else None,
     }
 
@@ -252,7 +272,9 @@ def _kept_rows(release: Release, column: str, value: str) -> list[dict[str, Any]
     for shard in release.shards():
         data = ds.dataset(release.directory / shard.path, format="parquet")
         for row in data.to_table(columns=names, filter=ds.field(column) == value).to_pylist():
-            row["redactions"] = [{k: r[k] for k in ("kind", "start", "end", "rule")} for r in row["redactions"]]
+            row["redactions"] = [
+                {k: r[k] for k in ("kind", "start", "end", "rule")} for r in row["redactions"]
+            ]
             found.append({**row, "shard": shard.path})
     return found
 
@@ -261,7 +283,11 @@ def render(story: dict[str, Any]) -> str:
     """The story for a person."""
     lines = [f"{story['query']} in release {story['release']}"]
     if (origin := story.get("origin")) is not None:
-        lines += [f"  {name:<10} {value}" for name, value in origin.items() if name != "licenses" and value is not None]
+        lines += [
+            f"  {name:<10} {value}"
+            for name, value in origin.items()
+            if name != "licenses" and value is not None
+        ]
         lines += [
             f"  license    {item['expression'] or 'none found'} in {item['directory'] or '/'} ({'permitted' if item['permitted'] else item['reason']})"
             for item in origin.get("licenses", [])[:5]
@@ -272,7 +298,9 @@ def render(story: dict[str, Any]) -> str:
         lines.append(
             f"  kept as row {row['row_id']} of {row['shard']}: {row['path']} of {row['origin']} ({row['language']}, {row['license_expression']})"
         )
-        lines.append(f"  {row['num_occurrences']} occurrences in {row['num_origins']} origins; stands for {row['cluster_size'] - 1} near-duplicates")
+        lines.append(
+            f"  {row['num_occurrences']} occurrences in {row['num_origins']} origins; stands for {row['cluster_size'] - 1} near-duplicates"
+        )
         if row["redactions"]:
             kinds = sorted({r["kind"] for r in row["redactions"]})
             lines.append(f"  {len(row['redactions'])} redactions: {', '.join(kinds)}")
@@ -285,7 +313,9 @@ def render(story: dict[str, Any]) -> str:
         if item["detail"]:
             lines.append(f"      detail: {item['detail']}")
         if item["stand_in"]:
-            similarity = f", similarity {item['stand_in']['similarity']}" if item["stand_in"]["similarity"] else ""
+            similarity = (
+                f", similarity {item['stand_in']['similarity']}" if item["stand_in"]["similarity"] else ""
+            )
             lines.append(f"      in its place: row {item['stand_in']['row_id']}{similarity}")
     shown = len(story.get("occurrences", story.get("files", [])))
     if story.get("found", 0) > shown:

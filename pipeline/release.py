@@ -42,6 +42,7 @@ from pipeline.engine.executor import Executor, InProcess
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.progress import MemoryWatch, Progress, run_record
 from pipeline.engine.runner import Done, Runner, exclusive, open_workdir
+from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError, SourceError
 from pipeline.sources.from_installed import build_installed
@@ -134,17 +135,16 @@ def run_flow(runner: Runner, export: GraphExport, content: Store, settings: Rele
     bodies = fetch(runner, "bodies", w1.ref("survivors"), source, in_flight)
     rules = {**settings.quality.model_dump(mode="json"), "languages": list(files.languages)}
     w2 = judge_wave(runner, w1, bodies, rules, licenses.policy)
-    annotated = secrets_wave(runner, w2, sensitivity).stage.key
+    secrets_wave(runner, w2, sensitivity)
 
     elected, texts, ranks = elect_wave(
         runner,
         w2,
         sensitivity=sensitivity,
         max_findings=settings.secrets.max_findings,
-        annotated=annotated,
     )
     w4 = (
-        near_wave(runner, ranks, near.model_dump(mode="json"), sensitivity=sensitivity, annotated=annotated)
+        near_wave(runner, ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
         if near.enabled
         else None
     )
@@ -156,7 +156,6 @@ def run_flow(runner: Runner, export: GraphExport, content: Store, settings: Rele
         roots,
         w1.ref("attributions"),
         sensitivity=sensitivity,
-        annotated=annotated,
         shard_bytes=settings.emit.shard_bytes,
     )
     identity = identify(runner, origins)
@@ -197,7 +196,9 @@ def make_release(
         if known is None:
             _conservation_gate(export, settings, flow, totals)
             known, state = _publish(runner, flow, facts, totals, final)
-            store.put(_record_key(final), json.dumps({**facts, "digest": known, "folders": flow.folders}).encode())
+            store.put(
+                _record_key(final), json.dumps({**facts, "digest": known, "folders": flow.folders}).encode()
+            )
         else:
             state = "unchanged"
         outcome = Outcome(
@@ -210,10 +211,16 @@ def make_release(
             seconds=round(time.perf_counter() - started, 3),
         )
     outcome = Outcome(
-        **{**vars(outcome), "peak_pss_bytes": memory.peak_bytes, "driver_peak_pss_bytes": memory.driver_peak_bytes}
+        **{
+            **vars(outcome),
+            "peak_pss_bytes": memory.peak_bytes,
+            "driver_peak_pss_bytes": memory.driver_peak_bytes,
+        }
     )
     run = f"runs/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}/run.json"
-    store.put(run, run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds))
+    store.put(
+        run, run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds)
+    )
     return outcome
 
 
@@ -227,7 +234,9 @@ def open_archive(settings: ReleaseConfig, workdir: Store, progress: Progress) ->
         if archive.build is None:
             raise ConfigError("no archive: give --archive, set archive.uri, or set archive.build: installed")
         if workdir.root is None:
-            raise ConfigError("archive.build needs a local --workdir; build the archive first with `pipeline archive`")
+            raise ConfigError(
+                "archive.build needs a local --workdir; build the archive first with `pipeline archive`"
+            )
         target = workdir.root / "archive"
         bounds = Bounds(
             max_files=archive.max_files,
@@ -236,12 +245,16 @@ def open_archive(settings: ReleaseConfig, workdir: Store, progress: Progress) ->
         )
         summary = build_installed(target, bounds, progress=lambda _: None)
         verb = "is unchanged" if summary.reused else "was built"
-        progress.note(f"archive            {verb}: {summary.files:,} files of installed distributions, {target}")
+        progress.note(
+            f"archive            {verb}: {summary.files:,} files of installed distributions, {target}"
+        )
         base = Store(str(target))
         return open_export(base, None, archive.export), base
     base_store = Store(archive.uri, archive.anonymous) if archive.uri else None
     if base_store is not None and base_store.root is not None and not base_store.root.is_dir():
-        raise SourceError(f"{archive.uri}: no such folder; give --archive a folder or s3:// prefix that holds graph/ and content/")
+        raise SourceError(
+            f"{archive.uri}: no such folder; give --archive a folder or s3:// prefix that holds graph/ and content/"
+        )
     graph = Store(archive.graph, archive.anonymous) if archive.graph else None
     if archive.content:
         content = Store(archive.content, archive.anonymous)
@@ -267,10 +280,14 @@ def _conservation_gate(export: GraphExport, settings: ReleaseConfig, flow: _Flow
     """Every occurrence has exactly one decision, and an independent walk finds the same number of them."""
     undecided = [place for facts in flow.ledger.facts for place in facts["undecided"]]
     if undecided:
-        raise GateError(f"conservation: an occurrence has no decision, or two: {undecided[0]}; this is a defect, please report it")
+        raise GateError(
+            f"conservation: an occurrence has no decision, or two: {undecided[0]}; this is a defect, please report it"
+        )
     added = totals.kept + sum(totals.dropped.values())
     if added != totals.found:
-        raise GateError(f"conservation: kept + dropped = {added:,}, but {totals.found:,} occurrences were listed")
+        raise GateError(
+            f"conservation: kept + dropped = {added:,}, but {totals.found:,} occurrences were listed"
+        )
     counted = census(
         export,
         prefixes=settings.origins.prefixes,
@@ -285,7 +302,9 @@ def _conservation_gate(export: GraphExport, settings: ReleaseConfig, flow: _Flow
         )
     if totals.kept == 0:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in Counter(totals.dropped).most_common(5))
-        raise GateError(f"no file was kept of {totals.found:,} found ({reasons or 'the archive is empty'}); nothing was released")
+        raise GateError(
+            f"no file was kept of {totals.found:,} found ({reasons or 'the archive is empty'}); nothing was released"
+        )
 
 
 # ------------------------------------------------------------------------------------------------ the release folder
@@ -294,7 +313,7 @@ def _conservation_gate(export: GraphExport, settings: ReleaseConfig, flow: _Flow
 def _facts(settings: ReleaseConfig, flow: _Flow, version: str) -> dict[str, Any]:
     """Everything that the release directory depends on, besides the text of its rows."""
     resolved = configuration.resolved(settings)
-    licenses = Policy.load(settings.licenses.policy)
+    licenses = Policy.load(as_path(settings.licenses.policy))
     detectors = {"duplicates": f"stackmill {dedup.__name__} {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
         detectors["scancode"] = library_version("scancode-toolkit-mini")
@@ -306,7 +325,7 @@ def _facts(settings: ReleaseConfig, flow: _Flow, version: str) -> dict[str, Any]
         "code": source_digest("pipeline.release"),
         "policies": {
             "license": licenses.digest,
-            "opt_out": Registry.load(settings.optout.registry).digest,
+            "opt_out": Registry.load(as_path(settings.optout.registry)).digest,
             "secrets": rules_digest(),
         },
         "detectors": detectors,
@@ -335,10 +354,12 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _publish(runner: Runner, flow: _Flow, facts: Mapping[str, Any], totals: Totals, final: Path) -> tuple[str, str]:
+def _publish(
+    runner: Runner, flow: _Flow, facts: Mapping[str, Any], totals: Totals, final: Path
+) -> tuple[str, str]:
     """Assemble the directory beside its final place, compare with what is there, and rename. Returns digest and state."""
     staging = final.with_name(f"{final.name}.tmp-{uuid.uuid4().hex[:12]}")
-    with runner.store._errors(str(staging)):  # noqa: SLF001 (the same translation of disk errors)
+    with runner.store._errors(str(staging)):
         try:
             staging.mkdir(parents=True)
             shards = []
@@ -360,7 +381,11 @@ def _publish(runner: Runner, flow: _Flow, facts: Mapping[str, Any], totals: Tota
                 shards=shards,
                 ids=runner.table(flow.shards.ref("ids")),
                 totals=totals,
-                origins=Origins(found=resolved + sum(origins.values()), resolved=resolved, unresolved=dict(sorted(origins.items()))),
+                origins=Origins(
+                    found=resolved + sum(origins.values()),
+                    resolved=resolved,
+                    unresolved=dict(sorted(origins.items())),
+                ),
                 inputs=facts["inputs"],
                 digests=Digests(
                     configuration=digest(facts["config"]),
@@ -424,7 +449,6 @@ def _config_yaml(resolved: Mapping[str, Any]) -> bytes:
     return (head + yaml.safe_dump(dict(resolved), sort_keys=True, allow_unicode=True)).encode()
 
 
-
 # ------------------------------------------------------------------------------------------------------- the plan
 
 
@@ -477,5 +501,7 @@ def _objects(export: GraphExport) -> dict[str, int]:
             rows += file.metadata.num_rows
     if not units or rows == 0:
         return {"rows": 0, "estimated_bytes": 0}
-    lengths = [length for length in export.read("content", units[0])["length"].to_pylist() if length is not None]
+    lengths = [
+        length for length in export.read("content", units[0])["length"].to_pylist() if length is not None
+    ]
     return {"rows": rows, "estimated_bytes": round(rows * sum(lengths) / max(1, len(lengths)))}

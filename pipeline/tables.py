@@ -14,7 +14,9 @@ import pyarrow as pa
 # 1. The graph tables of a Software Heritage export, as its Parquet form has them. Readers select columns by name
 #    and tolerate extra and missing nullable ones.
 
-DATE = pa.struct([pa.field("seconds", pa.int64(), nullable=False), pa.field("microseconds", pa.uint32(), nullable=False)])
+DATE = pa.struct(
+    [pa.field("seconds", pa.int64(), nullable=False), pa.field("microseconds", pa.uint32(), nullable=False)]
+)
 """Commit and release dates: year 1 and year 9999 occur, so they are not Arrow timestamps."""
 
 GRAPH: dict[str, pa.Schema] = {
@@ -72,7 +74,9 @@ GRAPH: dict[str, pa.Schema] = {
             ("raw_manifest", pa.binary()),
         ]
     ),
-    "revision_history": pa.schema([("id", pa.string()), ("parent_id", pa.string()), ("parent_rank", pa.int32())]),
+    "revision_history": pa.schema(
+        [("id", pa.string()), ("parent_id", pa.string()), ("parent_rank", pa.int32())]
+    ),
     "revision_extra_headers": pa.schema([("id", pa.string()), ("key", pa.binary()), ("value", pa.binary())]),
     "directory": pa.schema([("id", pa.string()), ("raw_manifest", pa.binary())]),
     "directory_entry": pa.schema(
@@ -108,7 +112,13 @@ GRAPH: dict[str, pa.Schema] = {
 }
 """Table name -> schema; `<archive>/graph/<export>/parquet/<table>/*.parquet`."""
 
-PERMS_FILE, PERMS_EXECUTABLE, PERMS_SYMLINK, PERMS_DIRECTORY, PERMS_SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
+PERMS_FILE, PERMS_EXECUTABLE, PERMS_SYMLINK, PERMS_DIRECTORY, PERMS_SUBMODULE = (
+    0o100644,
+    0o100755,
+    0o120000,
+    0o040000,
+    0o160000,
+)
 """The entry modes of git trees, as `directory_entry.perms` holds them."""
 
 
@@ -181,7 +191,9 @@ ENTRY_SCHEMAS: dict[str, pa.Schema] = {
             ("status", pa.string()),
         ]
     ),
-    "skipped_content": pa.schema([("sha1_git", pa.string()), ("length", pa.int64()), ("reason", pa.string())]),
+    "skipped_content": pa.schema(
+        [("sha1_git", pa.string()), ("length", pa.int64()), ("reason", pa.string())]
+    ),
 }
 
 # --------------------------------------------------------------------------------------------------------------
@@ -245,7 +257,10 @@ TREE_ENTRIES = pa.schema(
     [
         ("root", pa.string()),
         ("path", pa.binary()),
-        ("kind", pa.string()),  # file | symlink | submodule | deep (directory below the depth limit) | lost (directory not in the graph)
+        (
+            "kind",
+            pa.string(),
+        ),  # file | symlink | submodule | deep (directory below the depth limit) | lost (directory not in the graph)
         ("target", pa.string()),
     ]
 )
@@ -260,7 +275,13 @@ CONTENT_COLUMNS = [
     ("length", pa.int64()),
 ]
 LISTED = pa.schema(
-    [("root", pa.string()), ("path", pa.binary()), ("kind", pa.string()), *CONTENT_COLUMNS, ("archived", pa.string())]
+    [
+        ("root", pa.string()),
+        ("path", pa.binary()),
+        ("kind", pa.string()),
+        *CONTENT_COLUMNS,
+        ("archived", pa.string()),
+    ]
 )
 """Entries with what the graph knows of their content; `archived`: visible | hidden | skipped | absent."""
 

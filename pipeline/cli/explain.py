@@ -11,9 +11,14 @@ import typer
 
 def explain(
     directory: Annotated[Path, typer.Argument(help="Release directory.")],
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="SWHID, sha256 or sha1_git of a content, row id, or origin URL.")],
+    identifier: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="SWHID, sha256 or sha1_git of a content, row id, or origin URL."),
+    ],
     path: Annotated[str | None, typer.Argument(help="Path of a file, where ID is an origin.")] = None,
-    workdir: Annotated[str, typer.Option("--workdir", help="Work directory that made the release; it holds the ledger.")] = "work",
+    workdir: Annotated[
+        str, typer.Option("--workdir", help="Work directory that made the release; it holds the ledger.")
+    ] = "work",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Occurrences to print.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

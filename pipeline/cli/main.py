@@ -1,7 +1,7 @@
 """The command line: `pipeline COMMAND`. stdout is the result, stderr progress and log, the exit code says how it ended.
 
-    0 ok    1 unexpected    2 usage or configuration    3 a gate refused    4 integrity    5 source, disk or network
-    130 interrupted
+0 ok    1 unexpected    2 usage or configuration    3 a gate refused    4 integrity    5 source, disk or network
+130 interrupted
 """
 
 from __future__ import annotations

@@ -13,14 +13,39 @@ _GB = 1 << 30
 
 
 def release(
-    version: Annotated[str, typer.Option("--version", help="Version of the release, such as 2.1; its folder's name.")],
-    config: Annotated[Path, typer.Option("--config", help="Release configuration (YAML).")] = Path("configs/release-local.yaml"),
-    archive: Annotated[str | None, typer.Option("--archive", help="Folder or s3:// prefix with graph/ and content/; overrides archive.uri.")] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder that holds the releases; this one becomes OUT/VERSION.")] = Path("releases"),
-    workdir: Annotated[str, typer.Option("--workdir", help="Work directory, a folder or s3:// prefix: what is done is not done again.")] = "work",
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Units at once; default: one per core.")] = None,
-    address: Annotated[str | None, typer.Option("--address", envvar="RAY_ADDRESS", help="Ray cluster to join; default: Ray on this machine.")] = None,
-    in_process: Annotated[bool, typer.Option("--in-process", help="Run without Ray, one unit after the other.")] = False,
+    version: Annotated[
+        str, typer.Option("--version", help="Version of the release, such as 2.1; its folder's name.")
+    ],
+    config: Annotated[Path, typer.Option("--config", help="Release configuration (YAML).")] = Path(
+        "configs/release-local.yaml"
+    ),
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            "--archive", help="Folder or s3:// prefix with graph/ and content/; overrides archive.uri."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder that holds the releases; this one becomes OUT/VERSION.")
+    ] = Path("releases"),
+    workdir: Annotated[
+        str,
+        typer.Option(
+            "--workdir", help="Work directory, a folder or s3:// prefix: what is done is not done again."
+        ),
+    ] = "work",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Units at once; default: one per core.")
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", envvar="RAY_ADDRESS", help="Ray cluster to join; default: Ray on this machine."
+        ),
+    ] = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="Run without Ray, one unit after the other.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
@@ -46,7 +71,9 @@ def release(
     executor: Executor = InProcess() if in_process else OnRay(workers=count, address=address)
     progress = Progress(quiet=quiet)
     try:
-        outcome = make_release(settings, version=version, out=out, workdir=workdir, executor=executor, progress=progress)
+        outcome = make_release(
+            settings, version=version, out=out, workdir=workdir, executor=executor, progress=progress
+        )
     finally:
         progress.close()
         executor.close()
@@ -77,11 +104,15 @@ def _plan_text(plan: dict[str, object]) -> str:
     lines = [f"archive   {plan['archive']}"]
     objects = plan.get("objects")
     if isinstance(objects, dict):
-        lines.append(f"objects   {objects['rows']:,} contents in the graph, about {objects['estimated_bytes'] / 1e6:,.0f} MB unpacked")
+        lines.append(
+            f"objects   {objects['rows']:,} contents in the graph, about {objects['estimated_bytes'] / 1e6:,.0f} MB unpacked"
+        )
     lines.append(f"workdir   {plan['workdir']}, {plan['buckets']} buckets")
     stages = plan["stages"]
     assert isinstance(stages, list)
-    lines += [f"  {s['stage']:<22} {s['units']:>5} units  {'done' if s['done'] else 'to run'}" for s in stages]
+    lines += [
+        f"  {s['stage']:<22} {s['units']:>5} units  {'done' if s['done'] else 'to run'}" for s in stages
+    ]
     lines.append(str(plan["note"]))
     return "\n".join(lines)
 

@@ -1,11 +1,11 @@
 """The engine: bucketed tasks over a store, committed one by one, on two executors.
 
-    store.py        one class for local folders and S3: atomic put, conditional put, ranges, listings
-    buckets.py      which bucket an id belongs to; tables split into one row group per target bucket
-    keys.py         what a stage's key is made of: configuration, inputs, sources, library versions
-    stage.py        Stage, its outputs and the context that a task sees
-    runner.py       runs stages: skips what is done, retries, folds sidecars
-    executor.py     the two executors: in this process, and Ray
-    annotations.py  append-only stores of what was learnt about a content
-    progress.py     what a person sees on stderr, and what is written to <workdir>/runs/
+store.py        one class for local folders and S3: atomic put, conditional put, ranges, listings
+buckets.py      which bucket an id belongs to; tables split into one row group per target bucket
+keys.py         what a stage's key is made of: configuration, inputs, sources, library versions
+stage.py        Stage, its outputs and the context that a task sees
+runner.py       runs stages: skips what is done, retries, folds sidecars
+executor.py     the two executors: in this process, and Ray
+annotations.py  append-only stores of what was learnt about a content
+progress.py     what a person sees on stderr, and what is written to <workdir>/runs/
 """

@@ -11,15 +11,55 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.engine.buckets import write_part
+from pipeline.engine.keys import make_key
 from pipeline.engine.store import Store
+from pipeline.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from pipeline.engine.stage import Task
 
 COMPACT_AT = 24  # segments in a bucket at which they are folded into one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotator:
+    """A kind of annotation: what names it, what its rows look like, and what its key is made of.
+
+    The driver takes the key once (`stores`) and hands it to the tasks in the stage's configuration, so that all tasks of
+    a run, and the key of the stage itself, speak of the same store.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    schema: pa.Schema
+    modules: tuple[str, ...]
+    libraries: tuple[str, ...] = ()
+
+    def key(self, **config: object) -> str:
+        """The key under this configuration."""
+        return make_key(self.name, config=config, inputs={}, modules=self.modules, libraries=self.libraries)
+
+    def open(self, task: Task, bucket: int | None = None) -> AnnotationStore:
+        """The store of a task's bucket (or of another), under the key that the driver took."""
+        key = task.config["stores"][self.name]
+        return AnnotationStore(
+            task.store, self.name, key, task.bucket if bucket is None else bucket, self.ids, self.schema
+        )
+
+
+def require_all(store: str, wanted: int, found: int) -> None:
+    """Raise IntegrityError when annotations that were just made are not there."""
+    if wanted != found:
+        raise IntegrityError(
+            f"{wanted - found:,} of {wanted:,} annotations of {store!r} are missing; delete the work directory's stages and run again"
+        )
 
 
 @dataclass(frozen=True)

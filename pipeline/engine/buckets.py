@@ -47,7 +47,9 @@ def bucket_of(ids: pa.Array | pa.ChunkedArray, buckets: int) -> npt.NDArray[np.u
     bits = buckets.bit_length() - 1
     if pa.types.is_uint64(ids.type):
         values = np.asarray(ids.to_numpy(zero_copy_only=False), np.uint64)
-        return (values >> np.uint64(64 - bits)).astype(np.uint32) if bits else np.zeros(len(values), np.uint32)
+        return (
+            (values >> np.uint64(64 - bits)).astype(np.uint32) if bits else np.zeros(len(values), np.uint32)
+        )
     if len(ids) == 0:
         return np.zeros(0, np.uint32)
     text = pc.cast(ids, pa.large_string())
@@ -114,7 +116,9 @@ def row_groups_of(file: pq.ParquetFile, bucket: int) -> list[int]:
     """The row groups of a routed part that belong to `bucket`."""
     metadata = file.metadata.metadata or {}
     if _FOOTER_KEY not in metadata:
-        raise IntegrityError("a routed part has no bucket table in its footer; delete the stage's folder and run again")
+        raise IntegrityError(
+            "a routed part has no bucket table in its footer; delete the stage's folder and run again"
+        )
     for number, first, count in json.loads(metadata[_FOOTER_KEY]):
         if number == bucket:
             return list(range(first, first + count))

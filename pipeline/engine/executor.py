@@ -27,7 +27,9 @@ class Executor(Protocol):
 
     workers: int
 
-    def run(self, payloads: Iterable[Mapping[str, Any]], *, heavy: int | None = None) -> Iterator[dict[str, Any]]:
+    def run(
+        self, payloads: Iterable[Mapping[str, Any]], *, heavy: int | None = None
+    ) -> Iterator[dict[str, Any]]:
         """Run all payloads, yielding sidecars as units finish; `heavy` bounds how many run at once."""
         ...
 
@@ -44,11 +46,16 @@ def attempt(payload: Mapping[str, Any]) -> dict[str, Any]:
         except TransientError as error:
             if number == TRIES:
                 return {"error": [type(error).__name__, f"{error} (after {TRIES} tries)"]}
-            time.sleep(_BACKOFF_SECONDS * 2**number * (0.5 + random.random()))  # noqa: S311 (jitter, not a secret)
+            time.sleep(_BACKOFF_SECONDS * 2**number * (0.5 + random.random()))
         except StackmillError as error:
             return {"error": [type(error).__name__, str(error)]}
         except FileNotFoundError as error:
-            return {"error": ["SourceError", f"{error}: missing while {payload['stage']} ran; run the release again"]}
+            return {
+                "error": [
+                    "SourceError",
+                    f"{error}: missing while {payload['stage']} ran; run the release again",
+                ]
+            }
     raise AssertionError("unreachable")
 
 
@@ -64,7 +71,9 @@ class InProcess:
 
     workers = 1
 
-    def run(self, payloads: Iterable[Mapping[str, Any]], *, heavy: int | None = None) -> Iterator[dict[str, Any]]:
+    def run(
+        self, payloads: Iterable[Mapping[str, Any]], *, heavy: int | None = None
+    ) -> Iterator[dict[str, Any]]:
         """See Executor."""
         for payload in payloads:
             result = attempt(payload)
@@ -88,7 +97,9 @@ class OnRay:
 
     def _start(self) -> Any:
         if self._ray is None:
-            os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # the hook of `uv run` breaks local starts
+            os.environ.setdefault(
+                "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0"
+            )  # the hook of `uv run` breaks local starts
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
             # Ray's workers run at niceness 15 by default: on a busy machine they would starve beside anything else.
@@ -113,7 +124,9 @@ class OnRay:
             self._ray = ray
         return self._ray
 
-    def run(self, payloads: Iterable[Mapping[str, Any]], *, heavy: int | None = None) -> Iterator[dict[str, Any]]:
+    def run(
+        self, payloads: Iterable[Mapping[str, Any]], *, heavy: int | None = None
+    ) -> Iterator[dict[str, Any]]:
         """See Executor. At most twice as many units as workers are in flight, so queues stay short."""
         ray = self._start()
         options: dict[str, Any] = {"num_cpus": 1, "max_retries": 3}

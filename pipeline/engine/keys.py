@@ -23,7 +23,9 @@ KEY_HEX = 16  # digits of a key in file names: 64 bits, far beyond the number of
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no spaces; only plain types, so that equal values give equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    ).encode()
 
 
 def digest(value: Any) -> str:

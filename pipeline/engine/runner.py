@@ -1,9 +1,9 @@
 """Runs stages over a work directory: what is done is skipped, what is not is run, and every commit is atomic.
 
-    <workdir>/workdir.json                      format and bucket count, fixed when the directory is made
-    <workdir>/stages/<stage>/<key>/...          outputs, one sidecar per unit, folded into stage.json at the end
-    <workdir>/annotations/<name>/<key>/...      see annotations.py
-    <workdir>/runs/<id>/                        timings and memory of each run; never part of a release
+<workdir>/workdir.json                      format and bucket count, fixed when the directory is made
+<workdir>/stages/<stage>/<key>/...          outputs, one sidecar per unit, folded into stage.json at the end
+<workdir>/annotations/<name>/<key>/...      see annotations.py
+<workdir>/runs/<id>/                        timings and memory of each run; never part of a release
 """
 
 from __future__ import annotations
@@ -161,7 +161,10 @@ class Runner:
             "stage": stage.name,
             "key": stage.key,
             "outputs": {
-                name: {"routed": output.route is not None, "schema": output.schema.serialize().to_pybytes().hex()}
+                name: {
+                    "routed": output.route is not None,
+                    "schema": output.schema.serialize().to_pybytes().hex(),
+                }
                 for name, output in stage.outputs.items()
             },
             "units": done,
@@ -177,7 +180,9 @@ class Runner:
         return read_ref(self.store, ref, bucket, list(columns) if columns is not None else None)
 
 
-def open_workdir(uri: str, buckets: int | None, *, default_buckets: int, dry: bool = False) -> tuple[Store, int]:
+def open_workdir(
+    uri: str, buckets: int | None, *, default_buckets: int, dry: bool = False
+) -> tuple[Store, int]:
     """The store of a work directory and its bucket count; makes the directory when it is new (not when `dry`).
 
     Raises ConfigError when another bucket count is asked for than the directory was made with.
@@ -194,7 +199,9 @@ def open_workdir(uri: str, buckets: int | None, *, default_buckets: int, dry: bo
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"{uri}/workdir.json is not readable: {error}") from error
     if version != WORKDIR_FORMAT:
-        raise ConfigError(f"{uri} was made by another version (format {version}, this is {WORKDIR_FORMAT}); use a new --workdir")
+        raise ConfigError(
+            f"{uri} was made by another version (format {version}, this is {WORKDIR_FORMAT}); use a new --workdir"
+        )
     if buckets is not None and buckets != count:
         raise ConfigError(
             f"{uri} was made with {count} buckets, the configuration says {buckets}; remove engine.buckets, or use a new --workdir"
@@ -209,12 +216,14 @@ def exclusive(store: Store) -> Iterator[None]:
         yield
         return
     path = Path(store.root, "lock")
-    with store._errors("lock"):  # noqa: SLF001 (the same translation of disk errors)
+    with store._errors("lock"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+")
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ConfigError(f"another run uses {store.uri}; wait for it, or give another --workdir") from error
+            raise ConfigError(
+                f"another run uses {store.uri}; wait for it, or give another --workdir"
+            ) from error
         yield

@@ -69,12 +69,18 @@ class Stage:
     def key(self) -> str:
         """The stage's key; see pipeline.engine.keys."""
         inputs = {
-            name: ref.key + "/" + ref.output if isinstance(ref, Ref) else [r.key + "/" + r.output for r in ref]
+            name: ref.key + "/" + ref.output
+            if isinstance(ref, Ref)
+            else [r.key + "/" + r.output for r in ref]
             for name, ref in self.inputs.items()
         }
         return make_key(
             self.name,
-            config={**self.config, "format": FORMAT, "outputs": {n: _describe(o) for n, o in self.outputs.items()}},
+            config={
+                **self.config,
+                "format": FORMAT,
+                "outputs": {n: _describe(o) for n, o in self.outputs.items()},
+            },
             inputs=inputs,  # type: ignore[arg-type]
             modules=[self.run.__module__],
             libraries=self.libraries,
@@ -92,7 +98,11 @@ class Stage:
 
 
 def _describe(output: Output) -> dict[str, Any]:
-    return {"schema": output.schema.to_string(show_field_metadata=False), "order": list(output.order), "route": output.route}
+    return {
+        "schema": output.schema.to_string(show_field_metadata=False),
+        "order": list(output.order),
+        "route": output.route,
+    }
 
 
 @lru_cache(maxsize=512)
@@ -101,7 +111,9 @@ def read_summary(store: Store, folder: str) -> dict[str, Any]:
     try:
         return json.loads(store.read(f"{folder}/stage.json"))
     except FileNotFoundError as error:
-        raise IntegrityError(f"{folder} is not finished: its stage.json is missing; run the release again") from error
+        raise IntegrityError(
+            f"{folder} is not finished: its stage.json is missing; run the release again"
+        ) from error
 
 
 @dataclass
@@ -152,7 +164,9 @@ class Task:
     def db(self) -> duckdb.DuckDBPyConnection:
         """A DuckDB connection of its own: one thread (so that bytes repeat), bounded memory, spills to scratch."""
         connection = duckdb.connect(":memory:")
-        connection.execute(f"set threads=1; set memory_limit='{self.memory}'; set temp_directory='{self.scratch}'")
+        connection.execute(
+            f"set threads=1; set memory_limit='{self.memory}'; set temp_directory='{self.scratch}'"
+        )
         connection.execute("set TimeZone='UTC'")
         return connection
 
@@ -182,19 +196,30 @@ def read_ref(store: Store, ref: Ref, bucket: int | None, columns: list[str] | No
     routed, schema = summary["outputs"][ref.output]["routed"], None
     tables = []
     for unit, sidecar in sorted(summary["units"].items()):
-        if ref.output not in sidecar["outputs"] or (not routed and bucket is not None and sidecar["bucket"] != bucket):
+        if ref.output not in sidecar["outputs"] or (
+            not routed and bucket is not None and sidecar["bucket"] != bucket
+        ):
             continue
         with store.parquet(f"{ref.folder}/{ref.output}-{unit}.parquet") as file:
             schema = file.schema_arrow
             if sidecar["outputs"][ref.output]["rows"] == 0:
                 continue
-            groups = row_groups_of(file, bucket) if routed and bucket is not None else range(file.num_row_groups)
+            groups = (
+                row_groups_of(file, bucket) if routed and bucket is not None else range(file.num_row_groups)
+            )
             if len(groups):
                 tables.append(file.read_row_groups(list(groups), columns=columns, use_threads=False))
     if tables:
         return pa.concat_tables(tables)
-    schema = schema or pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(summary["outputs"][ref.output]["schema"])))
+    schema = schema or pa.ipc.read_schema(
+        pa.py_buffer(bytes.fromhex(summary["outputs"][ref.output]["schema"]))
+    )
     return schema.empty_table().select(columns) if columns is not None else schema.empty_table()
+
+
+def as_path(text: str | None) -> Path | None:
+    """A path that travelled to a task as a string."""
+    return None if text is None else Path(text)
 
 
 def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:

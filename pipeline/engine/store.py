@@ -140,7 +140,10 @@ class Store:
                 if not base.is_dir():
                     return []
                 found = [
-                    Entry(Path(folder, name).relative_to(self.root).as_posix(), Path(folder, name).stat().st_size)
+                    Entry(
+                        Path(folder, name).relative_to(self.root).as_posix(),
+                        Path(folder, name).stat().st_size,
+                    )
                     for folder, _, names in os.walk(base)
                     for name in names
                     if ".tmp-" not in name

@@ -1,15 +1,15 @@
 """The stages, one file per step of the flow; pipeline/release.py strings them together.
 
-    graph.py       the graph tables, bucketed
-    resolve.py     origin -> latest full visit -> snapshot -> branch -> revision -> root directory; roots
-    walk.py        root -> every path, level by level; what the graph knows of each content
-    files.py       wave W0: what can be decided from the graph alone
-    fetch.py       bodies of wanted contents, verified, kept in a store
-    licenses.py    wave W1: license-like files -> evidence -> attribution to directories -> survivors
-    judge.py       wave W2: decoding, language, generated, quality, license headers
-    secrets.py     findings, released text, sketch
-    elect.py       wave W3: one occurrence per content, one content per released text; ranks
-    near.py        wave W4: bands, candidates, verification, decision
-    ledger.py      one decision per occurrence, counted; look-ups for explain
-    emit.py        rows, placement in shards, shards
+graph.py       the graph tables, bucketed
+resolve.py     origin -> latest full visit -> snapshot -> branch -> revision -> root directory; roots
+walk.py        root -> every path, level by level; what the graph knows of each content
+files.py       wave W0: what can be decided from the graph alone
+fetch.py       bodies of wanted contents, verified, kept in a store
+licenses.py    wave W1: license-like files -> evidence -> attribution to directories -> survivors
+judge.py       wave W2: decoding, language, generated, quality, license headers
+secrets.py     findings, released text, sketch
+elect.py       wave W3: one occurrence per content, one content per released text; ranks
+near.py        wave W4: bands, candidates, verification, decision
+ledger.py      one decision per occurrence, counted; look-ups for explain
+emit.py        rows, placement in shards, shards
 """

@@ -10,19 +10,25 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from dedup.election import order_by_sql
+from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
-from pipeline.stages.secrets import releases_of
+from pipeline.stages.secrets import RELEASED_OF, released_stores
 from pipeline.tables import DROPPED, ELECTED, RANKS, REPLACED, Reason
 
 
 def elect(task: Task) -> Mapping[str, pa.Table]:
     """Apply the findings budget, then elect one occurrence per content; the others are exact duplicates of it."""
     passed = task.read("passed")
-    known = releases_of(task).read(columns=["findings", "content_sha256", "released_bytes"], wanted=passed)
-    rows = task.sql(
-        "select p.*, len(k.findings) as found, k.content_sha256, k.released_bytes from p join k using (sha256)", p=passed, k=known
+    known = RELEASED_OF.open(task).read(
+        columns=["findings", "content_sha256", "released_bytes"], wanted=passed
     )
+    rows = task.sql(
+        "select p.*, len(k.findings) as found, k.content_sha256, k.released_bytes from p join k using (sha256)",
+        p=passed,
+        k=known,
+    )
+    require_all("released", passed.num_rows, rows.num_rows)
     budget = f"found > {task.config['max_findings']}"
     ranked = task.sql(
         f"""
@@ -34,7 +40,8 @@ def elect(task: Task) -> Mapping[str, pa.Table]:
     )
     # A root's origins all hold the content; roots are disjoint sets of origins, so distinct roots add up.
     origins = task.sql(
-        "select sha256, sum(origins)::bigint as num_origins from (select distinct sha256, root, origins from t) group by sha256", t=ranked
+        "select sha256, sum(origins)::bigint as num_origins from (select distinct sha256, root, origins from t) group by sha256",
+        t=ranked,
     )
     elected = task.sql(
         "select t.* exclude (num_occurrences), t.num_occurrences::bigint as num_occurrences, o.num_origins from t join o using (sha256) where place = 1",
@@ -86,7 +93,9 @@ def rank(task: Task) -> Mapping[str, pa.Table]:
     return {"ranks": ranks}
 
 
-def elect_wave(runner: Runner, judged: Done, *, sensitivity: str, max_findings: int, annotated: str) -> tuple[Done, Done, Done]:
+def elect_wave(
+    runner: Runner, judged: Done, *, sensitivity: str, max_findings: int
+) -> tuple[Done, Done, Done]:
     """Run wave W3. Returns the stages `elect`, `elect.texts` and `rank`."""
     first = runner.run(
         Stage(
@@ -97,7 +106,7 @@ def elect_wave(runner: Runner, judged: Done, *, sensitivity: str, max_findings: 
                 "elected": Output(schema=ELECTED, order=("content_sha256", "sha256"), route="content_sha256"),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
-            config={"sensitivity": sensitivity, "max_findings": max_findings, "annotated": annotated},
+            config={"max_findings": max_findings, "stores": released_stores(sensitivity)},
         )
     )
     texts = runner.run(

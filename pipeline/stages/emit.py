@@ -23,9 +23,9 @@ from pipeline.content.names import escape_paths, extension
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.errors import IntegrityError
-from pipeline.stages.judge import text_annotations
+from pipeline.stages.judge import TEXT_OF
 from pipeline.stages.ledger import FINAL
-from pipeline.stages.secrets import released_texts, releases_of
+from pipeline.stages.secrets import RELEASED_OF, released_stores, released_texts
 
 KEY_BITS = 128
 
@@ -56,7 +56,9 @@ ROW_FACTS = pa.schema(
 )
 """Everything of a released row that is known without its text."""
 
-PLAN = pa.schema([("language", pa.string()), ("prefix", pa.string()), ("shard", pa.string()), ("route", pa.string())])
+PLAN = pa.schema(
+    [("language", pa.string()), ("prefix", pa.string()), ("shard", pa.string()), ("route", pa.string())]
+)
 """The shards: prefix in bits ('' for the whole language), path in the release, and what routes rows to them."""
 
 SHARD_ROWS = pa.schema([*DATA, ("shard", pa.string()), ("key", pa.string()), ("route", pa.string())])
@@ -86,18 +88,27 @@ def rows(task: Task) -> Mapping[str, pa.Table]:
         a=task.read("attributions"),
     )
     identities = [row_id(sha256) for sha256 in table["sha256"].to_pylist()]
-    keys = [placement_key(o, p) for o, p in zip(table["origin"].to_pylist(), table["path"].to_pylist(), strict=True)]
-    table = table.append_column("row_id", pa.array(identities, pa.string())).append_column("key", pa.array(keys, pa.string()))
+    keys = [
+        placement_key(o, p)
+        for o, p in zip(table["origin"].to_pylist(), table["path"].to_pylist(), strict=True)
+    ]
+    table = table.append_column("row_id", pa.array(identities, pa.string())).append_column(
+        "key", pa.array(keys, pa.string())
+    )
     return {"facts": table, "placed": table.select(PLACED.names)}
 
 
 def place(task: Task) -> Mapping[str, pa.Table]:
     """Cut each language into shards: one pass over (language, key, size) of all kept rows."""
-    table = task.sql("select language, key, released_bytes from t order by language, key", t=task.read_all("placed"))
+    table = task.sql(
+        "select language, key, released_bytes from t order by language, key", t=task.read_all("placed")
+    )
     plan: list[tuple[str, str, str, str]] = []
     languages = table["language"].to_pylist()
     keys, sizes = table["key"].to_pylist(), table["released_bytes"].to_numpy()
-    starts = [i for i in range(len(languages)) if i == 0 or languages[i] != languages[i - 1]] + [len(languages)]
+    starts = [i for i in range(len(languages)) if i == 0 or languages[i] != languages[i - 1]] + [
+        len(languages)
+    ]
     for first, last in zip(starts[:-1], starts[1:], strict=True):
         language = languages[first]
         for prefix in leaves(keys[first:last], sizes[first:last], task.config["shard_bytes"]):
@@ -145,11 +156,13 @@ def texts(task: Task) -> Mapping[str, pa.Table]:
         """,
         f=facts,
         c=released_texts(task, facts),
-        k=releases_of(task).read(columns=["redactions", "content_sha256"], wanted=facts),
-        t=text_annotations(task).read(wanted=facts),
+        k=RELEASED_OF.open(task).read(columns=["redactions", "content_sha256"], wanted=facts),
+        t=TEXT_OF.open(task).read(wanted=facts),
     )
     if table.num_rows != facts.num_rows:
-        raise IntegrityError(f"{facts.num_rows - table.num_rows} kept contents have no body or annotation any more; run again")
+        raise IntegrityError(
+            f"{facts.num_rows - table.num_rows} kept contents have no body or annotation any more; run again"
+        )
     return {"rows": _with_shards(_released(table), table, task.read_all("plan"))}
 
 
@@ -211,14 +224,22 @@ def shards(task: Task) -> Mapping[str, pa.Table]:
     table = task.read("rows")
     ids, facts = [IDS.empty_table()], []
     for shard in sorted(pc.unique(table["shard"]).to_pylist()):
-        mine = task.sql("select * from t where shard = $shard order by key, row_id".replace("$shard", _literal(shard)), t=table)
+        mine = task.sql(
+            "select * from t where shard = $shard order by key, row_id".replace("$shard", _literal(shard)),
+            t=table,
+        )
         name = shard.replace("/", "~")
         path = Path(task.scratch, "shard.parquet")
         released = mine.select(DATA.names).cast(DATA)
         facts.append(asdict(write_shard(released, path, path=shard)) | {"file": name})
         task.commit_file(name, path)
         numbers = pa.array(range(released.num_rows), pa.int64())
-        columns = [released["row_id"], released["content_sha256"], pa.array([shard] * released.num_rows), numbers]
+        columns = [
+            released["row_id"],
+            released["content_sha256"],
+            pa.array([shard] * released.num_rows),
+            numbers,
+        ]
         ids.append(pa.table(columns, schema=IDS))
     task.facts["shards"] = facts
     return {"ids": pa.concat_tables(ids)}
@@ -229,7 +250,7 @@ def _literal(text: str) -> str:
 
 
 def emit_wave(
-    runner: Runner, kept: Done, roots: Done, attributions: Ref, *, sensitivity: str, annotated: str, shard_bytes: int
+    runner: Runner, kept: Done, roots: Done, attributions: Ref, *, sensitivity: str, shard_bytes: int
 ) -> Done:
     """Write all shards. Returns the stage whose facts describe them and whose table lists the row ids."""
     facts = runner.run(
@@ -259,7 +280,7 @@ def emit_wave(
             run=texts,
             inputs={"facts": facts.ref("facts"), "plan": plan.ref("plan")},
             outputs={"rows": Output(schema=SHARD_ROWS, order=("shard", "key", "row_id"), route="route")},
-            config={"sensitivity": sensitivity, "annotated": annotated},
+            config={"stores": {**released_stores(sensitivity), "text": TEXT_OF.key()}},
         )
     )
     return runner.run(

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
-from pipeline.engine.annotations import AnnotationStore
-from pipeline.engine.keys import make_key
+from pipeline.engine.annotations import Annotator
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.engine.store import Store
@@ -21,10 +20,8 @@ from pipeline.tables import BODIES, FETCH_STATUS
 SEGMENT_BYTES = 32 << 20  # bodies per segment: what a crash may cost, and what a task holds in memory
 
 
-def bodies_of(task: Task, bucket: int | None = None) -> AnnotationStore:
-    """The store of bodies, of this task's bucket or of another."""
-    key = make_key("bodies", config={"format": 1}, inputs={}, modules=["pipeline.sources.contents"])
-    return AnnotationStore(task.store, "bodies", key, task.bucket if bucket is None else bucket, ("sha256",), BODIES)
+BODIES_OF = Annotator(name="bodies", ids=("sha256",), schema=BODIES, modules=())
+"""Verified by their sha256, so no source or configuration can change them."""
 
 
 def fetch_bodies(task: Task) -> Mapping[str, pa.Table]:
@@ -33,7 +30,7 @@ def fetch_bodies(task: Task) -> Mapping[str, pa.Table]:
         "select sha256, min(sha1) as sha1, min(length) as length from t where sha256 is not null group by sha256 order by sha256",
         t=task.read("wanted", columns=["sha256", "sha1", "length"]),
     )
-    store = bodies_of(task)
+    store = BODIES_OF.open(task)
     missing = store.missing(wanted)
     source = Store(task.extra["content"], task.extra["anonymous"])
     failed: list[tuple[str, str, str]] = []
@@ -50,7 +47,9 @@ def fetch_bodies(task: Task) -> Mapping[str, pa.Table]:
     task.count("objects.requested", missing.num_rows)
     for _, status, _ in failed:
         task.count(f"dropped.{status}")
-    problems = pa.table([list(column) for column in zip(*failed, strict=True)] or [[], [], []], schema=FETCH_STATUS)
+    problems = pa.table(
+        [list(column) for column in zip(*failed, strict=True)] or [[], [], []], schema=FETCH_STATUS
+    )
     status = task.sql(
         "select w.sha256, coalesce(p.status, 'ok') as status, coalesce(p.detail, '') as detail from w left join p using (sha256)",
         w=wanted,
@@ -81,6 +80,7 @@ def fetch(runner: Runner, name: str, wanted: Ref, archive: Mapping[str, object],
             run=fetch_bodies,
             inputs={"wanted": wanted},
             outputs={"status": Output(schema=FETCH_STATUS, order=("sha256",))},
+            config={"stores": {"bodies": BODIES_OF.key()}},
             extra={**archive, "in_flight": in_flight},
         )
     )

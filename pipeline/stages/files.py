@@ -23,7 +23,11 @@ def files(task: Task) -> Mapping[str, pa.Table]:
     """Every entry of the bucket's roots with its W0 reason, and the license-like files that will be read."""
     limits = task.config
     listed = task.read("listed")
-    oversized = task.read_all("oversized") if task.refs["oversized"] else pa.table({"root": pa.array([], pa.string())})
+    oversized = (
+        task.read_all("oversized")
+        if task.refs["oversized"]
+        else pa.table({"root": pa.array([], pa.string())})
+    )
     # Exact: every entry below the root counts, directories too (the root itself is not an entry of itself).
     too_many = task.sql(
         f"""
@@ -45,8 +49,12 @@ def files(task: Task) -> Mapping[str, pa.Table]:
     rows = pa.concat_tables([rows, whole_trees], promote_options="permissive")
     paths = rows["path"].combine_chunks().cast(pa.binary())
     rows = rows.append_column("is_vendor", is_vendored(paths)).append_column("name_class", name_class(paths))
-    rows = rows.append_column("base", _without(paths, "(?s)^.*/")).append_column("directory", _without(paths, "/?[^/]*$"))
-    rows = rows.append_column("wanted_language", _wanted_language(rows["name_class"].combine_chunks(), limits["languages"]))
+    rows = rows.append_column("base", _without(paths, "(?s)^.*/")).append_column(
+        "directory", _without(paths, "/?[^/]*$")
+    )
+    rows = rows.append_column(
+        "wanted_language", _wanted_language(rows["name_class"].combine_chunks(), limits["languages"])
+    )
     rows = task.sql(
         f"""
         select root, path, directory, name_class, kind, sha1_git, sha1, sha256, blake2s256, length, is_vendor, base,
@@ -70,7 +78,9 @@ def _licenses(task: Task, rows: pa.Table) -> pa.Table:
     """License-like files and manifests of roots that still count; a file of a language nobody asked for still is evidence."""
     base = rows["base"].combine_chunks().cast(pa.binary())
     evidence = pc.or_(license_like(base), manifest_like(base))
-    rows = rows.append_column("name", detection_class(base).cast(pa.binary())).append_column("evidence", evidence)
+    rows = rows.append_column("name", detection_class(base).cast(pa.binary())).append_column(
+        "evidence", evidence
+    )
     return task.sql(
         f"""
         select f.root, f.path, f.directory, f.name, f.sha1_git, f.sha1, f.sha256, f.length
@@ -97,7 +107,12 @@ def _wanted_language(classes: pa.Array, languages: list[str]) -> pa.Array:
 
 
 def list_files(
-    runner: Runner, listed: Done, roots: Done, directories: list[Ref], oversized: list[Ref], config: Mapping[str, object]
+    runner: Runner,
+    listed: Done,
+    roots: Done,
+    directories: list[Ref],
+    oversized: list[Ref],
+    config: Mapping[str, object],
 ) -> Done:
     """Run wave W0."""
     return runner.run(

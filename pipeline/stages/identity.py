@@ -32,11 +32,17 @@ def identity(task: Task) -> Mapping[str, pa.Table]:
         newest = max([*dates, newest] if newest is not None else dates, default=None)
         count += table.num_rows
     task.facts.update(
-        origins=count, origins_digest=state.hexdigest(), newest_visit=newest.isoformat() if newest is not None else None
+        origins=count,
+        origins_digest=state.hexdigest(),
+        newest_visit=newest.isoformat() if newest is not None else None,
     )
     return {}
 
 
 def identify(runner: Runner, origins: Done) -> Done:
     """Run the stage; its facts go into the manifest's `inputs`."""
-    return runner.run(Stage(name="identity", run=identity, inputs={"origins": origins.ref("ledger")}, outputs={}, units="one"))
+    return runner.run(
+        Stage(
+            name="identity", run=identity, inputs={"origins": origins.ref("ledger")}, outputs={}, units="one"
+        )
+    )

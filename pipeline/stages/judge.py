@@ -19,11 +19,10 @@ from pipeline.content.languages import detect
 from pipeline.content.quality import load_profile, verdict
 from pipeline.content.signals import SCHEMA as SIGNALS
 from pipeline.content.signals import signals
-from pipeline.engine.annotations import AnnotationStore
-from pipeline.engine.keys import make_key
+from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Stage, Task
-from pipeline.stages.fetch import bodies_of
+from pipeline.engine.stage import Output, Stage, Task, as_path
+from pipeline.stages.fetch import BODIES_OF
 from pipeline.tables import DROPPED, JUDGED, Reason
 
 TEXT = pa.schema(
@@ -36,24 +35,31 @@ TEXT = pa.schema(
     ]
 )
 LANGUAGE = pa.schema(
-    [("sha256", pa.string()), ("name_class", pa.binary()), ("language", pa.string()), ("is_generated", pa.bool_())]
+    [
+        ("sha256", pa.string()),
+        ("name_class", pa.binary()),
+        ("language", pa.string()),
+        ("is_generated", pa.bool_()),
+    ]
 )
 HEAD_BYTES = 51_200  # what the language and generated rules look at, as Linguist does
 BATCH_BYTES = 32 << 20  # bodies in memory at once
 
 
-def text_annotations(task: Task) -> AnnotationStore:
-    """The store of decoding results and text signals."""
-    modules = ["pipeline.content.decode", "pipeline.content.signals", "licensing.evidence"]
-    key = make_key("text", config={}, inputs={}, modules=modules, libraries=("charset-normalizer", "license-expression"))
-    return AnnotationStore(task.store, "text", key, task.bucket, ("sha256",), TEXT)
-
-
-def language_annotations(task: Task) -> AnnotationStore:
-    """The store of languages and generated marks per (content, name class)."""
-    modules = ["pipeline.content.decode", "pipeline.content.languages", "pipeline.content.generated"]
-    key = make_key("language", config={"head": HEAD_BYTES}, inputs={}, modules=modules, libraries=("charset-normalizer",))
-    return AnnotationStore(task.store, "language", key, task.bucket, ("sha256", "name_class"), LANGUAGE)
+TEXT_OF = Annotator(
+    name="text",
+    ids=("sha256",),
+    schema=TEXT,
+    modules=("pipeline.content.decode", "pipeline.content.signals", "licensing.evidence"),
+    libraries=("charset-normalizer", "license-expression"),
+)
+LANGUAGE_OF = Annotator(
+    name="language",
+    ids=("sha256", "name_class"),
+    schema=LANGUAGE,
+    modules=("pipeline.content.decode", "pipeline.content.languages", "pipeline.content.generated"),
+    libraries=("charset-normalizer",),
+)
 
 
 def in_batches(table: pa.Table, column: str, size: int = BATCH_BYTES) -> Iterator[pa.Table]:
@@ -72,8 +78,10 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     """Decode and measure every content of the bucket that was not seen before."""
     wanted = task.read("survivors", columns=["sha256", "name_class", "length"])
     fetched = task.read("status").filter(pc.equal(task.read("status")["status"], "ok"))
-    wanted = task.sql("select distinct w.* from w semi join f using (sha256) order by all", w=wanted, f=fetched)
-    texts, languages = text_annotations(task), language_annotations(task)
+    wanted = task.sql(
+        "select distinct w.* from w semi join f using (sha256) order by all", w=wanted, f=fetched
+    )
+    texts, languages = TEXT_OF.open(task), LANGUAGE_OF.open(task)
     new = texts.missing(wanted.select(["sha256", "length"]))
     new_names = languages.missing(wanted)
     both = task.sql(
@@ -83,7 +91,7 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     )
     task.count("annotated.text", new.num_rows)
     task.count("annotated.language", new_names.num_rows)
-    bodies = bodies_of(task)
+    bodies = BODIES_OF.open(task)
     for piece in in_batches(both, "length"):
         rows = task.sql("select sha256, body from b order by sha256", b=bodies.read(wanted=piece))
         body = rows["body"].combine_chunks().cast(pa.large_binary())
@@ -92,7 +100,13 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
         text = decoded["text"].combine_chunks()
         blank = pc.fill_null(text, pa.scalar(b"", pa.large_binary()))
         measured = pa.table(
-            [rows["sha256"], decoded["encoding"], decoded["reason"], header_batch(blank)["expression"], *signals(blank).columns],
+            [
+                rows["sha256"],
+                decoded["encoding"],
+                decoded["reason"],
+                header_batch(blank)["expression"],
+                *signals(blank).columns,
+            ],
             names=TEXT.names,
         )
         texts.append(measured.filter(pc.is_in(measured["sha256"], value_set=new["sha256"].combine_chunks())))
@@ -106,7 +120,10 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
             classes = named["name_class"].combine_chunks().cast(pa.binary())
             head = named["head"].combine_chunks().cast(pa.large_binary())
             languages.append(
-                pa.table([named["sha256"], classes, detect(classes, head), is_generated(classes, head)], names=LANGUAGE.names)
+                pa.table(
+                    [named["sha256"], classes, detect(classes, head), is_generated(classes, head)],
+                    names=LANGUAGE.names,
+                )
             )
     return {}
 
@@ -115,8 +132,8 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     """The W2 reason of every survivor, from the annotations and this release's rules."""
     rules = task.config
     survivors = task.read("survivors")
-    texts = text_annotations(task).read(wanted=survivors)
-    languages = language_annotations(task).read(wanted=survivors)
+    texts = TEXT_OF.open(task).read(wanted=survivors)
+    languages = LANGUAGE_OF.open(task).read(wanted=survivors)
     rows = task.sql(
         """
         select s.*, f.status, f.detail as fetch_detail, t.undecoded, t.header, l.language, coalesce(l.is_generated, false) as is_generated,
@@ -130,7 +147,12 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         t=texts,
         l=languages,
     )
-    rows = rows.append_column("header_permitted", _permitted(rows["header"], Policy.load(task.extra["policy"])))
+    had = rows.filter(pc.equal(rows["status"], "ok"))
+    require_all("text", rows.num_rows, pc.count(rows["status"]).as_py())
+    require_all("text", had.num_rows, pc.count(had["num_lines"]).as_py())
+    rows = rows.append_column(
+        "header_permitted", _permitted(rows["header"], Policy.load(as_path(task.extra["policy"])))
+    )
     rows = rows.append_column("quality", _quality(rows, rules["profile"]))
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
     judged = task.sql(
@@ -167,7 +189,9 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
 def _permitted(headers: pa.ChunkedArray, policy: Policy) -> pa.Array:
     """False where a file's own tag names a license that the policy does not permit."""
     encoded = headers.combine_chunks().dictionary_encode()
-    verdicts = pa.array([policy.decide(value).permitted for value in encoded.dictionary.to_pylist()], pa.bool_())
+    verdicts = pa.array(
+        [policy.decide(value).permitted for value in encoded.dictionary.to_pylist()], pa.bool_()
+    )
     return pc.fill_null(verdicts.take(encoded.indices), True)
 
 
@@ -178,11 +202,14 @@ def _quality(rows: pa.Table, profile: str) -> pa.Array:
     return verdict(measured, language, load_profile(profile), name_classes=classes)
 
 
-def judge_wave(runner: Runner, wave: Done, fetched: Done, config: Mapping[str, object], policy: str | None) -> Done:
+def judge_wave(
+    runner: Runner, wave: Done, fetched: Done, config: Mapping[str, object], policy: str | None
+) -> Done:
     """Run the first half of wave W2. Returns the stage with what passed and what was dropped."""
     inputs = {"survivors": wave.ref("survivors"), "status": fetched.ref("status")}
-    annotated = runner.run(
-        Stage(name="annotate.text", run=annotate_text, inputs=inputs, outputs={}, libraries=("charset-normalizer",))
+    stores = {"bodies": BODIES_OF.key(), "text": TEXT_OF.key(), "language": LANGUAGE_OF.key(head=HEAD_BYTES)}
+    runner.run(
+        Stage(name="annotate.text", run=annotate_text, inputs=inputs, outputs={}, config={"stores": stores})
     )
     order = ("sha256", "root", "path")
     return runner.run(
@@ -194,7 +221,7 @@ def judge_wave(runner: Runner, wave: Done, fetched: Done, config: Mapping[str, o
                 "passed": Output(schema=JUDGED, order=order),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
-            config={**config, "policy": Policy.load(policy).digest, "annotated": annotated.stage.key},
+            config={**config, "policy": Policy.load(as_path(policy)).digest, "stores": stores},
             extra={"policy": policy},
         )
     )

@@ -36,7 +36,9 @@ LEDGER = pa.schema(
         ("similarity", pa.string()),
     ]
 )
-BY_CONTENT = pa.schema([("sha1_git", pa.string()), ("sha256", pa.string()), ("root", pa.string()), ("path", pa.binary())])
+BY_CONTENT = pa.schema(
+    [("sha1_git", pa.string()), ("sha256", pa.string()), ("root", pa.string()), ("path", pa.binary())]
+)
 
 # An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name.
 _BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
@@ -90,14 +92,21 @@ def ledger(task: Task) -> Mapping[str, pa.Table]:
         d=task.read("dropped"),
         k=task.read("kept"),
     )
-    undecided = task.sql("select root, path from t where (reason is null) <> kept and opted_out < origins limit 1", t=rows)
+    undecided = task.sql(
+        "select root, path from t where (reason is null) <> kept and opted_out < origins limit 1", t=rows
+    )
     task.facts["undecided"] = [str(value) for value in undecided.slice(0, 1).to_pylist()]
     task.facts["totals"] = dict(_totals(task, rows))
     for name, amount in task.facts["totals"].items():
         if name not in ("found", "kept"):
             task.count(f"dropped.{name}", amount)
     listed = rows.select(LEDGER.names)
-    return {"ledger": listed, "by_content": task.sql("select sha1_git, sha256, root, path from t where sha1_git is not null", t=listed)}
+    return {
+        "ledger": listed,
+        "by_content": task.sql(
+            "select sha1_git, sha256, root, path from t where sha1_git is not null", t=listed
+        ),
+    }
 
 
 def _totals(task: Task, rows: pa.Table) -> Counter[str]:
@@ -141,7 +150,9 @@ def ledger_wave(
             inputs={"replaced": texts.ref("replaced"), "elected": _by_sha256(runner, elected).ref("rows")},
             outputs={
                 "dropped": dropped,
-                "by_stand_in": Output(schema=texts.stage.outputs["replaced"].schema, order=("sha256",), route="stand_in"),
+                "by_stand_in": Output(
+                    schema=texts.stage.outputs["replaced"].schema, order=("sha256",), route="stand_in"
+                ),
             },
         )
     )
@@ -155,7 +166,9 @@ def ledger_wave(
                 inputs={"replaced": near.ref("replaced"), "elected": texts.ref("winners")},
                 outputs={
                     "dropped": dropped,
-                    "by_stand_in": Output(schema=near.stage.outputs["replaced"].schema, order=("sha256",), route="stand_in"),
+                    "by_stand_in": Output(
+                        schema=near.stage.outputs["replaced"].schema, order=("sha256",), route="stand_in"
+                    ),
                 },
             )
         )

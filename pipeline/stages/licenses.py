@@ -15,44 +15,50 @@ from licensing.attribution import ATTRIBUTIONS, attribute_directories
 from licensing.evidence import DETECTIONS, detect_batch
 from licensing.policy import Policy
 from licensing.scancode import ScanCode
-from pipeline.engine.annotations import AnnotationStore
-from pipeline.engine.keys import make_key
+from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Ref, Stage, Task
-from pipeline.stages.fetch import bodies_of
+from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
+from pipeline.stages.fetch import BODIES_OF
 from pipeline.tables import DROPPED, SURVIVORS, WANTED_LICENSES, Reason
 
 DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTIONS])
-EVIDENCE = pa.schema([*[WANTED_LICENSES.field(n) for n in ("root", "path", "directory", "sha1_git")], *DETECTIONS])
+EVIDENCE = pa.schema(
+    [*[WANTED_LICENSES.field(n) for n in ("root", "path", "directory", "sha1_git")], *DETECTIONS]
+)
 _SEGMENT = 64  # license files per segment: ScanCode takes up to seconds for one
 
 
-def detections_of(task: Task, bucket: int) -> AnnotationStore:
-    """The store of what was detected in license-like files."""
-    key = make_key(
-        "licenses",
-        config={"scancode": task.config["scancode"]},
-        inputs={},
-        modules=["licensing.evidence", "licensing.scancode"],
-        libraries=("scancode-toolkit-mini", "license-expression"),
-    )
-    return AnnotationStore(task.store, "licenses", key, bucket, ("sha256", "name"), DETECTED)
+DETECTIONS_OF = Annotator(
+    name="licenses",
+    ids=("sha256", "name"),
+    schema=DETECTED,
+    modules=("licensing.evidence", "licensing.scancode"),
+    libraries=("scancode-toolkit-mini", "license-expression"),
+)
 
 
 def detect(task: Task) -> Mapping[str, pa.Table]:
     """Detect licenses in the files of some buckets that the store has no answer for."""
     scancode = None
     for bucket in task.item["buckets"]:
-        store = detections_of(task, bucket)
-        wanted = task.read_bucket("wanted", bucket, columns=["sha256", "name"])
+        store = DETECTIONS_OF.open(task, bucket)
+        wanted = task.sql(
+            "select distinct w.sha256, w.name from w join s using (sha256) where s.status = 'ok' order by all",
+            w=task.read_bucket("wanted", bucket, columns=["sha256", "name"]),
+            s=task.read_bucket("status", bucket),
+        )
         missing = store.missing(wanted)
         task.count("detected", missing.num_rows)
         if missing.num_rows == 0:
             continue
         if task.config["scancode"] and scancode is None:
             scancode = ScanCode()
-        bodies = bodies_of(task, bucket).read(wanted=missing.select(["sha256"]))
-        rows = task.sql("select m.sha256, m.name, b.body from m join b using (sha256) order by sha256, name", m=missing, b=bodies)
+        bodies = BODIES_OF.open(task, bucket).read(wanted=missing.select(["sha256"]))
+        rows = task.sql(
+            "select m.sha256, m.name, b.body from m join b using (sha256) order by sha256, name",
+            m=missing,
+            b=bodies,
+        )
         for start in range(0, rows.num_rows, _SEGMENT):
             piece = rows.slice(start, _SEGMENT).combine_chunks()
             names, contents = (piece[c].combine_chunks() for c in ("name", "body"))
@@ -63,20 +69,27 @@ def detect(task: Task) -> Mapping[str, pa.Table]:
 
 
 def evidence(task: Task) -> Mapping[str, pa.Table]:
-    """Every place of a license-like file with what was detected in it, routed to its root."""
-    found = detections_of(task, task.bucket).read()
+    """Every place of a license-like file with what was detected in it, routed to its root.
+
+    A file without a detection, or whose bytes could not be had, stays, with a null expression: the attribution must know
+    that a license file is there which nobody could read.
+    """
+    wanted, status = task.read("wanted"), task.read("status")
+    had = task.sql("select w.* from w join s using (sha256) where s.status = 'ok'", w=wanted, s=status)
+    found = DETECTIONS_OF.open(task).read(wanted=had)
     names = ", ".join(f"d.{name}" for name in DETECTIONS.names)
     rows = task.sql(
-        f"select w.root, w.path, w.directory, w.sha1_git, {names} from w join d using (sha256, name) where d.expression is not null",
-        w=task.read("wanted"),
+        f"select w.root, w.path, w.directory, w.sha1_git, {names}, d.sha256 is not null as seen from w left join d using (sha256, name)",
+        w=wanted,
         d=found,
     )
+    require_all("licenses", had.num_rows, pc.sum(rows["seen"]).as_py() or 0)
     return {"rows": rows}
 
 
 def attribute(task: Task) -> Mapping[str, pa.Table]:
     """The license of every directory that holds candidates; files without a permitted one leave the flow."""
-    policy = Policy.load(task.extra["policy"])
+    policy = Policy.load(as_path(task.extra["policy"]))
     roots = task.read("roots")
     files = task.sql(
         "select f.* from f join r on r.root = f.root and r.opted_out < r.origins where f.reason is null",
@@ -117,20 +130,28 @@ def _with_components(rows: pa.Table) -> pa.Table:
 
 
 def license_wave(
-    runner: Runner, files: Done, roots: Done, fetched: Done, *, scancode: bool, processes: int, policy: str | None
+    runner: Runner,
+    files: Done,
+    roots: Done,
+    fetched: Done,
+    *,
+    scancode: bool,
+    processes: int,
+    policy: str | None,
 ) -> Done:
     """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors."""
     wanted = files.ref("licenses")
     groups = _groups(runner.buckets, processes)
+    stores = {"bodies": BODIES_OF.key(), "licenses": DETECTIONS_OF.key(scancode=scancode)}
     inputs: dict[str, Ref] = {"wanted": wanted, "status": fetched.ref("status")}
-    detected = runner.run(
+    runner.run(
         Stage(
             name="licenses.detect",
             run=detect,
             inputs=inputs,
             outputs={},
             units=tuple({"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in groups),
-            config={"scancode": scancode},
+            config={"scancode": scancode, "stores": stores},
             extra={"processes": processes},
             libraries=("scancode-toolkit-mini", "license-expression"),
             heavy=scancode,
@@ -142,7 +163,7 @@ def license_wave(
             run=evidence,
             inputs=inputs,
             outputs={"rows": Output(schema=EVIDENCE, order=("root", "path", "sha1_git"), route="root")},
-            config={"scancode": scancode, "detected": detected.stage.key},
+            config={"stores": stores},
         )
     )
     return runner.run(
@@ -155,7 +176,7 @@ def license_wave(
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git")),
                 "survivors": Output(schema=SURVIVORS, order=("sha256", "root", "path"), route="sha256"),
             },
-            config={"policy": Policy.load(policy).digest},
+            config={"policy": Policy.load(as_path(policy)).digest},
             extra={"policy": policy},
             libraries=("duckdb", "pyarrow", "license-expression"),
         )

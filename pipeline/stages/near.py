@@ -21,7 +21,7 @@ from dedup.verify import ShingleSets, intersections, shingle_sets
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
-from pipeline.stages.secrets import RELEASED, released_texts, releases_of
+from pipeline.stages.secrets import RELEASED, RELEASED_OF, released_stores, released_texts
 from pipeline.tables import BAND_KEYS, EDGES, PAIRS, REPLACED, Reason
 
 _TEXTS_AT_ONCE = 4_096  # contents whose shingle sets are held while pairs are verified
@@ -30,7 +30,7 @@ _TEXTS_AT_ONCE = 4_096  # contents whose shingle sets are held while pairs are v
 def bands(task: Task) -> Mapping[str, pa.Table]:
     """The band keys of every ranked content that has shingles."""
     ranks = task.read("ranks")
-    known = releases_of(task).read(columns=["shingles", "sketch"], wanted=ranks)
+    known = RELEASED_OF.open(task).read(columns=["shingles", "sketch"], wanted=ranks)
     rows = task.sql(
         "select r.sha256, r.ordinal, k.shingles, k.sketch from r join k using (sha256) where k.shingles > 0 order by r.ordinal",
         r=ranks,
@@ -43,7 +43,12 @@ def bands(task: Task) -> Mapping[str, pa.Table]:
         rows=task.config["rows"],
     )
     positions = pa.array(made.index)
-    return {"keys": pa.table([pa.array(made.keys), rows["ordinal"].take(positions), rows["sha256"].take(positions)], schema=BAND_KEYS)}
+    return {
+        "keys": pa.table(
+            [pa.array(made.keys), rows["ordinal"].take(positions), rows["sha256"].take(positions)],
+            schema=BAND_KEYS,
+        )
+    }
 
 
 def pairs(task: Task) -> Mapping[str, pa.Table]:
@@ -75,7 +80,9 @@ def verify(task: Task) -> Mapping[str, pa.Table]:
             right, right_at = _sets(task, piece["high_sha256"], int(bucket))
             inter, union = intersections(left, right, left_at, right_at)
             edges.append(
-                pa.table([*piece.columns, pa.array(inter, pa.int64()), pa.array(union, pa.int64())], schema=EDGES)
+                pa.table(
+                    [*piece.columns, pa.array(inter, pa.int64()), pa.array(union, pa.int64())], schema=EDGES
+                )
             )
     return {"edges": pa.concat_tables(edges)}
 
@@ -92,7 +99,8 @@ def settle(task: Task) -> Mapping[str, pa.Table]:
     """Walk the verified graph in rank order: what a kept content is near to is dropped in its favour."""
     edges = task.read_all("edges")
     decided = decide(
-        *(edges[name].to_numpy() for name in ("low", "high", "inter", "union")), threshold=task.config["threshold"]
+        *(edges[name].to_numpy() for name in ("low", "high", "inter", "union")),
+        threshold=task.config["threshold"],
     )
     names = task.sql(
         "select distinct ordinal, sha256 from (select low as ordinal, low_sha256 as sha256 from t union all select high, high_sha256 from t)",
@@ -118,9 +126,9 @@ def settle(task: Task) -> Mapping[str, pa.Table]:
     return {"replaced": replaced}
 
 
-def near_wave(runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str, annotated: str) -> Done:
+def near_wave(runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str) -> Done:
     """Run wave W4. Returns the stages `near.pairs` ... `near`; the last has the replaced contents."""
-    shared = {"sensitivity": sensitivity, "annotated": annotated}
+    shared = {"stores": released_stores(sensitivity)}
     keys = runner.run(
         Stage(
             name="near.bands",

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from dedup.election import order_by_sql
 from licensing.optout import Registry
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Ref, Stage, Task
+from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
 from pipeline.tables import FRONTIER, ORIGINS, RESOLVED, ROOTS
 
 ALIAS_HOPS = 10  # longest chain of aliases that is followed inside a snapshot
@@ -149,7 +149,7 @@ def revisions(task: Task) -> Mapping[str, pa.Table]:
 
 def origins(task: Task) -> Mapping[str, pa.Table]:
     """The origin ledger: resolution, the opt-out registry's word, and what ranks the origin."""
-    registry = Registry.load(task.extra["registry"])
+    registry = Registry.load(as_path(task.extra["registry"]))
     rows = task.read("rows")
     opted = registry.match(rows["origin"].combine_chunks())
     table = rows.append_column("opted_out", opted)
@@ -187,7 +187,12 @@ def roots(task: Task) -> Mapping[str, pa.Table]:
 
 
 def resolve(
-    runner: Runner, graph: Mapping[str, Done], *, prefixes: tuple[str, ...], limit: int | None, registry: str | None
+    runner: Runner,
+    graph: Mapping[str, Done],
+    *,
+    prefixes: tuple[str, ...],
+    limit: int | None,
+    registry: str | None,
 ) -> tuple[Done, Done]:
     """Run the chain. Returns the stages `origins` (the origin ledger) and `roots`."""
 
@@ -215,7 +220,9 @@ def resolve(
         config={"prefixes": list(prefixes), "up_to": up_to},
     )
     rows = stage(
-        "resolve.branches", branches, {"visits": rows.ref("rows"), "branches": graph["snapshot_branch"].ref("rows")}
+        "resolve.branches",
+        branches,
+        {"visits": rows.ref("rows"), "branches": graph["snapshot_branch"].ref("rows")},
     )
     for hop in range(TAG_HOPS):
         inputs = {"rows": rows.ref("rows"), "releases": graph["release"].ref("rows")}
@@ -232,7 +239,7 @@ def resolve(
                 "ledger": Output(schema=ORIGINS, order=("origin_id",)),
                 "by_root": Output(schema=ORIGINS, order=("directory", "origin_id"), route="directory"),
             },
-            config={"registry": Registry.load(registry).digest},
+            config={"registry": Registry.load(as_path(registry)).digest},
             extra={"registry": registry},
         )
     )

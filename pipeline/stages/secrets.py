@@ -18,15 +18,16 @@ from manifests.schema import REDACTION
 from pii.redact import redact_batch
 from pii.scan import scan
 from pipeline.content.decode import decode_batch
-from pipeline.engine.annotations import AnnotationStore
-from pipeline.engine.keys import make_key
+from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Stage, Task
 from pipeline.errors import IntegrityError
-from pipeline.stages.fetch import bodies_of
+from pipeline.stages.fetch import BODIES_OF
 from pipeline.stages.judge import in_batches
 
-FINDING = pa.struct([("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string()), ("rule", pa.string())])
+FINDING = pa.struct(
+    [("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string()), ("rule", pa.string())]
+)
 RELEASED = pa.schema(
     [
         ("sha256", pa.string()),
@@ -38,27 +39,26 @@ RELEASED = pa.schema(
         ("sketch", pa.binary(4 * SLOTS)),  # 256 little-endian 32-bit values; says nothing where shingles = 0
     ]
 )
-_LIBRARIES = ("detect-secrets", "hyperscan", "google-re2", "phonenumberslite", "charset-normalizer")
 
 
-def releases_of(task: Task, bucket: int | None = None) -> AnnotationStore:
-    """The store of findings, released-text identities and sketches."""
-    key = make_key(
-        "released",
-        config={"sensitivity": task.config["sensitivity"]},
-        inputs={},
-        modules=["pii.scan", "pii.redact", "dedup.sketch", "pipeline.content.decode"],
-        libraries=_LIBRARIES,
-    )
-    return AnnotationStore(
-        task.store, "released", key, task.bucket if bucket is None else bucket, ("sha256",), RELEASED
-    )
+RELEASED_OF = Annotator(
+    name="released",
+    ids=("sha256",),
+    schema=RELEASED,
+    modules=("pii.scan", "pii.redact", "dedup.sketch", "pipeline.content.decode"),
+    libraries=("detect-secrets", "hyperscan", "google-re2", "phonenumberslite", "charset-normalizer"),
+)
+
+
+def released_stores(sensitivity: str) -> dict[str, str]:
+    """Keys of the stores that released texts come from."""
+    return {"bodies": BODIES_OF.key(), "released": RELEASED_OF.key(sensitivity=sensitivity)}
 
 
 def annotate_secrets(task: Task) -> Mapping[str, pa.Table]:
     """Scan, redact and sketch every content of the bucket that was not seen before."""
     wanted = task.sql("select distinct sha256, length from t order by sha256", t=task.read("passed"))
-    store, bodies = releases_of(task), bodies_of(task)
+    store, bodies = RELEASED_OF.open(task), BODIES_OF.open(task)
     missing = store.missing(wanted)
     task.count("annotated.secrets", missing.num_rows)
     for piece in in_batches(missing, "length", 8 << 20):
@@ -95,23 +95,33 @@ def _grouped(found: pa.Table, documents: int) -> pa.Array:
     """Findings as one list per document; `found` is sorted by document."""
     ends = np.searchsorted(found["doc"].to_numpy(), np.arange(documents), side="right")
     offsets = np.concatenate([[0], ends]).astype(np.int32)
-    columns = [found[name].combine_chunks().cast(FINDING.field(name).type) for name in ("start", "end", "kind", "rule")]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(columns, fields=list(FINDING)))
+    columns = [
+        found[name].combine_chunks().cast(FINDING.field(name).type)
+        for name in ("start", "end", "kind", "rule")
+    ]
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.StructArray.from_arrays(columns, fields=list(FINDING))
+    )
 
 
 def released_texts(task: Task, wanted: pa.Table, bucket: int | None = None) -> pa.Table:
     """(sha256, content) of the wanted contents of a bucket, sorted by sha256: decoded, redacted, checked."""
-    known = releases_of(task, bucket).read(columns=["findings", "content_sha256"], wanted=wanted)
+    known = RELEASED_OF.open(task, bucket).read(columns=["findings", "content_sha256"], wanted=wanted)
     rows = task.sql(
         "select b.sha256, b.body, k.findings, k.content_sha256 from b join k using (sha256) order by b.sha256",
-        b=bodies_of(task, bucket).read(wanted=wanted),
+        b=BODIES_OF.open(task, bucket).read(wanted=wanted),
         k=known,
     )
+    require_all("released", wanted.num_rows, rows.num_rows)
     text = decode_batch(rows["body"].combine_chunks().cast(pa.large_binary()))["text"].combine_chunks()
     released, _ = redact_batch(text, _flat(rows["findings"].combine_chunks()))
-    for sha256, value, expected in zip(rows["sha256"].to_pylist(), released, rows["content_sha256"].to_pylist(), strict=True):
+    for sha256, value, expected in zip(
+        rows["sha256"].to_pylist(), released, rows["content_sha256"].to_pylist(), strict=True
+    ):
         if hashlib.sha256(_view(value)).hexdigest() != expected:
-            raise IntegrityError(f"content {sha256}: its text is no longer what was annotated; run `pipeline clean` and again")
+            raise IntegrityError(
+                f"content {sha256}: its text is no longer what was annotated; run `pipeline clean` and again"
+            )
     return pa.table({"sha256": rows["sha256"], "content": released})
 
 
@@ -133,7 +143,6 @@ def secrets_wave(runner: Runner, judged: Done, sensitivity: str) -> Done:
             run=annotate_secrets,
             inputs={"passed": judged.ref("passed")},
             outputs={},
-            config={"sensitivity": sensitivity},
-            libraries=_LIBRARIES,
+            config={"sensitivity": sensitivity, "stores": released_stores(sensitivity)},
         )
     )

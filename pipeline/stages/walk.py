@@ -77,8 +77,13 @@ def level(task: Task) -> Mapping[str, pa.Table]:
         """,
         r=rows,
     )
-    subdirectories = task.sql(f"select root, path, target as directory from r where type = 'dir' and not {last}", r=rows)
-    task.count("dropped.not_a_file", pc.sum(pc.is_in(entries["kind"], pa.array(["symlink", "submodule"]))).as_py() or 0)
+    subdirectories = task.sql(
+        f"select root, path, target as directory from r where type = 'dir' and not {last}", r=rows
+    )
+    task.count(
+        "dropped.not_a_file",
+        pc.sum(pc.is_in(entries["kind"], pa.array(["symlink", "submodule"]))).as_py() or 0,
+    )
     return {
         "entries": pa.concat_tables([entries.cast(TREE_ENTRIES), lost.cast(TREE_ENTRIES)]),
         "directories": frontier.select(["root", "path"]),
@@ -113,7 +118,9 @@ def listed(task: Task) -> Mapping[str, pa.Table]:
     return {"rows": rows}
 
 
-def walk(runner: Runner, graph: Mapping[str, Done], roots: Done, *, max_depth: int, max_entries: int) -> tuple[Done, list[Ref], list[Ref]]:
+def walk(
+    runner: Runner, graph: Mapping[str, Done], roots: Done, *, max_depth: int, max_entries: int
+) -> tuple[Done, list[Ref], list[Ref]]:
     """Walk all roots. Returns the stage of listed entries, and the tables of directories and of oversized roots."""
     frontier, entries = roots.ref("frontier"), []
     directories: list[Ref] = []
@@ -130,9 +137,13 @@ def walk(runner: Runner, graph: Mapping[str, Done], roots: Done, *, max_depth: i
                     "oversized": oversized,
                 },
                 outputs={
-                    "entries": Output(schema=TREE_ENTRIES, order=("target", "root", "path", "kind"), route="target"),
+                    "entries": Output(
+                        schema=TREE_ENTRIES, order=("target", "root", "path", "kind"), route="target"
+                    ),
                     "directories": Output(schema=DIRECTORIES, order=("root", "path"), route="root"),
-                    "frontier": Output(schema=FRONTIER, order=("directory", "root", "path"), route="directory"),
+                    "frontier": Output(
+                        schema=FRONTIER, order=("directory", "root", "path"), route="directory"
+                    ),
                     "oversized": Output(schema=OVERSIZED, order=("root",)),
                 },
                 config={
