@@ -211,6 +211,27 @@ def _fields_at(location: Sequence[str | int]) -> list[str]:
     return list(section.model_fields)
 
 
+def _all_keys(section: type[Section] = TrainConfig, prefix: str = "") -> list[str]:
+    """Every key of the configuration, with the sections that lead to it."""
+    found = []
+    for name, field in section.model_fields.items():
+        found.append(prefix + name)
+        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found += _all_keys(kind, f"{prefix}{name}.")
+    return found
+
+
+def _suggestion(location: Sequence[str | int]) -> str:
+    """What was probably meant: a key of the same section, the same key of another one, or what there is."""
+    key, here = str(location[-1]), _fields_at(location)
+    close = difflib.get_close_matches(key, here, n=1, cutoff=0.6)
+    elsewhere = [dotted for dotted in _all_keys() if dotted.rpartition(".")[2] == key]
+    if elsewhere or close:
+        return f"; did you mean {(elsewhere or close)[0]!r}?"
+    return f"; known: {', '.join(here)}"
+
+
 def _explain(error: ValidationError, where: dict[tuple[str | int, ...], str]) -> str:
     messages = []
     for problem in error.errors():
@@ -220,8 +241,7 @@ def _explain(error: ValidationError, where: dict[tuple[str | int, ...], str]) ->
         dotted = ".".join(str(part) for part in (known or location))
         place = where[known] if known else where.get((), "configuration")
         if problem["type"] == "extra_forbidden":
-            close = difflib.get_close_matches(str(location[-1]), _fields_at(location), n=1, cutoff=0.6)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(_fields_at(location))}"
+            hint = _suggestion(location)
             text = f"{place}: unknown key {dotted!r}{hint}"
         elif problem["type"] == "missing":
             text = f"{place}: the key {dotted!r} is required"

@@ -81,6 +81,11 @@ def test_the_tiny_preset_shows_every_key_with_its_true_default() -> None:
             MINIMAL + "data:\n  fim: {rat: 1}\n",
             r"train\.yaml:5: unknown key 'data\.fim\.rat'; did you mean 'rate'",
         ),
+        (
+            MINIMAL + "warmup_steps: 3\n",
+            r"unknown key 'warmup_steps'; did you mean 'optimizer\.warmup_steps'\?",
+        ),
+        (MINIMAL + "data: {spm_rate: 3}\n", r"did you mean 'data\.fim\.spm_rate'\?"),
         (MINIMAL + "zzzzzz: 3\n", r"train\.yaml:4: unknown key 'zzzzzz'; known: release, output"),
         (MINIMAL + "lora: {rnk: 3}\n", r"train\.yaml:4: unknown key 'lora\.rnk'; did you mean 'rank'"),
         ("release: r\nsteps: 1\n", r"the key 'output' is required"),
