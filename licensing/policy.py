@@ -51,14 +51,13 @@ RIDER = "rider"
 UNKNOWN_ID = "unknown_id"
 NOT_PERMISSIVE = "not_permissive"
 
-SUB_REASONS = (PERMISSIVE, NONE_FOUND, UNRECOGNISED, RIDER, UNPARSABLE_REASON, UNKNOWN_ID, NOT_PERMISSIVE)
-"""Every value of `Decision.sub_reason`. `unrecognised`: a license file, or a part of one, that no detector
-knows. Of several refusals the most telling one is given: rider, unparsable, not_permissive,
-unknown_id."""
+_REFUSALS = (NOT_PERMISSIVE, RIDER, UNRECOGNISED, UNPARSABLE_REASON, UNKNOWN_ID, NONE_FOUND)
 
-_SEVERITY = {
-    reason: rank for rank, reason in enumerate((RIDER, UNPARSABLE_REASON, NOT_PERMISSIVE, UNKNOWN_ID))
-}
+SUB_REASONS = (PERMISSIVE, *_REFUSALS)
+"""Every value of `Decision.sub_reason`; of several refusals in one expression the first in this order is
+given. `unrecognised`: a license file, or a part of one, that no detector knows."""
+
+_SEVERITY = {reason: rank for rank, reason in enumerate(_REFUSALS)}
 
 
 class PolicyError(ValueError):
@@ -160,7 +159,7 @@ def _all(policy: Policy, parts: list[str]) -> Decision:
 
 
 def _worst(refusals: list[Decision]) -> Decision:
-    return min(refusals, key=lambda decision: _SEVERITY.get(decision.sub_reason, len(_SEVERITY)))
+    return min(refusals, key=lambda decision: _SEVERITY[decision.sub_reason])
 
 
 def _of_id(policy: Policy, expression: str) -> Decision:

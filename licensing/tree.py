@@ -15,14 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directories
-from licensing.evidence import detect_batch, header_batch
+from licensing.evidence import HEADER_BYTES, detect_batch, header_batch
 from licensing.expressions import conjunction, ids
 from licensing.names import detection_class
 from licensing.policy import NONE_FOUND, Policy
 from licensing.scancode import ScanCode
 
 _BATCH = 256
-"""Files whose headers are read at a time: bounds memory."""
+"""Files whose heads are held at a time."""
 
 
 def scan_tree(
@@ -45,7 +45,9 @@ def scan_tree(
     attributed = _attribute(paths, directories, own, policy)
     for start in range(0, len(paths), _BATCH):
         rows = range(start, min(start + _BATCH, len(paths)))
-        headers = header_batch(pa.array([read(row) for row in rows], pa.large_binary())).to_pylist()
+        headers = header_batch(
+            pa.array([read(row)[:HEADER_BYTES] for row in rows], pa.large_binary())
+        ).to_pylist()
         for row, header in zip(rows, headers, strict=True):
             place = attributed[directories[row]]
             path = paths[row].decode("utf-8", "backslashreplace")

@@ -11,11 +11,21 @@ from licensing.license_names import from_classifiers, from_text
 @pytest.mark.parametrize(
     ("name", "body", "expression"),
     [
-        ("PKG-INFO", "Name: x\nLicense-Expression: MIT OR GPL-2.0\nLicense: BSD\n\nLicense: no", "GPL-2.0-only OR MIT"),
-        ("METADATA", "Name: x\nLicense: Apache License, Version 2.0\nClassifier: License :: OSI Approved :: MIT License",
-         "Apache-2.0"),
-        ("METADATA", "License: Copyright (c) me\n        \n        all of it\nClassifier: License :: OSI Approved :: MIT License",
-         "MIT"),
+        (
+            "PKG-INFO",
+            "Name: x\nLicense-Expression: MIT OR GPL-2.0\nLicense: BSD\n\nLicense: no",
+            "GPL-2.0-only OR MIT",
+        ),
+        (
+            "METADATA",
+            "Name: x\nLicense: Apache License, Version 2.0\nClassifier: License :: OSI Approved :: MIT License",  # noqa: E501
+            "Apache-2.0",
+        ),
+        (
+            "METADATA",
+            "License: Copyright (c) me\n        \n        all\nClassifier: License :: OSI Approved :: MIT License",  # noqa: E501
+            "MIT",
+        ),
         ("METADATA", "Name: x\n\nLicense: MIT\n", None),
         ("package.json", '{"license": "ISC"}', "ISC"),
         ("package.json", '{"license": {"type": "MIT", "url": "x"}}', "MIT"),
@@ -24,7 +34,11 @@ from licensing.license_names import from_classifiers, from_text
         ("package.json", '{"license": "SEE LICENSE IN x.txt"}', None),
         ("package.json", '{"name": "x"}', None),
         ("package.json", "[1, 2", None),
-        ("composer.json", '{"license": ["LGPL-2.1-only", "GPL-3.0-or-later"]}', "GPL-3.0-or-later OR LGPL-2.1-only"),
+        (
+            "composer.json",
+            '{"license": ["LGPL-2.1-only", "GPL-3.0-or-later"]}',
+            "GPL-3.0-or-later OR LGPL-2.1-only",
+        ),
         ("Cargo.toml", '[package]\nlicense = "MIT/Apache-2.0"\n', "Apache-2.0 OR MIT"),
         ("Cargo.toml", "[package]\nlicense.workspace = true\n", None),
         ("pyproject.toml", '[project]\nlicense = "BSD-3-Clause"\n', "BSD-3-Clause"),
@@ -32,16 +46,22 @@ from licensing.license_names import from_classifiers, from_text
         ("pyproject.toml", '[project]\nlicense = {file = "LICENSE"}\n', None),
         ("pyproject.toml", '[tool.poetry]\nlicense = "GPL-3.0+"\n', "GPL-3.0-or-later"),
         ("setup.cfg", "[metadata]\nlicense = MIT\n", "MIT"),
-        ("setup.cfg", "[metadata]\nclassifiers =\n  License :: OSI Approved :: GNU General Public License v3 (GPLv3)\n",
-         "GPL-3.0-only"),
-        ("pom.xml", "<project><licenses><license><name>Apache License, Version 2.0</name></license></licenses>",
-         "Apache-2.0"),
+        (
+            "setup.cfg",
+            "[metadata]\nclassifiers =\n  License :: OSI Approved :: GNU General Public License v3 (GPLv3)\n",
+            "GPL-3.0-only",
+        ),
+        (
+            "pom.xml",
+            "<project><licenses><license><name>Apache License, Version 2.0</name></license></licenses>",
+            "Apache-2.0",
+        ),
         ("x.gemspec", "s.licenses = ['MIT', 'Ruby']", "MIT AND Ruby"),
         ("x.gemspec", "s.license = 'MIT'", "MIT"),
         ("x.nuspec", '<license type="expression">MIT OR Apache-2.0</license>', "Apache-2.0 OR MIT"),
         ("setup.py", "license='MIT'", None),
     ],
-)  # fmt: skip
+)
 def test_manifests(name, body, expression):
     found = declared.find(name.encode(), body.encode())
     assert [d.expression for d in found] == ([expression] if expression else [])
@@ -79,8 +99,19 @@ def test_classifiers():
     assert from_classifiers(both) == "MIT AND MPL-2.0"
 
 
-READERS = st.sampled_from([b"METADATA", b"package.json", b"Cargo.toml", b"pyproject.toml", b"setup.cfg", b"pom.xml",
-                           b"x.gemspec", b"x.nuspec", b"composer.json"])  # fmt: skip
+READERS = st.sampled_from(
+    [
+        b"METADATA",
+        b"package.json",
+        b"Cargo.toml",
+        b"pyproject.toml",
+        b"setup.cfg",
+        b"pom.xml",
+        b"x.gemspec",
+        b"x.nuspec",
+        b"composer.json",
+    ]
+)
 
 
 @given(READERS, st.binary(max_size=300))
@@ -107,6 +138,13 @@ def test_any_json_is_read(name, content):
     "name", [b"package.json", b"Cargo.toml", b"pyproject.toml", b"pom.xml", b"x.nuspec", b"METADATA"]
 )
 def test_hostile_sizes(name):
-    for body in (b"[" * 100_000, b'{"license":' * 20_000, b"a=[" * 30_000, b" " * 200_000, b"<licenses>" * 20_000,
-                 b'<license type="expression">' + b" " * 200_000, b"x" * 10_000_000):  # fmt: skip
+    for body in (
+        b"[" * 100_000,
+        b'{"license":' * 20_000,
+        b"a=[" * 30_000,
+        b" " * 200_000,
+        b"<licenses>" * 20_000,
+        b'<license type="expression">' + b" " * 200_000,
+        b"x" * 10_000_000,
+    ):
         assert declared.find(name, body) == []

@@ -62,13 +62,19 @@ def test_hostile_names():
         b"LICENSE/../x",
     ]
     assert names.license_like(pa.array(hostile, pa.binary())).to_pylist() == [
-        True, False, False, False, False, True, False,
-    ]  # fmt: skip
+        True,
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 WORDS = (
-    r"(li[cs]en[cs]e(s?)|legal|copy(left|right|ing)|unlicense|[al]?gpl([-_ v]?)(\d\.?\d?)?|bsd(l?)|mit(x?)|apache"
-    r"|artistic|copying(v?)(\d?)|disclaimer|eupl|gfdl|[cm]pl|cc0|al([-_ v]?)(\d\.?\d)?|about|notice|readme|guidelines)"
+    r"(li[cs]en[cs]e(s?)|legal|copy(left|right|ing)|unlicense|[al]?gpl([-_ v]?)(\d\.?\d?)?|bsd(l?)|mit(x?)|apache"  # noqa: E501
+    r"|artistic|copying(v?)(\d?)|disclaimer|eupl|gfdl|[cm]pl|cc0|al([-_ v]?)(\d\.?\d)?|about|notice|readme|guidelines)"  # noqa: E501
 )
 PUBLISHED = re.compile(rf"^(|.*[-_. ]){WORDS}(|[-_. ].*)$", re.IGNORECASE | re.ASCII)
 
@@ -131,8 +137,13 @@ def test_a_class_is_its_own_class(candidates):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("README.md", b"README"), ("COPYING", b"LICENSE"), ("a.gemspec", b".gemspec"), ("setup.py", b""),
-     ("package.json", b"package.json")],
-)  # fmt: skip
+    [
+        ("README.md", b"README"),
+        ("COPYING", b"LICENSE"),
+        ("a.gemspec", b".gemspec"),
+        ("setup.py", b""),
+        ("package.json", b"package.json"),
+    ],
+)
 def test_detection_class(name, kind):
     assert names.detection_class(pa.array([name])).to_pylist() == [kind]

@@ -26,9 +26,14 @@ def test_a_tree(policy, scancode, license_text):
         scancode,
     )
     assert [(path, row["permitted"]) for path, row in rows.items()] == [
-        ("LICENSE", True), ("src/a.py", True), ("src/b.c", False), ("src/c.c", True), ("vendor/z/COPYING", False),
-        ("vendor/z/z.c", False), ("\\xff.py", True),
-    ]  # fmt: skip
+        ("LICENSE", True),
+        ("src/a.py", True),
+        ("src/b.c", False),
+        ("src/c.c", True),
+        ("vendor/z/COPYING", False),
+        ("vendor/z/z.c", False),
+        ("\\xff.py", True),
+    ]
     assert rows["src/a.py"]["licenses"] == ["MIT"] and rows["src/a.py"]["expression"] == "MIT"
     assert rows["src/b.c"]["licenses"] == ["GPL-2.0-only", "MIT"]
     assert rows["src/c.c"]["expression"] == "ISC"
