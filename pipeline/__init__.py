@@ -1,0 +1,1 @@
+"""The top floor: command line, configuration, engine, sources, stages."""

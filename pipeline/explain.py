@@ -289,17 +289,20 @@ def render(story: dict[str, Any]) -> str:
             if name != "licenses" and value is not None
         ]
         lines += [
-            f"  license    {item['expression'] or 'none found'} in {item['directory'] or '/'} ({'permitted' if item['permitted'] else item['reason']})"
+            f"  license    {item['expression'] or 'none found'} in {item['directory'] or '/'}"
+            f" ({'permitted' if item['permitted'] else item['reason']})"
             for item in origin.get("licenses", [])[:5]
         ]
         lines += [f"  {amount:>8,}  {name}" for name, amount in story.get("totals", {}).items()]
     if story.get("kept"):
         row = story["kept"]
         lines.append(
-            f"  kept as row {row['row_id']} of {row['shard']}: {row['path']} of {row['origin']} ({row['language']}, {row['license_expression']})"
+            f"  kept as row {row['row_id']} of {row['shard']}: {row['path']} of {row['origin']}"
+            f" ({row['language']}, {row['license_expression']})"
         )
         lines.append(
-            f"  {row['num_occurrences']} occurrences in {row['num_origins']} origins; stands for {row['cluster_size'] - 1} near-duplicates"
+            f"  {row['num_occurrences']} occurrences in {row['num_origins']} origins;"
+            f" stands for {row['cluster_size'] - 1} near-duplicates"
         )
         if row["redactions"]:
             kinds = sorted({r["kind"] for r in row["redactions"]})

@@ -372,7 +372,7 @@ def _publish(
                     shards.append(ShardFacts(**shard))
             origins: Counter[str] = Counter()
             for unit in flow.origins.facts:
-                origins.update({name: n for name, n in unit["input"]})
+                origins.update(dict(unit["input"]))
             resolved = origins.pop("resolved", 0)
             made = finish_release(
                 staging,

@@ -26,11 +26,11 @@ class Folder:
     def __init__(self, path: Path, *, max_bytes: int, note: Note) -> None:
         if not path.is_dir():
             raise ConfigError(f"{path} is not a folder")
-        self._root = os.fsencode(path)
+        self._root = path
         self._note = note
         self.sizes: dict[bytes, int] = {}
         for file in sorted(self._walk(b"")):
-            size = os.lstat(os.path.join(self._root, file)).st_size
+            size = self._at(file).lstat().st_size
             if size > max_bytes:
                 note(f"{os.fsdecode(file)!r}: left out, {size:,} bytes (limit {max_bytes:,})")
             else:
@@ -44,7 +44,7 @@ class Folder:
     def read(self, path: bytes) -> bytes:
         """The bytes of a file; empty, with a note, when it cannot be read."""
         try:
-            return Path(os.fsdecode(os.path.join(self._root, path))).read_bytes()
+            return self._at(path).read_bytes()
         except OSError as error:
             self._note(f"{os.fsdecode(path)!r}: not read: {error.strerror}")
             return b""
@@ -62,12 +62,15 @@ class Folder:
         if paths:
             yield paths, self._bodies(paths)
 
+    def _at(self, path: bytes) -> Path:
+        return self._root / os.fsdecode(path)
+
     def _bodies(self, paths: list[bytes]) -> pa.Array:
         return pa.array([self.read(path) for path in paths], pa.large_binary())
 
     def _walk(self, prefix: bytes) -> Iterator[bytes]:
         try:
-            entries = list(os.scandir(os.path.join(self._root, prefix)))
+            entries = list(os.scandir(os.fsencode(self._at(prefix))))
         except OSError as error:
             self._note(f"{os.fsdecode(prefix)!r}: not listed: {error.strerror}")
             return

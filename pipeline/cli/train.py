@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command("train")(train)
 
 
-def train(  # noqa: PLR0917 - the options of a command
+def train(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="A configs/train-*.yaml file.")],
     overrides: Annotated[
         list[str] | None,

@@ -58,7 +58,8 @@ def require_all(store: str, wanted: int, found: int) -> None:
     """Raise IntegrityError when annotations that were just made are not there."""
     if wanted != found:
         raise IntegrityError(
-            f"{wanted - found:,} of {wanted:,} annotations of {store!r} are missing; delete the work directory's stages and run again"
+            f"{wanted - found:,} of {wanted:,} annotations of {store!r} are missing;"
+            " delete the work directory's stages and run again"
         )
 
 

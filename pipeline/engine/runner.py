@@ -204,7 +204,8 @@ def open_workdir(
         )
     if buckets is not None and buckets != count:
         raise ConfigError(
-            f"{uri} was made with {count} buckets, the configuration says {buckets}; remove engine.buckets, or use a new --workdir"
+            f"{uri} was made with {count} buckets, the configuration says {buckets};"
+            " remove engine.buckets, or use a new --workdir"
         )
     return store, count
 

@@ -44,7 +44,10 @@ def elect(task: Task) -> Mapping[str, pa.Table]:
         t=ranked,
     )
     elected = task.sql(
-        "select t.* exclude (num_occurrences), t.num_occurrences::bigint as num_occurrences, o.num_origins from t join o using (sha256) where place = 1",
+        """
+        select t.* exclude (num_occurrences), t.num_occurrences::bigint as num_occurrences, o.num_origins
+        from t join o using (sha256) where place = 1
+        """,
         t=ranked,
         o=origins,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,7 @@ def place(task: Task) -> Mapping[str, pa.Table]:
     starts = [i for i in range(len(languages)) if i == 0 or languages[i] != languages[i - 1]] + [
         len(languages)
     ]
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         language = languages[first]
         for prefix in leaves(keys[first:last], sizes[first:last], task.config["shard_bytes"]):
             path = shard_path(language, prefix or "all")

@@ -42,7 +42,10 @@ def files(task: Task) -> Mapping[str, pa.Table]:
     )
     rows = task.sql("select l.* from listed l anti join t using (root)", listed=listed, t=too_many)
     whole_trees = task.sql(
-        "select r.root, ''::blob as path, 'tree' as kind, r.root as sha1_git, null::varchar as archived from roots r join t using (root)",
+        """
+        select r.root, ''::blob as path, 'tree' as kind, r.root as sha1_git, null::varchar as archived
+        from roots r join t using (root)
+        """,
         roots=task.read("roots"),
         t=too_many,
     )

@@ -85,7 +85,10 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     new = texts.missing(wanted.select(["sha256", "length"]))
     new_names = languages.missing(wanted)
     both = task.sql(
-        "select sha256, min(length) as length from (from a union all select sha256, length from b) group by sha256 order by sha256",
+        """
+        select sha256, min(length) as length from (from a union all select sha256, length from b)
+        group by sha256 order by sha256
+        """,
         a=new,
         b=new_names.select(["sha256", "length"]),
     )
@@ -136,8 +139,8 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     languages = LANGUAGE_OF.open(task).read(wanted=survivors)
     rows = task.sql(
         """
-        select s.*, f.status, f.detail as fetch_detail, t.undecoded, t.header, l.language, coalesce(l.is_generated, false) as is_generated,
-            t.* exclude (sha256, encoding, undecoded, header)
+        select s.*, f.status, f.detail as fetch_detail, t.undecoded, t.header, l.language,
+            coalesce(l.is_generated, false) as is_generated, t.* exclude (sha256, encoding, undecoded, header)
         from s left join f using (sha256) left join t using (sha256)
             left join l on l.sha256 = s.sha256 and l.name_class = s.name_class
         order by s.sha256, s.root, s.path

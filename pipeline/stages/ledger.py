@@ -66,8 +66,8 @@ def replaced_places(task: Task) -> Mapping[str, pa.Table]:
     """The elected occurrence of every replaced content, routed to its root; and the replacements by what replaces them."""
     rows = task.sql(
         """
-        select p.root, p.path, p.sha1_git, r.reason, case when r.similarity is null then 'same released text' else 'similar' end as detail,
-            r.stand_in, r.similarity
+        select p.root, p.path, p.sha1_git, r.reason,
+            case when r.similarity is null then 'same released text' else 'similar' end as detail, r.stand_in, r.similarity
         from r join p using (sha256)
         """,
         r=task.read("replaced"),

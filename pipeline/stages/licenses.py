@@ -79,7 +79,10 @@ def evidence(task: Task) -> Mapping[str, pa.Table]:
     found = DETECTIONS_OF.open(task).read(wanted=had)
     names = ", ".join(f"d.{name}" for name in DETECTIONS.names)
     rows = task.sql(
-        f"select w.root, w.path, w.directory, w.sha1_git, {names}, d.sha256 is not null as seen from w left join d using (sha256, name)",
+        f"""
+        select w.root, w.path, w.directory, w.sha1_git, {names}, d.sha256 is not null as seen
+        from w left join d using (sha256, name)
+        """,
         w=wanted,
         d=found,
     )
@@ -114,7 +117,8 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
     survivors = task.sql(
         """
         select t.root, t.path, t.directory, t.name_class, t.sha1_git, t.sha1, t.sha256, t.blake2s256, t.length, t.is_vendor,
-            r.origins - r.opted_out as origins, r.is_fork, r.stars, r.forks, r.revision_date, t.components as path_components, r.origin
+            r.origins - r.opted_out as origins, r.is_fork, r.stars, r.forks, r.revision_date,
+            t.components as path_components, r.origin
         from t join r using (root) where t.permitted
         """,
         t=_with_components(rows),

@@ -24,7 +24,7 @@ from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.secrets import RELEASED, RELEASED_OF, released_stores, released_texts
 from pipeline.tables import BAND_KEYS, EDGES, PAIRS, REPLACED, Reason
 
-_TEXTS_AT_ONCE = 4_096  # contents whose shingle sets are held while pairs are verified
+_PAIRS_AT_ONCE = 8_192  # pairs whose shingle sets are held together
 
 
 def bands(task: Task) -> Mapping[str, pa.Table]:
@@ -67,16 +67,20 @@ def pairs(task: Task) -> Mapping[str, pa.Table]:
 
 
 def verify(task: Task) -> Mapping[str, pa.Table]:
-    """Exact intersections and unions of shingle sets of every candidate pair whose better side lives in this bucket."""
+    """Exact intersections and unions of the shingle sets of every candidate pair.
+
+    The better side lives in this bucket and is read once, in blocks; the other sides are read bucket by bucket.
+    """
     wanted = task.sql("select distinct * from t order by low, high", t=task.read("pairs"))
     task.count("verified", wanted.num_rows)
     edges = [EDGES.empty_table()]
-    other = bucket_of(wanted["high_sha256"], task.buckets) if wanted.num_rows else np.zeros(0, np.uint32)
-    for bucket in np.unique(other):
-        block = wanted.filter(pa.array(other == bucket))
-        for start in range(0, block.num_rows, _TEXTS_AT_ONCE):
-            piece = block.slice(start, _TEXTS_AT_ONCE)
-            left, left_at = _sets(task, piece["low_sha256"], task.bucket)
+    for start in range(0, wanted.num_rows, _PAIRS_AT_ONCE):
+        block = wanted.slice(start, _PAIRS_AT_ONCE)
+        left, of_left = _sets(task, block["low_sha256"], task.bucket)
+        other = bucket_of(block["high_sha256"], task.buckets)
+        for bucket in np.unique(other):
+            mine = np.flatnonzero(other == bucket)
+            piece, left_at = block.take(pa.array(mine)), of_left[mine]
             right, right_at = _sets(task, piece["high_sha256"], int(bucket))
             inter, union = intersections(left, right, left_at, right_at)
             edges.append(
@@ -103,7 +107,10 @@ def settle(task: Task) -> Mapping[str, pa.Table]:
         threshold=task.config["threshold"],
     )
     names = task.sql(
-        "select distinct ordinal, sha256 from (select low as ordinal, low_sha256 as sha256 from t union all select high, high_sha256 from t)",
+        """
+        select distinct ordinal, sha256
+        from (select low as ordinal, low_sha256 as sha256 from t union all select high, high_sha256 from t)
+        """,
         t=edges,
     )
     gone = pa.table(

@@ -40,7 +40,7 @@ def visits(task: Task) -> Mapping[str, pa.Table]:
             case when l.snapshot is null then 'no_full_visit' end as reason,
             coalesce(l.snapshot, o.id) as route
         from origin o left join latest l on l.origin_id = o.id and l.place = 1
-        where {_selected(task.config["prefixes"])} and ({"o.id <= '" + task.config["up_to"] + "'" if task.config["up_to"] else "true"})
+        where {_selected(task.config["prefixes"])} and {_sampled(task.config["up_to"])}
         """,
         origin=task.read("origin"),
         status=task.read("visits"),
@@ -53,6 +53,10 @@ def _selected(prefixes: tuple[str, ...] | list[str]) -> str:
         return "true"
     quoted = (prefix.replace("'", "''") for prefix in prefixes)
     return "(" + " or ".join(f"starts_with(o.url, '{prefix}')" for prefix in quoted) + ")"
+
+
+def _sampled(up_to: str) -> str:
+    return f"o.id <= '{up_to}'" if up_to else "true"
 
 
 def cutoff(task: Task) -> Mapping[str, pa.Table]:
@@ -113,7 +117,8 @@ def releases(task: Task) -> Mapping[str, pa.Table]:
             revision, revision_date, committer_date, directory,
             case when r.reason is null and r.target_type = 'release' and t.target is null then 'release_not_archived'
                  else r.reason end as reason,
-            case when r.reason is null and r.target_type = 'release' then coalesce(t.target, r.origin_id) else r.route end as route
+            case when r.reason is null and r.target_type = 'release' then coalesce(t.target, r.origin_id)
+                 else r.route end as route
         from row r left join target t on r.target_type = 'release' and r.reason is null and t.id = r.target
         """,
         row=task.read("rows"),
@@ -132,7 +137,8 @@ def revisions(task: Task) -> Mapping[str, pa.Table]:
         select {_KEEP}, null::varchar as target, null::varchar as target_type,
             case when r.target_type = 'revision' then r.target end as revision,
             k.date as revision_date, k.committer_date,
-            case when r.reason is not null then null when r.target_type = 'directory' then r.target else k.directory end as directory,
+            case when r.reason is not null then null when r.target_type = 'directory' then r.target
+                 else k.directory end as directory,
             case when r.reason is not null then r.reason
                  when r.target_type = 'directory' then null
                  when r.target_type = 'revision' and k.directory is not null then null

@@ -44,8 +44,8 @@ def level(task: Task) -> Mapping[str, pa.Table]:
     )
     rows = task.sql(
         """
-        select f.root, f.path as parent, case when octet_length(f.path) = 0 then e.name else f.path || '/'::blob || e.name end as path,
-            e.type, e.target, e.perms
+        select f.root, e.type, e.target, e.perms,
+            case when octet_length(f.path) = 0 then e.name else f.path || '/'::blob || e.name end as path
         from f anti join o using (root) join entry e on e.directory_id = f.directory
         """,
         f=frontier,

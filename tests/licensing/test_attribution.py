@@ -113,7 +113,7 @@ def test_a_license_file_that_nobody_understands_is_not_inherited_over():
 def test_evidence_is_shown_escaped_with_its_identity():
     row = attribute(b"\xff", (b"\xff/LICENSE", "MIT"))
     assert row["license_evidence"] == [
-        {"path": "\\xff/LICENSE", "swhid": f"swh:1:cnt:{'0' * 40}", "expression": "MIT", "detector": "d 1", "rule": "r",  # noqa: E501
+        {"path": "\\xff/LICENSE", "swhid": f"swh:1:cnt:{'0' * 40}", "expression": "MIT", "detector": "d 1", "rule": "r",
          "score": 100.0}
     ]  # fmt: skip
 

@@ -18,12 +18,12 @@ from licensing.license_names import from_classifiers, from_text
         ),
         (
             "METADATA",
-            "Name: x\nLicense: Apache License, Version 2.0\nClassifier: License :: OSI Approved :: MIT License",  # noqa: E501
+            "Name: x\nLicense: Apache License, Version 2.0\nClassifier: License :: OSI Approved :: MIT License",
             "Apache-2.0",
         ),
         (
             "METADATA",
-            "License: Copyright (c) me\n        \n        all\nClassifier: License :: OSI Approved :: MIT License",  # noqa: E501
+            "License: Copyright (c) me\n        \n        all\nClassifier: License :: OSI Approved :: MIT License",
             "MIT",
         ),
         ("METADATA", "Name: x\n\nLicense: MIT\n", None),

@@ -73,8 +73,8 @@ def test_hostile_names():
 
 
 WORDS = (
-    r"(li[cs]en[cs]e(s?)|legal|copy(left|right|ing)|unlicense|[al]?gpl([-_ v]?)(\d\.?\d?)?|bsd(l?)|mit(x?)|apache"  # noqa: E501
-    r"|artistic|copying(v?)(\d?)|disclaimer|eupl|gfdl|[cm]pl|cc0|al([-_ v]?)(\d\.?\d)?|about|notice|readme|guidelines)"  # noqa: E501
+    r"(li[cs]en[cs]e(s?)|legal|copy(left|right|ing)|unlicense|[al]?gpl([-_ v]?)(\d\.?\d?)?|bsd(l?)|mit(x?)|apache"
+    r"|artistic|copying(v?)(\d?)|disclaimer|eupl|gfdl|[cm]pl|cc0|al([-_ v]?)(\d\.?\d)?|about|notice|readme|guidelines)"
 )
 PUBLISHED = re.compile(rf"^(|.*[-_. ]){WORDS}(|[-_. ].*)$", re.IGNORECASE | re.ASCII)
 
