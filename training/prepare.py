@@ -88,7 +88,9 @@ def prepare(
         selection = select(release, config.languages, config.data)
         tokenizer = _tokenizer(config, release, selection, base, report)
         data.check_fim(tokenizer, config.data.fim.rate)
-        epochs, plans, steps = [], [], 0
+        epochs: list[TokenCache] = []
+        plans: list[PackingPlan] = []
+        steps = 0
         while (len(plans) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
             epoch = len(plans)
             if epochs and config.data.fim.rate == 0:

@@ -25,8 +25,13 @@ from training.errors import TrainingDataError
 class ManifestFacts(Protocol):
     """What training needs of a manifest."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
+
+    @property
+    def version(self) -> str:
+        """Of the release."""
 
 
 class ReleaseReader(Protocol):
