@@ -40,19 +40,27 @@ class _TooMuchWork(Exception):
 
 
 class _Bound:
-    """Counts the alignments of one text in place of ScanCode's `match_blocks`."""
+    """Counts the alignments of one text in place of ScanCode's `match_blocks`; only between `start` and
+    `stop`."""
 
     def __init__(self, align: Callable[..., list[Any]]) -> None:
         self._align = align
-        self.compared = 0
-        self.blocks = 0
+        self._counting = False
+        self._compared = self._blocks = 0
+
+    def start(self) -> None:
+        self._counting = True
+        self._compared = self._blocks = 0
+
+    def stop(self) -> None:
+        self._counting = False
 
     def __call__(self, a: Any, b: Any, a_start: int, a_end: int, *rest: Any, **named: Any) -> list[Any]:
-        self.compared += a_end - a_start
-        if self.compared > MAX_COMPARED or self.blocks > MAX_BLOCKS:
+        self._compared += a_end - a_start
+        if self._counting and (self._compared > MAX_COMPARED or self._blocks > MAX_BLOCKS):
             raise _TooMuchWork
         found = self._align(a, b, a_start, a_end, *rest, **named)
-        self.blocks += len(found)
+        self._blocks += len(found)
         return found
 
 
@@ -110,11 +118,13 @@ class ScanCode:
         self.load()
         # ScanCode splits the same way (str.splitlines) and counts from 1.
         offsets = [0, *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))]
-        self._bound.compared = self._bound.blocks = 0
+        self._bound.start()
         try:
             detections = list(self._detect(query_string=text))
         except _TooMuchWork:
             return [Detection(UNREAD, self.version, "bound on work", 0.0, 0, len(text))]
+        finally:
+            self._bound.stop()
         found = [self._convert(detected, offsets) for detected in detections if detected.license_expression]
         return sorted(found, key=lambda d: (d.start, d.end, d.expression, d.rule))
 
