@@ -49,6 +49,7 @@ _STOCK_PASSWORDS = frozenset(
     pass123 password123
     """.split()
 )
+_UUID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 _SHORT_WORD = re.compile(rb"[a-z]{1,8}\Z")
 _PHRASE = re.compile(rb"[A-Za-z]+(?:[ ._:/-]{1,2}[A-Za-z]+)+[.!?]?\Z|[A-Z]+\Z")
 
@@ -67,6 +68,11 @@ def is_placeholder(value: bytes) -> bool:
 def is_stock_password(value: bytes) -> bool:
     """Whether a password is one of those that documentation and test set-ups write: it protects nothing."""
     return value.lower() in _STOCK_PASSWORDS or bool(_SHORT_WORD.match(value))
+
+
+def is_uuid(value: bytes) -> bool:
+    """Whether `value` is a UUID: an identifier, as detect-secrets has it too."""
+    return bool(_UUID.match(value))
 
 
 def is_phrase(value: bytes) -> bool:

@@ -77,6 +77,11 @@ def _low(
 
 _T = rb"[A-Za-z0-9]"
 _U = rb"[A-Za-z0-9_-]"
+# The rest of a name, an assignment in some language, and a quoted value without spaces and expressions.
+_ASSIGNED = (
+    rb"(?i:_?[a-z0-9]{0,12})[\"']?\]?[ \t]{0,8}(?:=|:|:=|=>)[ \t]{0,8}"
+    rb"[\"']([^\"'\x00-\x20<>{}()$]{8,128})[\"']"
+)
 
 RULES: tuple[Rule, ...] = (
     Rule(
@@ -286,15 +291,22 @@ RULES: tuple[Rule, ...] = (
         source="AWS IAM user guide: managing access keys",
     ),
     Rule(
-        id="assignment",
+        id="assigned-password",
         kind="password",
         tier="medium",
-        pattern=rb"(?i:passwd|password|passphrase|pwd|secret|token|api_?key|access_?key|auth_?key|private_?key)"
-        rb"(?i:_?[a-z0-9]{0,12})[\"']?\]?[ \t]{0,8}(?:=|:|:=|=>)[ \t]{0,8}"
-        rb"[\"']([^\"'\x00-\x20<>{}()$]{8,128})[\"']",
-        keywords=(b"pass", b"pwd", b"secret", b"token", b"key"),
+        pattern=rb"(?i:passwd|password|passphrase|pwd)" + _ASSIGNED,
+        keywords=(b"pass", b"pwd"),
         verifier="assigned_value",
-        source="own: a secret-like name that is given a quoted, random-looking value",
+        source="own: a name for passwords that is given a quoted value of letters and digits",
+    ),
+    Rule(
+        id="assigned-key",
+        kind="key",
+        tier="medium",
+        pattern=rb"(?i:secret|token|api_?key|access_?key|auth_?key|private_?key)" + _ASSIGNED,
+        keywords=(b"secret", b"token", b"key"),
+        verifier="assigned_value",
+        source="own: a name for keys that is given a quoted, random-looking value",
     ),
 )
 

@@ -241,10 +241,14 @@ def _changed(released: bytes, places: list[Place]) -> Iterator[tuple[int, int, i
         yield 0, len(released), 0
         return
     pending: tuple[int, int, int] | None = None
+    last_line_end = -1
     for p in places:
+        if p.released_end <= last_line_end:
+            continue  # on the line of the one before: looking for its borders again would cost the square
         first = released.rfind(b"\n", 0, p.released_start) + 1
         low = released.rfind(b"\n", 0, max(first - 1, 0)) + 1
-        high = _line_end(released, _line_end(released, p.released_end) + 1)
+        last_line_end = _line_end(released, p.released_end)
+        high = _line_end(released, last_line_end + 1)
         if pending and low <= pending[1]:
             pending = (pending[0], max(high, pending[1]), pending[2])
         else:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from pii.addresses import email_span, ipv4_span, ipv6_span
 from pii.boundaries import closes_here, line_before, opens_here
-from pii.negatives import entropy, is_placeholder, is_stock_password, is_words
+from pii.negatives import entropy, is_placeholder, is_stock_password, is_uuid, is_words
 from pii.pem import block_end, putty_block_end
 
 Span = tuple[int, int]
@@ -124,7 +124,12 @@ def assigned_value(body: bytes, start: int, end: int) -> Span | None:
         c in b"abcdefghijklmnopqrstuvwxyz" for c in value.lower()
     ):
         return None
-    if is_words(value) or entropy(value) < 2.75 or (_REFERENCE.match(value) and entropy(value) < 3.5):
+    if (
+        is_uuid(value)
+        or is_words(value)
+        or entropy(value) < 2.75
+        or (_REFERENCE.match(value) and entropy(value) < 3.5)
+    ):
         return None
     return start, end
 

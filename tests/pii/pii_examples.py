@@ -26,6 +26,9 @@ def rand(alphabet: str, n: int, seed: int = 1) -> str:
             return s
 
 
+UUID = "-".join(rand(HEX, n) for n in (8, 4, 4, 4, 12))
+
+
 def crc_token(prefix: str, seed: int = 1) -> str:
     body = rand(ALNUM, 30, seed)
     value, digits = zlib.crc32(body.encode()), ""
@@ -349,17 +352,17 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["aws_secret_access_key = " + "x" * 40, "secret_key = get_the_secret_key_from_the_environ_ment"],
     ),
-    "assignment": (
+    "assigned-password": (
+        [f"db_passwd = '[[{rand(ALNUM, 14)}]]'", f"'Password1' => \"[[{rand(ALNUM, 16)}]]\""],
+        ["password = 'changeme123'", "pwd = '/etc/path1/x'", 'password: "${PASSWORD_1}"'],
+    ),
+    "assigned-key": (
+        [f'"api_key": "[[{rand(ALNUM, 24)}]]"', f"token => '[[{rand(HEX, 30)}]]'"],
         [
-            f"db_passwd = '[[{rand(ALNUM, 14)}]]'",
-            f'"api_key": "[[{rand(ALNUM, 24)}]]"',
-            f"token => '[[{rand(HEX, 30)}]]'",
-        ],
-        [
-            "password = 'changeme123'",
             'api_key = "your-api-key-1"',
             "token = 'os.environ.get1'",
             "secret='${SECRET_1}'",
+            f"token: '{UUID}'",
         ],
     ),
 }
