@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.engine.keys import digest
 from pipeline.engine.store import Store
@@ -61,7 +62,7 @@ class GraphExport:
             if entry.key.endswith(".parquet"):
                 with self.store.parquet(entry.key) as file:
                     groups = [
-                        [column.total_compressed_size, str(column.statistics)]
+                        [column.total_compressed_size, _statistics(column.statistics)]
                         for group in range(file.num_row_groups)
                         for column in [
                             file.metadata.row_group(group).column(c) for c in range(file.metadata.num_columns)
@@ -131,3 +132,8 @@ def open_export(archive: Store | None, graph: Store | None, export: str | None) 
         kinds = "only ORC tables, which this version does not read" if "orc" in found else "no parquet tables"
         raise SourceError(f"{base.uri} holds {kinds}")
     return GraphExport(base.sub("parquet"), name)
+
+
+def _statistics(statistics: pq.Statistics | None) -> str:
+    """The values themselves: the object's own text names its address in memory, new in every process."""
+    return str(statistics.to_dict()) if statistics is not None else ""
