@@ -244,7 +244,6 @@ def _told(row: dict[str, Any], origin: dict[str, Any], kept: list[dict[str, Any]
             "same repository content at another origin",
             row["sha256"],
         )
-    base = (reason or "").split(".")[0]
     return {
         "origin": origin["origin"],
         "path": escape(row["path"]),
@@ -253,13 +252,21 @@ def _told(row: dict[str, Any], origin: dict[str, Any], kept: list[dict[str, Any]
         "swhid": f"swh:1:cnt:{row['sha1_git']}" if row["kind"] == "file" else None,
         "length": row["length"],
         "reason": reason,
-        "why": None if reason is None else _WORDS.get(Reason(base), base) if base in set(Reason) else reason,
+        "why": None if reason is None else _why(reason),
         "detail": detail if reason != Reason.OPTED_OUT else None,
         "stand_in": {"sha256": stand_in, "row_id": row_id(stand_in), "similarity": row["similarity"]}
         if stand_in
         else None,
         "row": kept[0] if reason is None and kept else None,
     }
+
+
+def _why(reason: str) -> str:
+    """A reason in words; `quality.<rule>` names its rule."""
+    name, _, rule = reason.partition(".")
+    if name == Reason.QUALITY:
+        return f"it fails the quality rule {rule!r} of the profile"
+    return _WORDS[Reason(name)]
 
 
 def _kept_rows(release: Release, column: str, value: str) -> list[dict[str, Any]]:
@@ -311,8 +318,13 @@ def render(story: dict[str, Any]) -> str:
         if "why" not in item:
             lines.append(f"  kept     {item['path']}")
             continue
-        verdict = "kept" if item["reason"] is None else f"dropped: {item['reason']}, {item['why']}"
-        lines.append(f"  {item['origin']} {item['path']}\n      {verdict}")
+        if item["reason"] is None:
+            row = item["row"]
+            verdict = f"kept as row {row['row_id']} of {row['shard']}" if row else "kept"
+        else:
+            verdict = f"dropped: {item['reason']}, {item['why']}"
+        place = item["path"] if story.get("origin") else f"{item['origin']} {item['path']}"
+        lines.append(f"  {place}\n      {verdict}")
         if item["detail"]:
             lines.append(f"      detail: {item['detail']}")
         if item["stand_in"]:

@@ -36,7 +36,6 @@ from manifests.names import check_version
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
-from pipeline.audit import census
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
 from pipeline.engine.keys import digest, library_version, source_digest
@@ -48,6 +47,7 @@ from pipeline.errors import ConfigError, GateError, SourceError
 from pipeline.sources.from_installed import build_installed
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.sampling import Bounds
+from pipeline.stages.census import take_census
 from pipeline.stages.elect import elect_wave
 from pipeline.stages.emit import emit_wave
 from pipeline.stages.fetch import fetch
@@ -94,6 +94,7 @@ class _Flow:
     ledger: Done
     shards: Done
     identity: Done
+    census: Done
     folders: dict[str, str] = field(default_factory=dict)
 
 
@@ -159,13 +160,14 @@ def run_flow(runner: Runner, export: GraphExport, content: Store, settings: Rele
         shard_bytes=settings.emit.shard_bytes,
     )
     identity = identify(runner, origins)
+    counted = take_census(runner, export, settings.origins, settings.files)
     folders = {
         name: done.stage.folder
         for name, done in {
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
         }.items()
     }  # fmt: skip
-    return _Flow(origins, roots, ledger, shards, identity, folders)
+    return _Flow(origins, roots, ledger, shards, identity, counted, folders)
 
 
 def make_release(
@@ -194,7 +196,7 @@ def make_release(
         final = out / version
         known = _known(store, version, final, facts)
         if known is None:
-            _conservation_gate(export, settings, flow, totals)
+            _conservation_gate(flow, totals)
             known, state = _publish(runner, flow, facts, totals, final)
             store.put(
                 _record_key(final), json.dumps({**facts, "digest": known, "folders": flow.folders}).encode()
@@ -245,9 +247,7 @@ def open_archive(settings: ReleaseConfig, workdir: Store, progress: Progress) ->
         )
         summary = build_installed(target, bounds, progress=lambda _: None)
         verb = "is unchanged" if summary.reused else "was built"
-        progress.note(
-            f"archive            {verb}: {summary.files:,} files of installed distributions, {target}"
-        )
+        progress.note(f"{'archive':<26} {verb}: {summary.files:,} files of installed distributions, {target}")
         base = Store(str(target))
         return open_export(base, None, archive.export), base
     base_store = Store(archive.uri, archive.anonymous) if archive.uri else None
@@ -276,7 +276,7 @@ def _totals(ledger: Done) -> Totals:
     return Totals(found=found, kept=kept, dropped=dict(sorted(total.items())))
 
 
-def _conservation_gate(export: GraphExport, settings: ReleaseConfig, flow: _Flow, totals: Totals) -> None:
+def _conservation_gate(flow: _Flow, totals: Totals) -> None:
     """Every occurrence has exactly one decision, and an independent walk finds the same number of them."""
     undecided = [place for facts in flow.ledger.facts for place in facts["undecided"]]
     if undecided:
@@ -288,17 +288,11 @@ def _conservation_gate(export: GraphExport, settings: ReleaseConfig, flow: _Flow
         raise GateError(
             f"conservation: kept + dropped = {added:,}, but {totals.found:,} occurrences were listed"
         )
-    counted = census(
-        export,
-        prefixes=settings.origins.prefixes,
-        limit=settings.origins.limit,
-        max_depth=settings.files.max_depth,
-        max_entries=settings.files.max_entries,
-    )
-    if counted.found != totals.found:
+    counted = flow.census.facts[0]
+    if counted["found"] != totals.found:
         raise GateError(
-            f"conservation: an independent walk of the archive finds {counted.found:,} occurrences below {counted.resolved:,}"
-            f" roots, the ledger has {totals.found:,}; nothing was released"
+            f"conservation: an independent walk of the archive finds {counted['found']:,} occurrences"
+            f" below {counted['resolved']:,} roots, the ledger has {totals.found:,}; nothing was released"
         )
     if totals.kept == 0:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in Counter(totals.dropped).most_common(5))

@@ -98,9 +98,9 @@ def licenses(folder: Folder, *, policy: str | None, scancode: bool) -> Iterator[
     from licensing.tree import scan_tree
 
     paths = folder.paths
-    yield from scan_tree(
-        paths, lambda i: folder.read(paths[i]), Policy.load(policy), ScanCode() if scancode else None
-    )
+    rules = Policy.load(Path(policy) if policy is not None else None)
+    for record in scan_tree(paths, lambda i: folder.read(paths[i]), rules, ScanCode() if scancode else None):
+        yield {name: record[name] for name in ("path", "expression", "licenses", "permitted", "evidence")}
 
 
 def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:

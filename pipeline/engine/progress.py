@@ -79,7 +79,7 @@ class Progress:
 
     def _line(self, seconds: float) -> str:
         text = (
-            f"{self._name:<18} {self._done:>4}/{self._total} units  {self._rows:>11,} rows"
+            f"{self._name:<26} {self._done:>4}/{self._total} units  {self._rows:>11,} rows"
             f"  {self._rows / seconds:>11,.0f} rows/s  {self._bytes / seconds / 1e6:>7,.1f} MB/s  {seconds:>6.1f} s"
         )
         if self._dropped:

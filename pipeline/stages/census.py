@@ -1,0 +1,50 @@
+"""The independent count (pipeline.audit) as a stage: it runs in a worker, once per input, and is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from pipeline.audit import census
+from pipeline.config import Files, Origins
+from pipeline.engine.runner import Done, Runner
+from pipeline.engine.stage import Stage, Task
+from pipeline.engine.store import Store
+from pipeline.sources.graph import REQUIRED, GraphExport
+
+_OPTIONAL = ("release", "directory")
+
+
+def count(task: Task) -> Mapping[str, pa.Table]:
+    """Walk the raw tables; the figures are facts of the stage."""
+    counted = census(
+        GraphExport(Store(task.extra["uri"], task.extra["anonymous"]), ""),
+        prefixes=task.config["prefixes"],
+        limit=task.config["limit"],
+        max_depth=task.config["max_depth"],
+        max_entries=task.config["max_entries"],
+    )
+    task.facts.update(vars(counted))
+    return {}
+
+
+def take_census(runner: Runner, export: GraphExport, origins: Origins, files: Files) -> Done:
+    """Run the stage; its facts are `origins`, `resolved` and `found`."""
+    return runner.run(
+        Stage(
+            name="census",
+            run=count,
+            outputs={},
+            units="one",
+            config={
+                "tables": {table: export.fingerprint(table) for table in (*REQUIRED, *_OPTIONAL)},
+                "prefixes": list(origins.prefixes),
+                "limit": origins.limit,
+                "max_depth": files.max_depth,
+                "max_entries": files.max_entries,
+            },
+            extra={"uri": export.store.uri, "anonymous": export.store.anonymous},
+            libraries=("pyarrow",),
+        )
+    )
