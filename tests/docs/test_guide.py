@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -33,20 +34,20 @@ def script(guide: str) -> str:
     parts = ["set -eu -o pipefail"]
     for kind, block in BLOCK.findall(guide):
         if kind == "python":
-            parts.append(f"echo '+ python' >&2\npython - <<'PYTHON'\n{block}PYTHON")
+            parts.append(f"echo \"+ $SECONDS s: python\" >&2\npython - <<'PYTHON'\n{block}PYTHON")
             continue
         for line in block.replace("\\\n", " ").splitlines():
             assert line.startswith("$ "), f"not a command: {line!r}"
-            parts.append(f"cat >&2 <<'COMMAND'\n+ {line[2:]}\nCOMMAND\n{line[2:]}")
+            parts.append(f'echo "+ $SECONDS s:" {shlex.quote(line[2:])} >&2\n{line[2:]}')
     return "\n".join(parts) + "\n"
 
 
-def replace_once(file: Path, changes: dict[str, str]) -> None:
-    """Replace each text, which has to be there exactly once."""
+def set_values(file: Path, values: dict[str, str]) -> None:
+    """Give keys of a YAML file another value; each key has to stand there exactly once."""
     text = file.read_text(encoding="utf-8")
-    for old, new in changes.items():
-        assert text.count(old) == 1, f"{file.name} has {text.count(old)} times {old!r}"
-        text = text.replace(old, new)
+    for key, value in values.items():
+        text, count = re.subn(rf"^( *{key}:) \S+", rf"\1 {value}", text, flags=re.MULTILINE)
+        assert count == 1, f"{file.name} has {key!r} {count} times"
     file.write_text(text, encoding="utf-8")
 
 
@@ -112,10 +113,8 @@ def clone(tmp_path: Path, environment: dict[str, str]) -> Path:
         arguments += ["--dir", f"{url}={folder}"]
     archive = tmp_path / "archive"
     run(["pipeline", "archive", *arguments, "--out", str(archive)], tmp_path, environment)
-    local = {"  uri: null ": f"  uri: {archive} ", "  build: installed ": "  build: null "}
-    replace_once(target / "configs" / "release-local.yaml", local)
-    tiny = {"steps: 100 ": "steps: 4 ", "vocab_size: 4096 ": "vocab_size: 512 "}
-    replace_once(target / "configs" / "train-tiny.yaml", tiny)
+    set_values(target / "configs" / "release-local.yaml", {"uri": str(archive), "build": "null"})
+    set_values(target / "configs" / "train-tiny.yaml", {"steps": "4", "vocab_size": "512"})
     return target
 
 
