@@ -64,11 +64,11 @@ def bucket_of(ids: pa.Array | pa.ChunkedArray, buckets: int) -> npt.NDArray[np.u
 
 
 def sort_table(table: pa.Table, order: Sequence[str]) -> pa.Table:
-    """`table` sorted ascending by the full key `order`, nulls first: bytes do not depend on arrival."""
+    """`table` sorted ascending by the full key `order`, nulls last: bytes do not depend on arrival."""
     if table.num_rows < 2 or not order:
         return table
     keys = [(name, "ascending") for name in order]
-    return table.take(pc.sort_indices(table, sort_keys=keys, null_placement="at_start"))
+    return table.take(pc.sort_indices(table, sort_keys=keys))
 
 
 def write_part(path: Path, table: pa.Table, *, order: Sequence[str], route: str | None, buckets: int) -> None:

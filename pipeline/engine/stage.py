@@ -175,7 +175,7 @@ class Task:
         for name, table in tables.items():
             self.db.register(name, table)
         try:
-            return self.db.execute(query).to_arrow_table()
+            return self.db.sql(query).to_arrow_table()
         finally:
             for name in tables:
                 self.db.unregister(name)
