@@ -358,7 +358,8 @@ def _publish(
             staging.mkdir(parents=True)
             shards = []
             for unit in flow.shards.facts:
-                for shard in unit["shards"]:
+                for recorded in unit["shards"]:
+                    shard = dict(recorded)  # the summary is shared with later runs of this process
                     name = shard.pop("file")
                     target = staging / shard["path"]
                     target.parent.mkdir(parents=True, exist_ok=True)
