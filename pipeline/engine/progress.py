@@ -114,12 +114,16 @@ class MemoryWatch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
+        self._sample()
 
     def _watch(self) -> None:
-        me = psutil.Process()
         while not self._stop.wait(_SAMPLE_SECONDS):
-            self.driver_peak_bytes = max(self.driver_peak_bytes, _pss(me))
-            self.peak_bytes = max(self.peak_bytes, sum(_pss(p) for p in [me, *_children(me)]))
+            self._sample()
+
+    def _sample(self) -> None:
+        me = psutil.Process()
+        self.driver_peak_bytes = max(self.driver_peak_bytes, _pss(me))
+        self.peak_bytes = max(self.peak_bytes, sum(_pss(p) for p in [me, *_children(me)]))
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
