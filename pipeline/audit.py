@@ -3,21 +3,32 @@
 It shares nothing with the stages but the definition: it reads the raw graph tables, resolves origins in plain Python, and
 counts entries with multiplicities (how many paths lead to a directory at each depth) instead of listing paths.
 
-Found, per origin with a root: every entry below the root that is not a directory, plus one for every directory at the
-depth limit and every directory that the graph does not know. A root with more than `max_entries` entries (directories
-included) counts as one occurrence: the tree itself.
+Found, per origin with a root: every way to an entry below the root that is not a directory, plus one for every directory
+at the depth limit and every directory that the graph does not know. A root with more than `max_entries` entries
+(directories included) counts as one occurrence: the tree itself.
+
+Tables may be malformed. An id is 40 hex digits, anything else points nowhere. Of two rows that say different things of
+one branch name, tag or revision, the smaller one counts: type, then target, nulls last.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.sources.graph import GraphExport
 from pipeline.stages.resolve import ALIAS_HOPS, BRANCHES, TAG_HOPS
 from pipeline.tables import PERMS_SYMLINK
+
+_IS_ID = re.compile(r"[0-9a-f]{40}").fullmatch
+_IS_HEX = re.compile(r"([0-9a-f]{2})+").fullmatch
+_FIRST_DAY, _LAST_DAY = -62_135_596_800_000_000, 253_402_300_799_999_999  # year 1 to 9999, in microseconds
+_Target = tuple[str | None, str | None]  # type and id
+_NOWHERE: _Target = (None, None)
 
 
 @dataclass(frozen=True)
@@ -42,90 +53,89 @@ def census(
     return Census(len(chosen), len(roots), sum(counted[root] for root in roots))
 
 
-def _rows(export: GraphExport, table: str, columns: Sequence[str]) -> Iterator[dict[str, object]]:
+def _rows(export: GraphExport, table: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     for item in export.units(table):
-        for batch in export.read(table, item).select(list(columns)).to_batches():  # type: ignore[arg-type]
+        data = export.read(table, item).select(list(columns))
+        if "date" in columns:  # as a number: a calendar ends, a column of 64-bit integers does not
+            data = data.set_column(columns.index("date"), "date", data["date"].cast("int64"))
+        for batch in data.to_batches():
             yield from batch.to_pylist()
 
 
 def _roots(export: GraphExport, urls: set[str]) -> list[str]:
     """The root directory of every origin that has one (a list: origins may share a root)."""
-    latest: dict[str, tuple[object, ...]] = {}
+    latest: dict[str, tuple[int | float, int | float, str]] = {}
     for row in _rows(export, "origin_visit_status", ["origin", "visit", "date", "status", "snapshot"]):
-        if row["origin"] in urls and row["status"] == "full" and row["snapshot"] is not None:
-            # Later date, then higher visit, then the smaller snapshot id; a visit without a date is the oldest.
-            date = row["date"]
-            key = (
-                date is not None,
-                date,
-                row["visit"],
-                [-ord(c) for c in str(row["snapshot"])],
-                row["snapshot"],
-            )
-            best = latest.get(str(row["origin"]))
-            if best is None or key[:4] > best[:4]:  # type: ignore[operator]
-                latest[str(row["origin"])] = key
-    snapshots = [str(key[4]) for key in latest.values()]
-    branches: dict[str, dict[bytes, tuple[str, str]]] = defaultdict(dict)
+        if row["origin"] in urls and row["status"] == "full" and _IS_ID(row["snapshot"] or ""):
+            # Later date, then higher visit, then the smaller snapshot id; one without a date or number is the oldest.
+            dated = row["date"] is not None and _FIRST_DAY <= row["date"] <= _LAST_DAY
+            number = float("inf") if row["visit"] is None else -row["visit"]
+            key = (-row["date"] if dated else float("inf"), number, row["snapshot"])
+            latest[row["origin"]] = min(key, latest.get(row["origin"], key))
+    snapshots = [snapshot for _, _, snapshot in latest.values()]
+    branches: dict[str, dict[bytes, _Target]] = defaultdict(dict)
     wanted = set(snapshots)
     for row in _rows(export, "snapshot_branch", ["snapshot_id", "name", "target", "target_type"]):
         if row["snapshot_id"] in wanted and row["name"] is not None:
-            branches[str(row["snapshot_id"])][row["name"]] = (str(row["target"]), str(row["target_type"]))  # type: ignore[index]
-    releases = {
-        str(r["id"]): (str(r["target"]), str(r["target_type"]))
-        for r in _rows(export, "release", ["id", "target", "target_type"])
-    }
-    revisions = {
-        str(r["id"]): str(r["directory"])
-        for r in _rows(export, "revision", ["id", "directory"])
-        if r["directory"]
-    }
+            kind, target = row["target_type"], row["target"]
+            known = kind == "alias" or (target is not None and _IS_ID(target))
+            _keep(branches[row["snapshot_id"]], row["name"], (kind, target if known else None))
+    releases: dict[str, _Target] = {}
+    for row in _rows(export, "release", ["id", "target", "target_type"]):
+        known = row["target"] is not None and _IS_ID(row["target"])
+        _keep(releases, row["id"], (row["target_type"], row["target"] if known else None))
+    revisions: dict[str, _Target] = {}
+    for row in _rows(export, "revision", ["id", "directory"]):
+        if row["directory"] is not None and _IS_ID(row["directory"]):
+            _keep(revisions, row["id"], ("directory", row["directory"]))
     roots = (_root(branches.get(snapshot, {}), releases, revisions) for snapshot in snapshots)
     return [root for root in roots if root is not None]
 
 
+def _keep(table: dict[Any, _Target], key: Any, value: _Target) -> None:
+    """Enter a value, or leave the smaller one that is there; nulls are last."""
+    table[key] = min(value, table.get(key, value), key=lambda pair: [(x is None, x or "") for x in pair])
+
+
 def _root(
-    branches: dict[bytes, tuple[str, str]], releases: dict[str, tuple[str, str]], revisions: dict[str, str]
+    branches: dict[bytes, _Target], releases: dict[str, _Target], revisions: dict[str, _Target]
 ) -> str | None:
     for name in BRANCHES:
-        target, kind = branches.get(name, ("", ""))
+        kind, target = branches.get(name, _NOWHERE)
         for _ in range(ALIAS_HOPS):
             if kind == "alias":
-                target, kind = branches.get(_unhex(target), ("", ""))
-        if kind in ("revision", "release", "directory"):
+                named = bytes.fromhex(target) if target and _IS_HEX(target) else None
+                kind, target = _NOWHERE if named is None else branches.get(named, _NOWHERE)
+        if kind in ("revision", "release", "directory") and target is not None:
             break
     else:
         return None
     for _ in range(TAG_HOPS):
         if kind == "release":
-            target, kind = releases.get(target, ("", ""))
-    if kind == "directory":
-        return target
-    return revisions.get(target) if kind == "revision" else None
-
-
-def _unhex(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        return b""
+            kind, target = releases.get(target or "", _NOWHERE)
+    if kind == "revision":
+        kind, target = revisions.get(target or "", _NOWHERE)
+    return target if kind == "directory" else None
 
 
 def _tree(export: GraphExport) -> tuple[dict[str, tuple[int, Counter[str]]], set[str] | None]:
     """Directory -> (entries that are not directories, subdirectories with how often); and the known directories."""
-    entries: dict[str, set[tuple[object, ...]]] = defaultdict(set)
+    entries: dict[str, set[tuple[str, bytes, str]]] = defaultdict(set)
     for row in _rows(export, "directory_entry", ["directory_id", "name", "type", "target", "perms"]):
-        if None not in (row["directory_id"], row["name"], row["target"]):
-            link = row["perms"] == PERMS_SYMLINK
-            entries[str(row["directory_id"])].add((row["name"], row["type"], row["target"], link))
+        if row["directory_id"] is not None and row["name"] is not None:
+            kind = row["type"] if row["type"] in ("dir", "rev") else "file"
+            if kind == "file" and row["perms"] == PERMS_SYMLINK:
+                kind = "link"
+            entries[row["directory_id"]].add((kind, row["name"], row["target"] or ""))
     tree = {
         directory: (
-            sum(kind != "dir" for _, kind, _, _ in rows),
-            Counter(str(target) for _, kind, target, _ in rows if kind == "dir"),
+            sum(kind != "dir" for kind, _, _ in rows),
+            Counter(target for kind, _, target in rows if kind == "dir"),
         )
         for directory, rows in entries.items()
+        if _IS_ID(directory)
     }
-    known = {str(row["id"]) for row in _rows(export, "directory", ["id"])}
+    known = {row["id"] for row in _rows(export, "directory", ["id"]) if row["id"] and _IS_ID(row["id"])}
     return tree, known or None
 
 

@@ -25,9 +25,18 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, SourceError, TransientError
+from pipeline.errors import ConfigError, IntegrityError, SourceError, TransientError
 
 _CONNECT_SECONDS, _REQUEST_SECONDS = 10, 120
+
+
+class TooLargeError(IntegrityError):
+    """An object is larger than it may be; nothing of it was read."""
+
+
+def _check_size(size: int, at_most: int | None) -> None:
+    if at_most is not None and size > at_most:
+        raise TooLargeError(f"the object has {size:,} bytes, its content cannot need more than {at_most:,}")
 
 
 @dataclass(frozen=True)
@@ -110,14 +119,18 @@ class Store:
 
     # ------------------------------------------------------------------------------------------------- reading
 
-    def read(self, key: str) -> bytes:
-        """The whole object. Raises FileNotFoundError when there is none."""
+    def read(self, key: str, *, at_most: int | None = None) -> bytes:
+        """The whole object. Raises FileNotFoundError when there is none, TooLargeError above `at_most` bytes."""
         with self._errors(key):
             if self.root is not None:
-                return self.path(key).read_bytes()
+                with self.path(key).open("rb") as stream:
+                    _check_size(os.fstat(stream.fileno()).st_size, at_most)
+                    return stream.read()
             import obstore
 
-            return bytes(obstore.get(self._remote, key).bytes())
+            found = obstore.get(self._remote, key)
+            _check_size(found.meta["size"], at_most)
+            return bytes(found.bytes())
 
     def stat(self, key: str) -> Entry | None:
         """Size and tag of an object, None when there is none."""

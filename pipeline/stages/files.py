@@ -58,6 +58,7 @@ def files(task: Task) -> Mapping[str, pa.Table]:
     rows = rows.append_column(
         "wanted_language", _wanted_language(rows["name_class"].combine_chunks(), limits["languages"])
     )
+    # Names with a slash, or two directories of one name, can lead to one content at one path twice: the second is a copy.
     rows = task.sql(
         f"""
         select root, path, directory, name_class, kind, sha1_git, sha1, sha256, blake2s256, length, is_vendor, base,
@@ -66,7 +67,9 @@ def files(task: Task) -> Mapping[str, pa.Table]:
                  when kind = 'lost' or archived <> 'visible' then '{Reason.NOT_ARCHIVED}'
                  when length > {limits["max_bytes"]} then '{Reason.TOO_LARGE}'
                  when is_vendor and {limits["vendored"] == "drop"} then '{Reason.VENDORED}'
-                 when not wanted_language then '{Reason.NOT_SELECTED}' end as reason
+                 when not wanted_language then '{Reason.NOT_SELECTED}'
+                 when row_number() over (partition by root, path, kind, sha1_git) > 1 then '{Reason.EXACT_DUPLICATE}'
+            end as reason
         from t
         """,
         t=rows,

@@ -25,24 +25,45 @@ ROUTES = {
 }
 """Table -> the column whose digest decides the bucket."""
 
+_ID = "[0-9a-f]{40}"
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""Year 1 to 9999, what every reader of a timestamp can show; git stores any 64-bit number of seconds."""
+
+
+def _id(column: str) -> str:
+    return f"case when regexp_full_match({column}, '{_ID}') then {column} end"
+
+
+def _microseconds(column: str) -> str:
+    return (
+        f"case when {column}.seconds between {_FIRST_SECOND} and {_LAST_SECOND}"
+        f" then {column}.seconds * 1000000 + least({column}.microseconds, 999999) end"
+    )
+
+
 _SELECT = {
     # The id of an origin is the sha1 of its URL; visits only carry the URL.
     "origin": "select sha1(url) as id, url from t where url is not null",
-    "origin_visit_status": "select sha1(origin) as origin_id, visit, date, status, snapshot from t where origin is not null",
-    "snapshot_branch": "select snapshot_id, name, target, target_type from t where snapshot_id is not null and name is not null",
-    "release": "select id, target, target_type from t where id is not null",
-    # Microseconds since the epoch as integers: commit dates of year 1 and 9999 occur. Git stores any 64-bit number of
-    # seconds: one beyond 32,000 years is no date.
-    "revision": """select id, directory,
-        case when abs(date.seconds) < 1000000000000 then date.seconds * 1000000 + date.microseconds end as date,
-        case when abs(committer_date.seconds) < 1000000000000
-             then committer_date.seconds * 1000000 + committer_date.microseconds end as committer_date
-        from t where id is not null and directory is not null""",
+    # An id that is none points nowhere: it is null, and for an alias, whose target is a name, left as it is.
+    "origin_visit_status": f"""select sha1(origin) as origin_id, visit, status, {_id("snapshot")} as snapshot,
+        case when epoch_us(date) between {_FIRST_SECOND}000000 and {_LAST_SECOND}999999 then date end as date
+        from t where origin is not null""",
+    "snapshot_branch": f"""select snapshot_id, name, target_type,
+        case when target_type = 'alias' then target else {_id("target")} end as target
+        from t where snapshot_id is not null and name is not null""",
+    "release": f"select id, {_id('target')} as target, target_type from t where id is not null",
+    # Microseconds since the epoch as integers.
+    "revision": f"""select id, {_id("directory")} as directory, {_microseconds("date")} as date,
+        {_microseconds("committer_date")} as committer_date from t where id is not null""",
     "directory": "select id from t where id is not null",
-    "directory_entry": """select directory_id, name, type, target, perms from t
-        where directory_id is not null and name is not null and target is not null""",
-    "content": """select sha1_git, sha1, sha256, blake2s256, length, coalesce(status, 'visible') as status from t
-        where sha1_git is not null and sha1 is not null and sha256 is not null and length >= 0""",
+    # An entry is an occurrence whatever it points to: a target that is no id becomes one that nothing has.
+    "directory_entry": f"""select directory_id, name, type, perms,
+        coalesce({_id("target")}, sha1('no id: ' || coalesce(target, ''))) as target
+        from t where directory_id is not null and name is not null""",
+    # Object names come from here: nothing but hex digits may reach the object store as a key.
+    "content": f"""select sha1_git, sha1, sha256, blake2s256, length, coalesce(status, 'visible') as status from t
+        where sha1_git is not null and length >= 0
+            and regexp_full_match(sha1, '{_ID}') and regexp_full_match(sha256, '[0-9a-f]{{64}}')""",
     "skipped_content": "select sha1_git, length, reason from t where sha1_git is not null",
 }
 
@@ -56,7 +77,7 @@ def shuffle(task: Task) -> Mapping[str, pa.Table]:
     task.bytes_in += data.nbytes
     rows = task.sql(_SELECT[table], t=data)
     route = ROUTES[table]
-    good = task.sql(f"select * from t where regexp_full_match({route}, '[0-9a-f]{{40}}')", t=rows)
+    good = task.sql(f"select * from t where regexp_full_match({route}, '{_ID}')", t=rows)
     task.count(f"malformed.{table}", data.num_rows - good.num_rows)
     return {"rows": good}
 

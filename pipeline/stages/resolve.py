@@ -76,13 +76,17 @@ def branches(task: Task) -> Mapping[str, pa.Table]:
         f"""
         with recursive
         named(name, place) as ({names}),
+        -- A snapshot has one branch of a name; a graph that has two is read the same way wherever its rows lie.
+        one as (
+            select snapshot_id, name, target, target_type from branch qualify row_number() over (
+                partition by snapshot_id, name order by target_type nulls last, target nulls last) = 1),
         walk as (
             select b.snapshot_id, n.place, b.name as asked, b.target, b.target_type, 0 as hops
-            from branch b join named n on n.name = b.name
+            from one b join named n on n.name = b.name
             union all
             select w.snapshot_id, w.place, w.asked, b.target, b.target_type, w.hops + 1
-            from walk w join branch b on b.snapshot_id = w.snapshot_id
-                and b.name = unhex(case when regexp_full_match(w.target, '([0-9a-f]{{2}})*') then w.target else '' end)
+            from walk w join one b on b.snapshot_id = w.snapshot_id
+                and b.name = unhex(case when regexp_full_match(w.target, '([0-9a-f]{{2}})+') then w.target end)
             where w.target_type = 'alias' and w.hops < {ALIAS_HOPS}),
         best as (
             select snapshot_id, asked, target, target_type, row_number() over (
@@ -110,7 +114,9 @@ def releases(task: Task) -> Mapping[str, pa.Table]:
     """One hop from a tag object to what it points to; rows that are not at a tag pass through."""
     rows = task.sql(
         f"""
-        with target as (select id, min(target) as target, min(target_type) as target_type from release group by id)
+        with target as (
+            select id, target, target_type from release qualify row_number() over (
+                partition by id order by target_type nulls last, target nulls last) = 1)
         select {_KEEP},
             case when r.target_type = 'release' and r.reason is null then t.target else r.target end as target,
             case when r.target_type = 'release' and r.reason is null then t.target_type else r.target_type end as target_type,

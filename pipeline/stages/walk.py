@@ -30,12 +30,20 @@ def level(task: Task) -> Mapping[str, pa.Table]:
             "frontier": FRONTIER.empty_table(),
             "oversized": OVERSIZED.empty_table(),
         }
-    entry, known = task.read("directory_entry"), task.read("directory")
+    # An entry counts once per way that leads to it: tables may repeat rows, and a mode alone makes no other entry.
+    entry = task.sql(
+        f"""
+        select distinct directory_id, name, target, case when type = 'rev' then 'submodule' when type = 'dir' then 'dir'
+            when perms = {PERMS_SYMLINK} then 'symlink' else 'file' end as kind
+        from e
+        """,
+        e=task.read("directory_entry"),
+    )
+    known = task.read("directory")
     # Counted before anything is listed: a tree that unfolds without end is stopped while it is still one number.
     oversized = task.sql(
         f"""
-        with listed as (select distinct directory_id, name, type, target, perms = {PERMS_SYMLINK} from entry),
-        size as (select directory_id, count(*) as n from listed group by directory_id)
+        with size as (select directory_id, count(*) as n from entry group by directory_id)
         select f.root from f join size on size.directory_id = f.directory
         group by f.root having sum(n) > {task.config["max_entries"]}
         """,
@@ -44,7 +52,7 @@ def level(task: Task) -> Mapping[str, pa.Table]:
     )
     rows = task.sql(
         """
-        select f.root, e.type, e.target, e.perms,
+        select f.root, e.kind, e.target,
             case when octet_length(f.path) = 0 then e.name else f.path || '/'::blob || e.name end as path
         from f anti join o using (root) join entry e on e.directory_id = f.directory
         """,
@@ -71,14 +79,13 @@ def level(task: Task) -> Mapping[str, pa.Table]:
     last = task.config["level"] + 1 >= task.config["max_depth"]
     entries = task.sql(
         f"""
-        select distinct root, path, case when type = 'rev' then 'submodule' when type = 'dir' then 'deep'
-            when perms = {PERMS_SYMLINK} then 'symlink' else 'file' end as kind, target
-        from r where type <> 'dir' or {last}
+        select root, path, case when kind = 'dir' then 'deep' else kind end as kind, target
+        from r where kind <> 'dir' or {last}
         """,
         r=rows,
     )
     subdirectories = task.sql(
-        f"select root, path, target as directory from r where type = 'dir' and not {last}", r=rows
+        f"select root, path, target as directory from r where kind = 'dir' and not {last}", r=rows
     )
     task.count(
         "dropped.not_a_file",
@@ -97,8 +104,8 @@ def listed(task: Task) -> Mapping[str, pa.Table]:
     rows = task.sql(
         """
         with c as (
-            select sha1_git, min_by(sha1, sha256) as sha1, min(sha256) as sha256, min_by(blake2s256, sha256) as blake2s256,
-                min_by(length, sha256) as length, min_by(status, sha256) as status from content group by sha1_git),
+            select * from content qualify row_number() over (
+                partition by sha1_git order by sha256, status, sha1, length, blake2s256) = 1),
         s as (select sha1_git, max(length) as length from skipped group by sha1_git)
         select e.root, e.path, e.kind, e.target as sha1_git,
             case when c.status = 'visible' then c.sha1 end as sha1,

@@ -1,0 +1,132 @@
+"""Whatever the graph holds: no crash, every occurrence one decision, and three counts that agree."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from graphs import Graph, export_of, release, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from random_graphs import count, graphs
+
+from pipeline.audit import census
+from pipeline.engine.executor import InProcess
+from pipeline.engine.progress import Progress
+from pipeline.engine.runner import Runner, open_workdir
+from pipeline.errors import GateError
+from pipeline.explain import explain
+from pipeline.stages.files import list_files
+from pipeline.stages.graph import convert
+from pipeline.stages.resolve import resolve
+from pipeline.stages.walk import walk
+from pipeline.tables import Reason
+
+LIMITS = st.tuples(st.sampled_from((1, 2, 4, 7)), st.sampled_from((1, 6, 40, 400)), st.sampled_from((1, 4)))
+"""Depth, entries of a root, buckets."""
+
+REASONS = {str(reason) for reason in Reason}
+
+
+def examples(amount: int) -> hypothesis_settings:
+    """So many examples, the same ones in every run, however long one takes."""
+    return hypothesis_settings(
+        max_examples=amount, deadline=None, derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )  # fmt: skip
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="stackmill-test-") as name:
+        yield Path(name)
+
+
+def listed(archive: Path, base: Path, depth: int, entries: int, buckets: int) -> tuple[int, int, int]:
+    """Origins, resolved origins and occurrences as the stages of wave W0 have them."""
+    config = settings(archive)
+    store, _ = open_workdir(str(base / "work"), buckets, default_buckets=buckets)
+    runner = Runner(store, InProcess(), buckets, Progress(quiet=True))
+    graph = convert(runner, export_of(archive))
+    origins, roots = resolve(runner, graph, prefixes=(), limit=None, registry=None)
+    rows, directories, oversized = walk(runner, graph, roots, max_depth=depth, max_entries=entries)
+    limits = config.files.model_dump(mode="json", exclude={"max_depth", "max_entries"})
+    w0 = list_files(runner, rows, roots, directories, oversized,
+                    {**limits, "max_entries": entries, "max_license_bytes": 1 << 20})  # fmt: skip
+    times = {row["root"]: row["origins"] for row in runner.table(roots.ref("roots")).to_pylist()}
+    ledger = runner.table(origins.ref("ledger"))
+    found = sum(times[root] for root in runner.table(w0.ref("files"))["root"].to_pylist())
+    return ledger.num_rows, ledger["reason"].null_count, found
+
+
+def check_listing(g: Graph, limits: tuple[int, int, int]) -> None:
+    depth, entries, buckets = limits
+    expected = count(g, max_depth=depth, max_entries=entries)
+    numbers = (expected["origins"], expected["resolved"], expected["found"])
+    with folder() as base:
+        archive = g.write(base / "archive")
+        counted = census(export_of(archive), prefixes=(), limit=None, max_depth=depth, max_entries=entries)
+        assert (counted.origins, counted.resolved, counted.found) == numbers
+        assert listed(archive, base, depth, entries, buckets) == numbers
+
+
+def check_release(g: Graph, limits: tuple[int, int, int]) -> None:
+    depth, entries, buckets = limits
+    expected = count(g, max_depth=depth, max_entries=entries)
+    with folder() as base:
+        archive = g.write(base / "archive")
+        sections = {"files": {"max_depth": depth, "max_entries": entries}, "engine": {"buckets": buckets},
+                    "quality": {"profile": "none"}}  # fmt: skip
+        try:
+            made = release(archive, base, sections)
+        except GateError as error:
+            assert "no file was kept" in str(error)
+            assert not (base / "out" / "1.0").exists()
+            return
+        totals, manifest = made.totals, made.directory / "manifest.json"
+        assert totals["found"] == expected["found"] == totals["kept"] + sum(totals["dropped"].values())
+        assert {reason.split(".")[0] for reason in totals["dropped"]} <= REASONS
+        assert all(amount > 0 for amount in totals["dropped"].values())
+        assert len(made.rows) == totals["kept"] == len({row["content_sha256"] for row in made.rows})
+        origins = [
+            pq.read_table(part) for part in (made.work / "stages" / "origins").rglob("ledger-*.parquet")
+        ]
+        reasons = [reason for table in origins for reason in table["reason"].to_pylist()]
+        assert len(reasons) == expected["origins"] and reasons.count(None) == expected["resolved"]
+        assert b"\x1b" not in manifest.read_bytes() + (made.directory / "README.md").read_bytes()
+        # Nothing is written but the release and the work directory, whatever the names say.
+        assert {path.name for path in base.iterdir()} == {"archive", "out", "work"}
+        for row in made.rows[:2]:
+            story = explain(made.directory, row["swhid"], path=None, workdir=str(made.work))
+            assert sum(one["reason"] is None for one in story["occurrences"]) == 1
+
+
+@examples(30)
+@given(graphs(), LIMITS)
+def test_three_counts_agree(g: Graph, limits: tuple[int, int, int]) -> None:
+    check_listing(g, limits)
+
+
+@examples(5)
+@given(graphs(), LIMITS)
+def test_every_occurrence_of_a_release_has_one_decision(g: Graph, limits: tuple[int, int, int]) -> None:
+    check_release(g, limits)
+
+
+@pytest.mark.slow
+@examples(300)
+@given(graphs(), LIMITS)
+def test_three_counts_agree_on_many(g: Graph, limits: tuple[int, int, int]) -> None:
+    check_listing(g, limits)
+
+
+@pytest.mark.slow
+@examples(60)
+@given(graphs(), LIMITS)
+def test_every_occurrence_of_many_releases_has_one_decision(g: Graph, limits: tuple[int, int, int]) -> None:
+    check_release(g, limits)
