@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -172,19 +174,33 @@ class Store:
                 ]
         return sorted(found, key=lambda entry: entry.key)
 
-    def parquet(self, key: str) -> pq.ParquetFile:
-        """The Parquet file at `key`, opened for reading by row group, page checksums verified."""
+    @contextlib.contextmanager
+    def parquet(self, key: str) -> Iterator[pq.ParquetFile]:
+        """The Parquet file at `key`, opened for reading by row group, page checksums verified.
+
+        Raises, also for what is read inside the block: SourceError when it is no Parquet file, IntegrityError when
+        its pages are damaged.
+        """
         with self._errors(key):
             if self.root is not None:
                 source: Any = self.path(key)
             else:
-                import obstore
-
-                source = pa.PythonFile(obstore.open_reader(self._remote, key), mode="r")
+                source = pa.PythonFile(_RemoteFile(self._remote, key), mode="r")
             try:
-                return pq.ParquetFile(source, page_checksum_verification=True)
+                # pre_buffer: on S3 the columns of a row group come in a few requests, not one each.
+                file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=self.root is None)
             except pa.ArrowInvalid as error:
                 raise SourceError(f"{self.uri}/{key} is not a readable Parquet file: {error}") from error
+            try:
+                with file:
+                    yield file
+            except OSError as error:
+                if error.errno is not None or isinstance(error, (TimeoutError, ConnectionError)):
+                    raise
+                # Arrow's own findings (checksums, headers, decompression) are OSErrors without a number.
+                raise IntegrityError(
+                    f"{self.uri}/{key} is damaged: {error}; delete it, or the folder that it is in, and run again"
+                ) from error
 
     # ------------------------------------------------------------------------------------------------- writing
 
@@ -269,7 +285,9 @@ class Store:
         where = f"{self.uri.rstrip('/')}/{key}"
         try:
             yield
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise SourceError(f"{where}: there is no such bucket; check the address") from error
             raise
         except OSError as error:
             if isinstance(error, (TimeoutError, ConnectionError)):
@@ -281,6 +299,7 @@ class Store:
                 errno.EPERM: "operation not permitted",
                 errno.EROFS: "the file system is read-only; give another --workdir / --out",
                 errno.ENOTDIR: "a part of this path is a file, not a folder",
+                errno.EEXIST: "a part of this path is a file, not a folder",
             }.get(error.errno or 0)
             raise SourceError(f"{where}: {hint or error.strerror or error}") from error
         except Exception as error:
@@ -296,11 +315,62 @@ def _object_store_error(where: str, error: Exception) -> Exception | None:
 
     if not isinstance(error, known.BaseError):
         return None
+    said = _said(error)
+    if "NoSuchBucket" in said:
+        return SourceError(f"{where}: there is no such bucket; check the address")
     if isinstance(error, known.NotFoundError):
         return FileNotFoundError(where)
-    if isinstance(error, (known.PermissionDeniedError, known.UnauthenticatedError)):
-        return SourceError(f"{where}: access denied; check the credentials and the bucket policy ({error})")
-    return TransientError(f"{where}: {error}")
+    denied = isinstance(error, (known.PermissionDeniedError, known.UnauthenticatedError))
+    if denied or _DENIED.search(said):  # a refused listing comes as a generic error
+        return SourceError(f"{where}: access denied; check the credentials and the bucket policy ({said})")
+    return TransientError(f"{where}: {said}")
+
+
+_DENIED = re.compile(r"status code: 40[13]\b")
+_XML = re.compile(r": <\?xml.*", re.DOTALL)
+_CODE = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{0,500})</Message>")
+
+
+def _said(error: Exception) -> str:
+    """What the endpoint said, in one line: without the debug dump, which repeats the signed request."""
+    text = str(error).split("\n\nDebug source", 1)[0]
+    code = _CODE.search(text)
+    return _XML.sub("", text) + (f": {code[1]}: {code[2]}" if code else "")
+
+
+class _RemoteFile(io.RawIOBase):
+    """An object on S3 as Arrow reads it: each read is one range request."""
+
+    def __init__(self, remote: Any, key: str) -> None:
+        import obstore
+
+        self._remote, self._key = remote, key
+        self._size = int(obstore.head(remote, key)["size"])
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        import obstore
+
+        left = max(0, self._size - self._at)
+        length = left if size is None or size < 0 else min(size, left)
+        if length == 0:
+            return b""
+        data = bytes(obstore.get_range(self._remote, self._key, start=self._at, length=length))
+        self._at += len(data)
+        return data
 
 
 def _fsync(path: Path) -> None:

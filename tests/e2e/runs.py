@@ -60,7 +60,12 @@ def release(
 
 
 def command(
-    archive: Path, folder: Path, *arguments: str, version: str = "1.0", buckets: int = 2, **sections: dict[str, Any]
+    archive: Path,
+    folder: Path,
+    *arguments: str,
+    version: str = "1.0",
+    buckets: int = 2,
+    **sections: dict[str, Any],
 ) -> list[str]:
     """The command line of `pipeline release`, its configuration written to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -57,7 +57,7 @@ def test_the_small_world_meets_the_rules_it_is_made_for(expected):
         "language", "generated", "quality.empty", "quality.text", "exact_duplicate", "near_duplicate",
     } <= set(expected.totals["dropped"])  # fmt: skip
     assert 100 < expected.totals["found"] < 300
-    assert 40 < expected.totals["kept"]
+    assert expected.totals["kept"] > 40
     assert expected.unresolved == 1
 
 
@@ -110,14 +110,14 @@ def test_near_duplicate_clusters_are_those_of_brute_force(rows, expected, made):
 
 
 # A seed says all; to shrink it would be many releases.
-@settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(seed=st.integers(0, 2**32))
 def test_conservation_on_generated_archives(tmp_path_factory, seed):
     _conservation(tmp_path_factory.mktemp("generated"), seed)
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, database=None, phases=[Phase.generate])
+@settings(max_examples=30, deadline=None, database=None, phases=[Phase.generate])
 @given(seed=st.integers(0, 2**32))
 def test_conservation_on_many_generated_archives(tmp_path_factory, seed):
     _conservation(tmp_path_factory.mktemp("generated"), seed)
@@ -135,10 +135,10 @@ def _conservation(folder: Path, seed: int) -> None:
 
 
 def _random_world(seed: int) -> archives.World:
-    """Up to 7 origins over a pool of contents that repeat, resemble each other, or are dropped."""
+    """Up to 40 origins over a pool of contents that repeat, resemble each other, or are dropped."""
     draw = random.Random(seed)
-    pool: list[archives.File] = [archives.File(archives.python(f"{seed} {n}", 30)) for n in range(12)]
-    pool += [archives.File(archives.edited(one.body, draw.choice((7, 9, 12)), b"new")) for one in pool[:6]]
+    pool: list[archives.File] = [archives.File(archives.python(f"{seed} {n}", 30)) for n in range(24)]
+    pool += [archives.File(archives.edited(one.body, draw.choice((7, 9, 12)), b"new")) for one in pool[:14]]
     pool += [
         archives.File(b"", late="quality.empty"),
         archives.File(bytes(range(256)) * 5, late="binary"),
@@ -147,7 +147,7 @@ def _random_world(seed: int) -> archives.World:
     ]
     names = [b"a.py", b"b.py", b"x/a.py", b"x/y/c.py", b"x/y/d.py", b"z/\xff.py", b"z/e.py", b"z/f/g.py"]
     origins: list[archives.Origin] = []
-    for number in range(draw.randint(1, 7)):
+    for number in range(draw.choice((1, 7, 40, 40))):
         files: dict[bytes, archives.Entry] = {
             name: draw.choice(pool) for name in draw.sample(names, draw.randint(1, len(names)))
         }
@@ -249,7 +249,9 @@ def test_unlawful_text_is_not_in_the_release(rows, world, expected):
         for path, entry in origin.all_files().items():
             reason = expected.reasons.get((origin.url, path))
             if reason in ("opted_out", "license", "license_header", "vendored", "generated"):
-                lines = [line for line in entry.body.split(b"\n") if len(line) > 30 and line not in kept_lines]
+                lines = [
+                    line for line in entry.body.split(b"\n") if len(line) > 30 and line not in kept_lines
+                ]
                 checked += bool(lines)
                 assert not any(line in released for line in lines[:5])
     assert checked > 10
@@ -274,7 +276,9 @@ def test_shards_open_with_page_checksums_and_add_up(made):
             assert file.metadata.row_group(0).column(0).compression == "ZSTD"
             total += table.num_rows
     assert total == made[0].totals["kept"]
-    assert len(release.manifest.shards) > len(release.manifest.languages), "the small target splits a language"
+    assert len(release.manifest.shards) > len(release.manifest.languages), (
+        "the small target splits a language"
+    )
 
 
 def test_a_broken_page_is_noticed(made, tmp_path):
@@ -372,7 +376,9 @@ def test_a_changed_opt_out_fetches_and_annotates_nothing(archive, again, tmp_pat
     run = _stages_run(log)
     assert "origins" in run
     assert not [name for name in run if name.startswith(("shuffle", "graph.", "resolve"))]
-    record = max((again / "work/stages/fetch.bodies").glob("*/stage.json"), key=lambda p: p.stat().st_mtime_ns)
+    record = max(
+        (again / "work/stages/fetch.bodies").glob("*/stage.json"), key=lambda p: p.stat().st_mtime_ns
+    )
     for unit in json.loads(record.read_bytes())["units"].values():
         # What failed before (missing, corrupt) is asked for again; what was had is not.
         assert unit["counts"].get("objects.requested", 0) <= 2
@@ -381,10 +387,7 @@ def test_a_changed_opt_out_fetches_and_annotates_nothing(archive, again, tmp_pat
         for unit in json.loads(record.read_bytes())["units"].values():
             assert not [name for name in unit["counts"] if name.startswith("annotated")]
     changed = archives.World(
-        [
-            archives.Origin(**{**vars(o), "opted_out": o.opted_out or "/jack/" in o.url})
-            for o in world.origins
-        ]
+        [archives.Origin(**{**vars(o), "opted_out": o.opted_out or "/jack/" in o.url}) for o in world.origins]
     )
     assert outcome.totals == expectation.expect(changed).totals
 
