@@ -14,6 +14,7 @@ PYTEST_ARGS ?=
 # Two stamps: a release needs neither PyTorch nor the test tools, and must not wait for them.
 BASE := $(VENV)/.installed-base
 DEV  := $(VENV)/.installed-dev
+BENCH := $(VENV)/.installed-bench
 BIN  := $(VENV)/bin
 
 PIP_INSTALL := "$(BIN)/python" -m pip --disable-pip-version-check install -qq --constraint constraints.txt
@@ -61,7 +62,7 @@ format: $(DEV) ## rewrite the sources in the house format
 	@"$(BIN)/ruff" check --quiet --fix .
 	@"$(BIN)/ruff" format --quiet .
 
-bench: $(DEV) ## run every benchmark of benchmarks/ on the data it makes itself
+bench: $(BENCH) ## run every benchmark of benchmarks/, beside its peers, on the installed packages
 	@for file in benchmarks/bench_*.py; do \
 	  [ -e "$$file" ] || { echo 'no benchmark in benchmarks/'; break; }; \
 	  echo "== $$file"; "$(BIN)/python" "$$file" || exit 1; \
@@ -87,6 +88,11 @@ $(BASE): pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing Stackmill into $(VENV) (the first time takes a few minutes)' >&2
 	@$(PIP_INSTALL) setuptools
 	@$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch "$@"
+
+$(BENCH): pyproject.toml constraints.txt $(DEV)
+	@echo 'Installing the peers of the benchmarks into $(VENV)' >&2
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[dev,bench]'
 	@touch "$@"
 
 $(DEV): pyproject.toml constraints.txt $(BASE)

@@ -42,7 +42,7 @@ from pii.pem import block_end
 from pii.redact import Place, as_bytes, replace
 from pii.rules import KINDS, sensitivity_level
 
-#: Measured on 30 MB of Python code: see benchmarks/secrets.py.
+#: Measured on 30 MB of Python code: see benchmarks/bench_secrets.py.
 DEFAULT_SENSITIVITY = "high"
 
 #: One row per finding; `doc` is the row of the text, offsets are bytes of its UTF-8 text.

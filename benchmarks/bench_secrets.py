@@ -1,6 +1,6 @@
 """Secrets and personal data: our scan at every sensitivity against detect-secrets, same texts, one run.
 
-    python benchmarks/secrets.py [DIR] [--megabytes N] [--peer-megabytes N] [--rounds N]
+    python benchmarks/bench_secrets.py [DIR] [--megabytes N] [--peer-megabytes N] [--rounds N]
 
 Without DIR: the installed Python packages.  A random choice of text files (fixed seed) up to N megabytes is
 read into memory, then each contestant scans it on one core; process CPU time, median of the rounds, without

@@ -1,8 +1,9 @@
 """Near-duplicate removal side by side with datasketch, in one run on one core.
 
-    python benchmarks/dedup.py DIR [--signature-chunks 9] [--chunk 200] [--whole 4000] [--rounds 3] [--json]
+    python benchmarks/bench_dedup.py [DIR] [--signature-chunks 9] [--chunk 200] [--whole 4000] [--rounds 3] [--json]
 
-DIR: any folder with source code; UTF-8 files of 1 B to 1 MiB without NUL are taken. Two tables:
+DIR: any folder with source code, the installed packages by default; UTF-8 files of 1 B to 1 MiB without NUL are
+taken. Two tables:
 
 - signature: text -> 256-value sketch. Random chunks of documents; both tools on each chunk in turn, medians
   over chunks.
@@ -27,18 +28,16 @@ import resource
 import statistics
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-# This file's folder comes first on the path of a script, and this file is not the package of its name.
-sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != Path(__file__).resolve().parent]
+import datasketch
+import psutil
+import pyarrow as pa
 
-import datasketch  # noqa: E402
-import psutil  # noqa: E402
-import pyarrow as pa  # noqa: E402
-
-from dedup import near_duplicates, sketch  # noqa: E402
+from dedup import near_duplicates, sketch
 
 LARGEST = 1 << 20
 SLOTS = 256
@@ -178,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("directory", type=Path)
+    parser.add_argument("directory", nargs="?", type=Path, default=Path(sysconfig.get_path("purelib")))
     parser.add_argument("--signature-chunks", type=int, default=9)
     parser.add_argument("--chunk", type=int, default=200, help="documents per chunk")
     parser.add_argument("--whole", type=int, default=4000, help="documents of the whole run; 0: all")
