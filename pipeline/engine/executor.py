@@ -7,16 +7,21 @@ them to the same bytes. Transient source errors are retried here; a killed Ray w
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
+
+import duckdb
 
 from pipeline import errors
 from pipeline.engine.stage import run_unit
 from pipeline.errors import SourceError, StackmillError, TransientError
 
+_RETRIES = 3  # of a unit whose worker process died
 TRIES = 4  # of a unit that fails transiently
 _BACKOFF_SECONDS = 0.5
 _OBJECT_STORE_BYTES = 80 << 20  # sidecars only travel through it; Ray refuses less than 75 MiB
@@ -56,7 +61,27 @@ def attempt(payload: Mapping[str, Any]) -> dict[str, Any]:
                     f"{error}: missing while {payload['stage']} ran; run the release again",
                 ]
             }
+        except (OSError, MemoryError, duckdb.Error) as error:
+            if not (message := _exhausted(error)):
+                raise
+            return {"error": ["SourceError", message]}
     raise AssertionError("unreachable")
+
+
+def _exhausted(error: Exception) -> str | None:
+    """What a user can do when a unit ran out of memory or scratch space; None for any other failure."""
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, (MemoryError, duckdb.OutOfMemoryException)):
+        return (
+            "out of memory; raise engine.task_memory, run with fewer --workers,"
+            f" or use a new --workdir with more engine.buckets ({said})"
+        )
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or (isinstance(error, duckdb.IOException) and "No space left" in str(error)):
+        return (
+            f"no space left for temporary files in {tempfile.gettempdir()}; free some or set TMPDIR ({said})"
+        )
+    return None
 
 
 def raise_error(result: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
@@ -129,7 +154,7 @@ class OnRay:
     ) -> Iterator[dict[str, Any]]:
         """See Executor. At most twice as many units as workers are in flight, so queues stay short."""
         ray = self._start()
-        options: dict[str, Any] = {"num_cpus": 1, "max_retries": 3}
+        options: dict[str, Any] = {"num_cpus": 1, "max_retries": _RETRIES}
         if heavy is not None:
             options["max_calls"] = 1  # the process, and the model that it loaded, end with the unit
         remote = ray.remote(**options)(attempt)
@@ -147,10 +172,16 @@ class OnRay:
                     payload = running.pop(reference)
                     try:
                         result = ray.get(reference)
-                    except ray.exceptions.WorkerCrashedError as error:
+                    except ray.exceptions.RayTaskError:
+                        raise  # a defect in a stage function, with its traceback
+                    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
                         raise SourceError(
-                            f"a worker died four times on stage {payload['stage']}, unit {payload['unit']}"
+                            f"a worker died {1 + _RETRIES} times on stage {payload['stage']}, unit {payload['unit']}"
                             " (out of memory?); run again with fewer --workers or more engine.buckets"
+                        ) from error
+                    except ray.exceptions.RayError as error:
+                        raise SourceError(
+                            f"Ray failed on stage {payload['stage']}, unit {payload['unit']}: {error}; run again"
                         ) from error
                     raise_error(result, payload)
                     yield result

@@ -149,8 +149,11 @@ class Runner:
         for name in sizes:
             if not name.endswith(".json"):
                 continue
-            sidecar = json.loads(self.store.read(f"{stage.folder}/{name}"))
-            unit = sidecar["unit"]
+            try:
+                sidecar = json.loads(self.store.read(f"{stage.folder}/{name}"))
+                unit = sidecar["unit"]
+            except (ValueError, KeyError):
+                continue  # a machine that lost power can leave such a file: the unit is run again
             whole = all(sizes.get(f"{o}-{unit}.parquet") == s["bytes"] for o, s in sidecar["outputs"].items())
             if whole and all(sizes.get(n) == f["bytes"] for n, f in sidecar["files"].items()):
                 done[unit] = sidecar
@@ -188,6 +191,7 @@ def open_workdir(
     Raises ConfigError when another bucket count is asked for than the directory was made with.
     """
     store = Store(uri)
+    read_summary.cache_clear()  # the directory may have been deleted and made anew since this process saw it
     wanted = check_buckets(buckets if buckets is not None else default_buckets)
     if dry and store.stat("workdir.json") is None:
         return store, wanted

@@ -9,7 +9,6 @@ Use it from another folder as this one's conftest.py does: load the file, regist
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,8 +25,10 @@ from pipeline.tables import GRAPH, PERMS_FILE, PERMS_SUBMODULE, PERMS_SYMLINK
 DAY = 86_400
 NOW = 1_700_000_000  # seconds since the epoch: the visit date of all origins
 AUTHOR = b"Ada Example <ada@example.org>"
-WORDS = tuple(
-    ["amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "kelp", "lagoon", "maple", "north", "ocean", "pine", "quartz", "reef", "sand", "tide", "umber", "vale", "wharf", "yarrow", "zephyr", "anchor", "bridge", "canal", "dune", "estuary", "forest", "glacier", "harbor", "island", "jungle"]
+WORDS = (
+    "amber", "basin", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "kelp", "lagoon",
+    "maple", "north", "ocean", "pine", "quartz", "reef", "sand", "tide", "umber", "vale", "wharf", "yarrow", "zephyr",
+    "anchor", "bridge", "canal", "dune", "estuary", "forest", "glacier", "harbor", "island", "jungle",
 )  # fmt: skip
 
 
@@ -374,7 +375,7 @@ def shuffled(archive: Path, folder: Path, seed: int = 1) -> Path:
     """The same archive: rows permuted, some of them twice, tables split into three files of small row groups."""
     draw = random.Random(seed)
     folder.mkdir(parents=True)
-    os.symlink(archive / "content", folder / "content")
+    (folder / "content").symlink_to(archive / "content")
     for path in sorted((archive / "graph/local/parquet").rglob("*.parquet")):
         table = pq.read_table(path)
         rows = [*range(table.num_rows), *draw.sample(range(table.num_rows), table.num_rows // 3)]
