@@ -8,6 +8,8 @@ bucket count).
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,9 +17,15 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from pipeline.content.taxonomy import LANGUAGES
+from pipeline.engine.buckets import check_buckets
 from pipeline.errors import ConfigError
 
-Bytes = Annotated[int, Field(ge=1)]
+_MAX = 1 << 53  # of any number: what JSON and SQL hold exactly
+Bytes = Annotated[int, Field(ge=1, le=_MAX)]
+Count = Annotated[int, Field(ge=1, le=_MAX)]
+_MEMORY = re.compile(r"[1-9][0-9]{0,8}(\.[0-9]{1,3})? ?[KMGT]i?B")
+_SHOWN = 200  # characters of a wrong value that a message repeats
 
 
 class _Section(BaseModel):
@@ -41,20 +49,16 @@ class Archive(_Section):
     build: Literal["installed"] | None = Field(
         None, description="build the archive from the installed distributions"
     )
-    max_files: int = Field(24_000, ge=1, description="files in the built archive, in all")
+    max_files: Count = Field(24_000, description="files in the built archive, in all")
     max_bytes: Bytes = Field(268_435_456, description="bytes in the built archive, in all")
-    max_files_per_origin: int = Field(
-        4_000, ge=1, description="files of one distribution in the built archive"
-    )
+    max_files_per_origin: Count = Field(4_000, description="files of one distribution in the built archive")
 
 
 class Origins(_Section):
     """Which origins take part."""
 
     prefixes: tuple[str, ...] = Field((), description="URL prefixes; empty: every origin")
-    limit: int | None = Field(
-        None, ge=1, description="at most so many, the first by sha1 of the URL; null: all"
-    )
+    limit: Count | None = Field(None, description="at most so many, the first by sha1 of the URL; null: all")
 
 
 class Files(_Section):
@@ -63,11 +67,19 @@ class Files(_Section):
     max_bytes: Bytes = Field(10_485_760, description="bytes of one file; larger is `too_large`")
     max_depth: int = Field(64, ge=1, le=512, description="levels of directories below a root")
     max_path_bytes: Bytes = Field(4_096, description="bytes of a path; longer is `path_limit`")
-    max_entries: int = Field(
-        1_000_000, ge=1, description="entries of one root; a larger tree is `path_limit` as a whole"
+    max_entries: Count = Field(
+        1_000_000, description="entries of one root; a larger tree is `path_limit` as a whole"
     )
     vendored: Literal["drop", "keep"] = Field("drop", description="files in vendored directories")
     languages: tuple[str, ...] = Field((), description="languages to keep; empty: every known one")
+
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if name not in LANGUAGES:
+                raise ValueError(f"unknown language {name!r}{_hint(name, LANGUAGES)}")
+        return value
 
 
 class Licenses(_Section):
@@ -79,7 +91,7 @@ class Licenses(_Section):
     scancode: bool = Field(
         True, description="run ScanCode on license-like files; false: SPDX tags and declarations only"
     )
-    processes: int = Field(2, ge=1, description="ScanCode processes at once (1.1 GB each)")
+    processes: int = Field(2, ge=1, le=1024, description="ScanCode processes at once (1.1 GB each)")
     max_bytes: Bytes = Field(
         1_048_576, description="bytes of a license-like file; a larger one is no evidence"
     )
@@ -103,7 +115,7 @@ class Secrets(_Section):
 
     sensitivity: Literal["low", "medium", "high"] = Field("high", description="tier of rules; see docs")
     max_findings: int = Field(
-        200, ge=0, description="findings per file; a file with more is `secrets_budget`"
+        200, ge=0, le=_MAX, description="findings per file; a file with more is `secrets_budget`"
     )
 
 
@@ -116,9 +128,11 @@ class NearDuplicates(_Section):
     )
     bands: int = Field(42, ge=1, le=256, description="bands of the 256-value sketch")
     rows: int = Field(6, ge=1, le=256, description="values per band")
-    bucket_cap: int = Field(64, ge=2, description="members up to which a band bucket pairs all with all")
+    bucket_cap: int = Field(
+        64, ge=2, le=65_536, description="members up to which a band bucket pairs all with all"
+    )
     bucket_best: int = Field(
-        16, ge=1, description="best-ranked members that each one is paired with above that"
+        16, ge=1, le=65_536, description="best-ranked members that each one is paired with above that"
     )
 
     @field_validator("threshold")
@@ -154,7 +168,19 @@ class Engine(_Section):
     )
     workers: int | None = Field(None, ge=1, description="units at once; null: one per core")
     task_memory: str = Field("1GB", description="memory limit of the joins of one task; more spills to disk")
-    fetch_concurrency: int = Field(16, ge=1, description="objects in flight per task")
+    fetch_concurrency: int = Field(16, ge=1, le=1024, description="objects in flight per task")
+
+    @field_validator("buckets")
+    @classmethod
+    def _power_of_two(cls, value: int | None) -> int | None:
+        return None if value is None else check_buckets(value)
+
+    @field_validator("task_memory")
+    @classmethod
+    def _amount(cls, value: str) -> str:
+        if not _MEMORY.fullmatch(value):
+            raise ValueError("must be an amount with its unit, such as 512MB, 1GB or 1.5GiB")
+        return value
 
 
 class ReleaseConfig(_Section):
@@ -187,6 +213,10 @@ class _NoDuplicates(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key.value, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be plain text", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} is given twice", key.start_mark
@@ -201,11 +231,15 @@ def load(path: Path) -> ReleaseConfig:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read: it is not UTF-8 text ({error.reason})") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     try:
         data = yaml.load(text, Loader=_NoDuplicates)
-    except (yaml.YAMLError, RecursionError) as error:
+    except RecursionError as error:
+        raise ConfigError(f"{path}: not valid YAML: too many brackets in one another") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that is none
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if data is None:
         data = {}
@@ -235,10 +269,15 @@ def _explain(item: Any, where: str, text: str) -> str:
     place = f"{where}:{line}" if line else where
     if item["type"] == "extra_forbidden":
         known = _known_keys(path[:-1])
-        close = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else "known keys: " + ", ".join(known)
-        return f"{place}: unknown key {key!r}; {hint}"
-    return f"{place}: {key}: {item['msg'].removeprefix('Value error, ')} (got {item['input']!r})"
+        return f"{place}: unknown key {key!r}{_hint(path[-1], known) or '; known keys: ' + ', '.join(known)}"
+    got = repr(item["input"])
+    got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
+    return f"{place}: {key}: {item['msg'].removeprefix('Value error, ')} (got {got})"
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _known_keys(path: list[str]) -> list[str]:

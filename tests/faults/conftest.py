@@ -1,4 +1,4 @@
-"""Make the table of raw graphs importable (the tests have no packages), and give every test its own temporary folder."""
+"""Make the raw graphs importable: the tests have no packages."""
 
 from __future__ import annotations
 
