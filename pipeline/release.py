@@ -13,10 +13,7 @@ the ledger's totals are held against an independent count of the archive (pipeli
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import time
 import uuid
 from collections import Counter
@@ -25,28 +22,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-import dedup
-from licensing.optout import Registry
-from licensing.policy import Policy
-from manifests.card import CardFacts
-from manifests.manifest import Digests, Origins, ShardFacts, Totals
+from manifests.manifest import Totals
 from manifests.names import check_version
-from manifests.release_writer import finish_release
-from pii.rules import rules_digest
-from pipeline import config as configuration
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
-from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.progress import MemoryWatch, Progress, run_record
 from pipeline.engine.runner import Done, Runner, exclusive, open_workdir
-from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
-from pipeline.errors import ConfigError, GateError, SourceError
-from pipeline.sources.from_installed import build_installed
+from pipeline.errors import ConfigError, GateError
+from pipeline.publish import check_output, known_digest, publish, record_key, release_facts
 from pipeline.sources.graph import GraphExport, open_export
-from pipeline.sources.sampling import Bounds
+from pipeline.sources.opening import open_archive
 from pipeline.stages.census import take_census
 from pipeline.stages.elect import elect_wave
 from pipeline.stages.emit import emit_wave
@@ -63,11 +49,6 @@ from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.walk import walk
 
 DEFAULT_BUCKETS = 8  # of a new work directory: units of a laptop's release last around a second each
-LIBRARIES = (
-    "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
-    "phonenumberslite", "pyarrow", "scancode-toolkit-mini",
-)  # fmt: skip
-"""Third-party libraries whose versions can change a released byte."""
 
 
 @dataclass(frozen=True)
@@ -185,21 +166,25 @@ def make_release(
         check_version(version)
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
-    _check_output(out)
+    check_output(out)
     store, buckets = open_workdir(workdir, settings.engine.buckets, default_buckets=DEFAULT_BUCKETS)
     with exclusive(store), MemoryWatch() as memory:
         export, content = open_archive(settings, store, progress)
         runner = Runner(store, executor, buckets, progress, settings.engine.task_memory)
         flow = run_flow(runner, export, content, settings)
         totals = _totals(flow.ledger)
-        facts = _facts(settings, flow, version)
+        facts = release_facts(
+            settings, version, inputs=flow.identity.facts[0], shards=flow.shards, ledger=flow.ledger
+        )
         final = out / version
-        known = _known(store, version, final, facts)
+        known = known_digest(store, final, facts)
         if known is None:
             _conservation_gate(flow, totals)
-            known, state = _publish(runner, flow, facts, totals, final)
+            known, state = publish(
+                runner, shards=flow.shards, origins=flow.origins, facts=facts, totals=totals, final=final
+            )
             store.put(
-                _record_key(final), json.dumps({**facts, "digest": known, "folders": flow.folders}).encode()
+                record_key(final), json.dumps({**facts, "digest": known, "folders": flow.folders}).encode()
             )
         else:
             state = "unchanged"
@@ -224,45 +209,6 @@ def make_release(
         run, run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds)
     )
     return outcome
-
-
-# ----------------------------------------------------------------------------------------------------- the input
-
-
-def open_archive(settings: ReleaseConfig, workdir: Store, progress: Progress) -> tuple[GraphExport, Store]:
-    """The graph export and the store of content objects; the archive is built first where the configuration says so."""
-    archive = settings.archive
-    if archive.uri is None and archive.graph is None:
-        if archive.build is None:
-            raise ConfigError("no archive: give --archive, set archive.uri, or set archive.build: installed")
-        if workdir.root is None:
-            raise ConfigError(
-                "archive.build needs a local --workdir; build the archive first with `pipeline archive`"
-            )
-        target = workdir.root / "archive"
-        bounds = Bounds(
-            max_files=archive.max_files,
-            max_bytes=archive.max_bytes,
-            max_files_per_origin=archive.max_files_per_origin,
-        )
-        summary = build_installed(target, bounds, progress=lambda _: None)
-        verb = "is unchanged" if summary.reused else "was built"
-        progress.note(f"{'archive':<26} {verb}: {summary.files:,} files of installed distributions, {target}")
-        base = Store(str(target))
-        return open_export(base, None, archive.export), base
-    base_store = Store(archive.uri, archive.anonymous) if archive.uri else None
-    if base_store is not None and base_store.root is not None and not base_store.root.is_dir():
-        raise SourceError(
-            f"{archive.uri}: no such folder; give --archive a folder or s3:// prefix that holds graph/ and content/"
-        )
-    graph = Store(archive.graph, archive.anonymous) if archive.graph else None
-    if archive.content:
-        content = Store(archive.content, archive.anonymous)
-    elif base_store is not None:
-        content = base_store
-    else:
-        raise ConfigError("archive.graph is given without archive.uri: set archive.content too")
-    return open_export(base_store, graph, archive.export), content
 
 
 # ----------------------------------------------------------------------------------------------- totals and gates
@@ -299,149 +245,6 @@ def _conservation_gate(flow: _Flow, totals: Totals) -> None:
         raise GateError(
             f"no file was kept of {totals.found:,} found ({reasons or 'the archive is empty'}); nothing was released"
         )
-
-
-# ------------------------------------------------------------------------------------------------ the release folder
-
-
-def _facts(settings: ReleaseConfig, flow: _Flow, version: str) -> dict[str, Any]:
-    """Everything that the release directory depends on, besides the text of its rows."""
-    resolved = configuration.resolved(settings)
-    licenses = Policy.load(as_path(settings.licenses.policy))
-    detectors = {"duplicates": f"stackmill {dedup.__name__} {source_digest('dedup')[:16]}"}
-    if settings.licenses.scancode:
-        detectors["scancode"] = library_version("scancode-toolkit-mini")
-    return {
-        "name": settings.name,
-        "version": version,
-        "config": resolved,
-        "inputs": flow.identity.facts[0],
-        "code": source_digest("pipeline.release"),
-        "policies": {
-            "license": licenses.digest,
-            "opt_out": Registry.load(as_path(settings.optout.registry)).digest,
-            "secrets": rules_digest(),
-        },
-        "detectors": detectors,
-        "libraries": {name: library_version(name) for name in LIBRARIES},
-        "shards_key": flow.shards.stage.key,
-        "ledger_key": flow.ledger.stage.key,
-    }
-
-
-def _record_key(final: Path) -> str:
-    return f"releases/{final.name}-{digest(str(final.absolute()))[:12]}.json"
-
-
-def _known(store: Store, version: str, final: Path, facts: Mapping[str, Any]) -> str | None:
-    """The digest of the release in place, when it was made by this work directory from exactly these facts."""
-    try:
-        record = json.loads(store.read(_record_key(final)))
-        manifest = (final / "manifest.json").read_bytes()
-    except FileNotFoundError:
-        return None
-    same = {key: record.get(key) for key in facts} == json.loads(json.dumps(facts))
-    return record["digest"] if same and _sha256(manifest) == record["digest"] else None
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _publish(
-    runner: Runner, flow: _Flow, facts: Mapping[str, Any], totals: Totals, final: Path
-) -> tuple[str, str]:
-    """Assemble the directory beside its final place, compare with what is there, and rename. Returns digest and state."""
-    staging = final.with_name(f"{final.name}.tmp-{uuid.uuid4().hex[:12]}")
-    with runner.store._errors(str(staging)):
-        try:
-            staging.mkdir(parents=True)
-            shards = []
-            for unit in flow.shards.facts:
-                for recorded in unit["shards"]:
-                    shard = dict(recorded)  # the summary is shared with later runs of this process
-                    name = shard.pop("file")
-                    target = staging / shard["path"]
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    _copy(runner.store, f"{flow.shards.stage.folder}/{name}", target)
-                    shards.append(ShardFacts(**shard))
-            origins: Counter[str] = Counter()
-            for unit in flow.origins.facts:
-                origins.update(dict(unit["input"]))
-            resolved = origins.pop("resolved", 0)
-            made = finish_release(
-                staging,
-                name=facts["name"],
-                version=facts["version"],
-                shards=shards,
-                ids=runner.table(flow.shards.ref("ids")),
-                totals=totals,
-                origins=Origins(
-                    found=resolved + sum(origins.values()),
-                    resolved=resolved,
-                    unresolved=dict(sorted(origins.items())),
-                ),
-                inputs=facts["inputs"],
-                digests=Digests(
-                    configuration=digest(facts["config"]),
-                    code=facts["code"],
-                    policies=facts["policies"],
-                    detectors=facts["detectors"],
-                    libraries=facts["libraries"],
-                ),
-                config_yaml=_config_yaml(facts["config"]),
-                text=CardFacts(),
-            )
-            if final.exists():
-                return made, _same_or_refuse(final, made)
-            _fsync_tree(staging)
-            staging.rename(final)
-            return made, "made"
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
-def _same_or_refuse(final: Path, made: str) -> str:
-    try:
-        there = _sha256((final / "manifest.json").read_bytes())
-    except OSError:
-        there = "unreadable"
-    if there != made:
-        raise ConfigError(
-            f"{final} exists and is another release (manifest {there[:16]}, this one would be {made[:16]});"
-            " releases are never overwritten: give another --version or --out"
-        )
-    return "identical"
-
-
-def _copy(store: Store, key: str, target: Path) -> None:
-    if store.root is not None:
-        shutil.copyfile(store.path(key), target)
-    else:
-        target.write_bytes(store.read(key))
-
-
-def _fsync_tree(folder: Path) -> None:
-    for path in [folder, *folder.rglob("*")]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _check_output(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SourceError(f"--out {out}: {error.strerror or error}") from error
-    if not os.access(out, os.W_OK):
-        raise SourceError(f"--out {out}: no permission to write there")
-
-
-def _config_yaml(resolved: Mapping[str, Any]) -> bytes:
-    head = "# The resolved configuration of this release: everything in it that can change a released byte.\n"
-    return (head + yaml.safe_dump(dict(resolved), sort_keys=True, allow_unicode=True)).encode()
 
 
 # ------------------------------------------------------------------------------------------------------- the plan

@@ -25,7 +25,7 @@ from pipeline.engine.buckets import check_buckets
 from pipeline.engine.executor import Executor
 from pipeline.engine.progress import Progress
 from pipeline.engine.stage import Ref, Stage, read_ref, read_summary
-from pipeline.engine.store import Store
+from pipeline.engine.store import Store, disk_errors
 from pipeline.errors import ConfigError, IntegrityError
 
 WORKDIR_FORMAT = 1
@@ -221,7 +221,7 @@ def exclusive(store: Store) -> Iterator[None]:
         yield
         return
     path = Path(store.root, "lock")
-    with store._errors("lock"):
+    with disk_errors(f"{store.uri}/lock"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a+")
     with handle:

@@ -280,33 +280,37 @@ class Store:
 
     # -------------------------------------------------------------------------------------------------- errors
 
-    @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        where = f"{self.uri.rstrip('/')}/{key}"
-        try:
-            yield
-        except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
-                raise SourceError(f"{where}: there is no such bucket; check the address") from error
+    def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
+        return disk_errors(f"{self.uri.rstrip('/')}/{key}")
+
+
+@contextlib.contextmanager
+def disk_errors(where: str) -> Iterator[None]:
+    """Translate what a disk or an object store raises about `where` into the error tree."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error):
+            raise SourceError(f"{where}: there is no such bucket; check the address") from error
+        raise
+    except OSError as error:
+        if isinstance(error, (TimeoutError, ConnectionError)):
+            raise TransientError(f"{where}: {error}") from error
+        hint = {
+            errno.ENOSPC: "no space left on the device; free some or give another --workdir / --out",
+            errno.EDQUOT: "disk quota exceeded; free some space or give another --workdir / --out",
+            errno.EACCES: "permission denied; check the owner and mode, or give another --workdir / --out",
+            errno.EPERM: "operation not permitted",
+            errno.EROFS: "the file system is read-only; give another --workdir / --out",
+            errno.ENOTDIR: "a part of this path is a file, not a folder",
+            errno.EEXIST: "a part of this path is a file, not a folder",
+        }.get(error.errno or 0)
+        raise SourceError(f"{where}: {hint or error.strerror or error}") from error
+    except Exception as error:
+        translated = _object_store_error(where, error)
+        if translated is None:
             raise
-        except OSError as error:
-            if isinstance(error, (TimeoutError, ConnectionError)):
-                raise TransientError(f"{where}: {error}") from error
-            hint = {
-                errno.ENOSPC: "no space left on the device; free some or give another --workdir / --out",
-                errno.EDQUOT: "disk quota exceeded; free some space or give another --workdir / --out",
-                errno.EACCES: "permission denied; check the owner and mode, or give another --workdir / --out",
-                errno.EPERM: "operation not permitted",
-                errno.EROFS: "the file system is read-only; give another --workdir / --out",
-                errno.ENOTDIR: "a part of this path is a file, not a folder",
-                errno.EEXIST: "a part of this path is a file, not a folder",
-            }.get(error.errno or 0)
-            raise SourceError(f"{where}: {hint or error.strerror or error}") from error
-        except Exception as error:
-            translated = _object_store_error(where, error)
-            if translated is None:
-                raise
-            raise translated from error
+        raise translated from error
 
 
 def _object_store_error(where: str, error: Exception) -> Exception | None:
