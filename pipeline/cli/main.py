@@ -27,6 +27,8 @@ app = typer.Typer(
 for _group in (archive, release, verify, stats, explain, scan, train):
     _group.register(app)
 
+_INTERRUPTED = "interrupted; run the same command again to go on where it stopped"
+
 
 def run() -> NoReturn:
     """Entry point: errors that a user can act on are one message and an exit code, never a stack trace."""
@@ -35,7 +37,11 @@ def run() -> NoReturn:
     except StackmillError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on where it stopped", 130)
+        _fail(_INTERRUPTED, 130)
+    except SystemExit as error:
+        if error.code == 130:  # what typer makes of Ctrl-C, without a word
+            _fail(_INTERRUPTED, 130)
+        raise
     except BrokenPipeError:  # `pipeline ... | head`
         sys.stderr.close()
         sys.exit(0)

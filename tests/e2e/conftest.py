@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from pathlib import Path
 
@@ -36,3 +37,12 @@ def archive(world, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("small-world")
     (folder / "registry.yaml").write_text(world.registry())
     return e2e_archives.write(world, folder / "archive")
+
+
+@pytest.fixture(scope="session")
+def made(archive, tmp_path_factory):
+    """A release made once: its outcome, the folder with `work` and `out`, and what stderr had; do not change it."""
+    import e2e_runs
+
+    folder, log = tmp_path_factory.mktemp("made"), io.StringIO()
+    return e2e_runs.release(archive, folder, log=log), folder, log.getvalue()

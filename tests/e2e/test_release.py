@@ -21,20 +21,13 @@ from hypothesis import strategies as st
 from manifests.reader import Release
 from manifests.verify import verify_release
 from pipeline.errors import ConfigError
-from pipeline.release import Outcome, make_release
+from pipeline.release import make_release
 from pipeline.sources.swhid import hash_content
 
 
 @pytest.fixture(scope="module")
 def expected(world) -> expectation.Expected:
     return expectation.expect(world)
-
-
-@pytest.fixture(scope="module")
-def made(archive, tmp_path_factory) -> tuple[Outcome, Path, str]:
-    """A release made once: its outcome, the folder with `work` and `out`, and what stderr had."""
-    folder, log = tmp_path_factory.mktemp("made"), io.StringIO()
-    return runs.release(archive, folder, log=log), folder, log.getvalue()
 
 
 @pytest.fixture(scope="module")
