@@ -56,7 +56,9 @@ class GraphExport:
         return tuple(items)
 
     def fingerprint(self, table: str) -> str:
-        """Digest of the table's files: names, sizes and footers (which hold every column's statistics)."""
+        """Digest of the table's files: names, sizes, footers (which hold every column's statistics), and what tells a
+        changed file of the same size: the entity tag on S3, the time of its last change on disk.
+        """
         found = []
         for entry in self.store.list(table):
             if entry.key.endswith(".parquet"):
@@ -68,7 +70,9 @@ class GraphExport:
                             file.metadata.row_group(group).column(c) for c in range(file.metadata.num_columns)
                         ]
                     ]
-                found.append([entry.key, entry.size, entry.etag, digest(groups)])
+                local = self.store.root is not None
+                version = self.store.path(entry.key).stat().st_mtime_ns if local else entry.etag
+                found.append([entry.key, entry.size, version, digest(groups)])
         return digest(found)
 
     def read(self, table: str, item: dict[str, object]) -> pa.Table:
@@ -78,9 +82,10 @@ class GraphExport:
             names = [name for name in schema.names if name in file.schema_arrow.names]
             groups = range(int(str(item["first"])), int(str(item["last"])))
             try:
-                data = file.read_row_groups(list(groups), columns=names, use_threads=False)
-                return conform(data, schema)
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+                data = conform(file.read_row_groups(list(groups), columns=names, use_threads=False), schema)
+                data.validate(full=True)  # text that is no UTF-8, offsets that lead nowhere
+                return data
+            except (pa.ArrowException, OSError) as error:
                 raise SourceError(
                     f"{self.store.uri}/{key}: table {table!r} cannot be read: {error}"
                 ) from error
@@ -92,9 +97,13 @@ class GraphExport:
         return keys
 
     def _check_columns(self, table: str, key: str, names: Sequence[str]) -> None:
+        where = f"{self.store.uri}/{key}: the table {table!r}"
         missing = [column for column in REQUIRED.get(table, ()) if column not in names]
         if missing:
-            raise SourceError(f"{self.store.uri}/{key}: the table {table!r} lacks the column {missing[0]!r}")
+            raise SourceError(f"{where} lacks the column {missing[0]!r}")
+        twice = [column for column in GRAPH[table].names if names.count(column) > 1]
+        if twice:
+            raise SourceError(f"{where} has the column {twice[0]!r} more than once")
 
 
 def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -135,5 +144,8 @@ def open_export(archive: Store | None, graph: Store | None, export: str | None) 
 
 
 def _statistics(statistics: pq.Statistics | None) -> str:
-    """The values themselves: the object's own text names its address in memory, new in every process."""
-    return str(statistics.to_dict()) if statistics is not None else ""
+    """The values as they are stored: text may be no UTF-8 and a time no date, and either must not stop us here."""
+    if statistics is None:
+        return ""
+    bounds = (statistics.min_raw, statistics.max_raw) if statistics.has_min_max else ()
+    return repr((*bounds, statistics.null_count, statistics.num_values))
