@@ -11,9 +11,10 @@ OUT     ?= releases
 WORKDIR ?= work
 PYTEST_ARGS ?=
 
-# Two stamps: a release needs neither PyTorch nor the test tools, and must not wait for them.
+# Three stamps: a release needs neither PyTorch nor the test tools, and must not wait for them.
 BASE := $(VENV)/.installed-base
 DEV  := $(VENV)/.installed-dev
+PEERS := $(VENV)/.installed-bench
 BENCH := $(VENV)/.installed-bench
 BIN  := $(VENV)/bin
 
@@ -98,4 +99,8 @@ $(BENCH): pyproject.toml constraints.txt $(DEV)
 $(DEV): pyproject.toml constraints.txt $(BASE)
 	@echo 'Installing the training and test extras into $(VENV)' >&2
 	@$(PIP_INSTALL) --no-build-isolation --editable '.[dev]'
+	@touch "$@"
+
+$(PEERS): pyproject.toml constraints.txt $(DEV)
+	@$(PIP_INSTALL) --no-build-isolation --editable '.[dev,bench]'
 	@touch "$@"

@@ -68,7 +68,7 @@ def broken_links(document: Path) -> Iterator[str]:
             yield f"the link {link}: no such heading"
 
 
-def wrong_command(command: str, root: Any | None, targets: set[str]) -> str | None:
+def wrong_command(command: str, root: Any, targets: set[str]) -> str | None:
     """What is wrong with a command line, None when nothing is."""
     words = shlex.split(command, comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
@@ -80,7 +80,7 @@ def wrong_command(command: str, root: Any | None, targets: set[str]) -> str | No
         unknown = [word for word in arguments if "=" not in word and word not in targets]
         return f"no such target: {', '.join(unknown)}" if unknown else None
     if program == "pipeline":
-        return None if root is None else wrong_arguments(root, arguments)
+        return wrong_arguments(root, arguments)
     return None if program in FOREIGN else f"{program} is a program that this check does not know"
 
 

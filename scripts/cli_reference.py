@@ -9,7 +9,6 @@ machines would show up here as a reference that is never up to date.
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
@@ -37,10 +36,8 @@ Results go to standard output (`--json` where a program reads them), progress an
 """
 
 
-def root_command() -> Any | None:
-    """The command tree of the product, None while there is no command line."""
-    if importlib.util.find_spec("pipeline.cli.main") is None:
-        return None
+def root_command() -> Any:
+    """The command tree of the product."""
     from typer.main import get_command
 
     from pipeline.cli.main import app
@@ -127,11 +124,7 @@ def reference(root: Any) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write or check; the exit status."""
-    root = root_command()
-    if root is None:
-        print("cli_reference: there is no command line yet", file=sys.stderr)
-        return 0
-    text = reference(root)
+    text = reference(root_command())
     if arguments == ["--check"]:
         if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
             print("docs/cli.md is not what the commands say: run make docs", file=sys.stderr)
