@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -259,9 +258,3 @@ def test_summaries_are_small(made):
             largest[path.parts[-3]] = max(largest.get(path.parts[-3], 0), size)
     assert len(largest) > 30
     assert max(largest.values()) < 10_000, largest
-
-
-def test_stderr_is_for_progress_and_stdout_for_the_result(archive, tmp_path):
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        runs.release(archive, tmp_path, buckets=1, quality={"generated": "keep"})
-    assert printed.getvalue() == ""
