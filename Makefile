@@ -14,7 +14,6 @@ PYTEST_ARGS ?=
 # Three stamps: a release needs neither PyTorch nor the test tools, and must not wait for them.
 BASE := $(VENV)/.installed-base
 DEV  := $(VENV)/.installed-dev
-PEERS := $(VENV)/.installed-bench
 BENCH := $(VENV)/.installed-bench
 BIN  := $(VENV)/bin
 
@@ -99,8 +98,4 @@ $(BENCH): pyproject.toml constraints.txt $(DEV)
 $(DEV): pyproject.toml constraints.txt $(BASE)
 	@echo 'Installing the training and test extras into $(VENV)' >&2
 	@$(PIP_INSTALL) --no-build-isolation --editable '.[dev]'
-	@touch "$@"
-
-$(PEERS): pyproject.toml constraints.txt $(DEV)
-	@$(PIP_INSTALL) --no-build-isolation --editable '.[dev,bench]'
 	@touch "$@"

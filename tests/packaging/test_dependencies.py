@@ -28,19 +28,20 @@ READ_BY_HAND = {
 
 def runtime() -> Iterator[importlib.metadata.Distribution]:
     """Every distribution that a base installation pulls in, the product itself left out."""
-    todo, seen = ["stackmill"], set()
+    todo, seen = [("stackmill", "")], set()
     while todo:
-        name = canonicalize_name(todo.pop())
-        if name in seen:
+        name, extra = todo.pop()
+        if (name, extra) in seen:
             continue
-        seen.add(name)
         distribution = importlib.metadata.distribution(name)
-        if name != "stackmill":
+        if name != "stackmill" and not any(name == other for other, _ in seen):
             yield distribution
+        seen.add((name, extra))
         for line in distribution.requires or ():
             requirement = Requirement(line)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                todo.append(requirement.name)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                needed = canonicalize_name(requirement.name)
+                todo += [(needed, one) for one in ("", *sorted(requirement.extras))]
 
 
 def declared(distribution: importlib.metadata.Distribution) -> str:
