@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -184,7 +185,7 @@ class Task:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         size = path.stat().st_size
         with self.store.writing(f"{self.folder}/{name}") as target:
-            path.replace(target) if self.store.root is not None else target.write_bytes(path.read_bytes())
+            shutil.move(path, target)  # scratch and work directory may be on two file systems
         self.files[name] = {"bytes": size, "sha256": sha256}
 
 
