@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.names import visible
 from manifests.reader import Release
 from pipeline.content.names import escape
 from pipeline.engine.buckets import bucket_of
@@ -95,7 +96,8 @@ def explain(
         story["notes"].append(
             f"{workdir} is not the work directory that made this release (give --workdir): only kept rows can be explained"
         )
-    if "://" in identifier or identifier.startswith("pkg:"):
+    swhid = identifier.startswith("swh:")  # its qualifiers may hold a URL
+    if not swhid and ("://" in identifier or identifier.startswith("pkg:")):
         return {**story, **_origin(release, ledger, identifier, path, limit)}
     if path is not None:
         raise ConfigError("a path can only be given with an origin")
@@ -286,8 +288,17 @@ def _kept_rows(release: Release, column: str, value: str) -> list[dict[str, Any]
     return found
 
 
+def _visible(value: Any) -> Any:
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {key: _visible(item) for key, item in value.items()}
+    return [_visible(item) for item in value] if isinstance(value, list) else value
+
+
 def render(story: dict[str, Any]) -> str:
-    """The story for a person."""
+    """The story for a person: what strangers named is shown with its control characters escaped."""
+    story = _visible(story)
     lines = [f"{story['query']} in release {story['release']}"]
     if (origin := story.get("origin")) is not None:
         lines += [

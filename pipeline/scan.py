@@ -29,7 +29,7 @@ class Folder:
         self._root = path
         self._note = note
         self.sizes: dict[bytes, int] = {}
-        for file in sorted(self._walk(b"")):
+        for file in sorted(self._walk()):
             size = self._at(file).lstat().st_size
             if size > max_bytes:
                 note(f"{os.fsdecode(file)!r}: left out, {size:,} bytes (limit {max_bytes:,})")
@@ -68,20 +68,27 @@ class Folder:
     def _bodies(self, paths: list[bytes]) -> pa.Array:
         return pa.array([self.read(path) for path in paths], pa.large_binary())
 
-    def _walk(self, prefix: bytes) -> Iterator[bytes]:
-        try:
-            entries = list(os.scandir(os.fsencode(self._at(prefix))))
-        except OSError as error:
-            self._note(f"{os.fsdecode(prefix)!r}: not listed: {error.strerror}")
-            return
-        for entry in entries:
-            path = prefix + entry.name
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
-                if entry.name != b".git":
-                    yield from self._walk(path + b"/")
-            elif stat.S_ISREG(mode):
-                yield path
+    def _walk(self) -> Iterator[bytes]:
+        folders = [b""]  # not by recursion: a tree may be deeper than Python's stack
+        while folders:
+            prefix = folders.pop()
+            try:
+                entries = list(os.scandir(os.fsencode(self._at(prefix))))
+            except OSError as error:
+                self._note(f"{os.fsdecode(prefix)!r}: not listed: {error.strerror}")
+                continue
+            for entry in entries:
+                path = prefix + entry.name
+                try:
+                    mode = entry.stat(follow_symlinks=False).st_mode
+                except OSError as error:
+                    self._note(f"{os.fsdecode(path)!r}: left out: {error.strerror}")
+                    continue
+                if stat.S_ISDIR(mode):
+                    if entry.name != b".git":
+                        folders.append(path + b"/")
+                elif stat.S_ISREG(mode):
+                    yield path
 
 
 def languages(folder: Folder) -> Iterator[Mapping[str, Any]]:
@@ -99,8 +106,9 @@ def licenses(folder: Folder, *, policy: str | None, scancode: bool) -> Iterator[
 
     paths = folder.paths
     rules = Policy.load(Path(policy) if policy is not None else None)
-    for record in scan_tree(paths, lambda i: folder.read(paths[i]), rules, ScanCode() if scancode else None):
-        yield {name: record[name] for name in ("path", "expression", "licenses", "permitted", "evidence")}
+    records = scan_tree(paths, lambda i: folder.read(paths[i]), rules, ScanCode() if scancode else None)
+    for path, record in zip(paths, records, strict=True):
+        yield {"path": path, **{k: record[k] for k in ("expression", "licenses", "permitted", "evidence")}}
 
 
 def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:

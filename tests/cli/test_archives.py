@@ -162,7 +162,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Result],
     (base / "config.yaml").write_text(CONFIG)
     (base / "strict.yaml").write_text(CONFIG + "quality: {profile: none}\n")
     (base / "buckets.yaml").write_text(CONFIG.replace("buckets: 1", "buckets: 2"))
-    (base / "policy.yaml").write_text("licenses: {scancode: false, policy: nowhere.yaml}\nengine: {buckets: 1}\n")
+    (base / "policy.yaml").write_text(
+        "licenses: {scancode: false, policy: nowhere.yaml}\nengine: {buckets: 1}\n"
+    )
     (base / "registry.yaml").write_text(CONFIG + "optout: {registry: nowhere.yaml}\n")
     (base / "blocked").write_text("a file where a folder should be")
     for name in ("locked_out", "locked_work", "held", "wrong_work", "bad_work"):

@@ -6,7 +6,7 @@ import pytest
 from commands import Result, modes_count, run
 
 CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
-    "misspelt": ("name: x\n\nfiles:\n  # a comment\n  max_byte: 5\n", ("config.yaml:5", "files.max_byte", "did you mean 'max_bytes'")),
+    "misspelt": ("name: x\n\nfiles:\n  # note\n  max_byte: 5\n", ("config.yaml:5", "files.max_byte", "mean 'max_bytes'")),
     "misspelt_section": ("name: x\nlicences: {}\n", ("config.yaml:2", "did you mean 'licenses'")),
     "unknown": ("zzzzzz: 1\n", ("config.yaml:1", "unknown key 'zzzzzz'", "near_duplicates")),
     "number": ("7: 1\n", ("config.yaml:1", "7")),
@@ -38,7 +38,7 @@ CASES: dict[str, tuple[str | bytes, tuple[str, ...]]] = {
     "bands": ("near_duplicates:\n  bands: 100\n  rows: 100\n", ("config.yaml:3", "256")),
     "huge": ("files:\n  max_bytes: 100000000000000000000000000000000000000000000\n", ("config.yaml:2", "files.max_bytes")),
     "negative": ("origins:\n  limit: -1\n", ("config.yaml:2", "origins.limit")),
-    "language": ("files:\n  languages:\n    - Python\n    - Pyhton\n", ("config.yaml", "files.languages", "did you mean 'Python'")),
+    "language": ("files:\n  languages:\n    - Python\n    - Pyhton\n", ("files.languages", "did you mean 'Python'")),
     "name": ("name: ../x\n", ("config.yaml:1", "name")),
     "two": ("files:\n  max_byte: 5\nsecret: {}\n", ("config.yaml:2", "config.yaml:3", "did you mean 'secrets'")),
     "no_archive": ("name: x\n", ("no archive", "--archive")),
