@@ -25,7 +25,7 @@ from pipeline.engine.buckets import check_buckets
 from pipeline.engine.executor import Executor
 from pipeline.engine.progress import Progress
 from pipeline.engine.stage import Ref, Stage, read_ref, read_summary
-from pipeline.engine.store import Store, disk_errors
+from pipeline.engine.store import TEMPORARY, Store, disk_errors
 from pipeline.errors import ConfigError, IntegrityError
 
 WORKDIR_FORMAT = 1
@@ -223,7 +223,7 @@ def exclusive(store: Store) -> Iterator[None]:
     path = Path(store.root, "lock")
     with disk_errors(f"{store.uri}/lock"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+")
+        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b")
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -231,4 +231,21 @@ def exclusive(store: Store) -> Iterator[None]:
             raise ConfigError(
                 f"another run uses {store.uri}; wait for it, or give another --workdir"
             ) from error
+        if handle.read():  # the last run did not come to its end
+            _sweep(store)
+        with disk_errors(f"{store.uri}/lock"):
+            handle.seek(0)
+            handle.write(b"running\n")
+            handle.flush()
         yield
+        handle.truncate(0)
+
+
+def _sweep(store: Store) -> None:
+    """Remove the unfinished files that killed processes left: nobody else writes while the directory is held."""
+    assert store.root is not None
+    for name in ("stages", "annotations"):
+        for folder, _, files in os.walk(store.root / name):
+            for file in files:
+                if TEMPORARY in file:
+                    Path(folder, file).unlink(missing_ok=True)

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError, IntegrityError, SourceError, TransientError
 
 _CONNECT_SECONDS, _REQUEST_SECONDS = 10, 120
+TEMPORARY = ".tmp-"  # in the name of a file that is being written; never listed
 
 
 class TooLargeError(IntegrityError):
@@ -161,7 +162,7 @@ class Store:
                     )
                     for folder, _, names in os.walk(base)
                     for name in names
-                    if ".tmp-" not in name
+                    if TEMPORARY not in name
                 ]
             else:
                 import obstore
@@ -223,7 +224,7 @@ class Store:
                 return True
             path = self.path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{path.name}.tmp-{uuid.uuid4().hex[:12]}")
+            temporary = path.with_name(f"{path.name}{TEMPORARY}{uuid.uuid4().hex[:12]}")
             try:
                 temporary.write_bytes(data)
                 _fsync(temporary)
@@ -243,7 +244,7 @@ class Store:
             if self.root is not None:
                 final = self.path(key)
                 final.parent.mkdir(parents=True, exist_ok=True)
-                temporary = final.with_name(f"{final.name}.tmp-{uuid.uuid4().hex[:12]}")
+                temporary = final.with_name(f"{final.name}{TEMPORARY}{uuid.uuid4().hex[:12]}")
                 try:
                     yield temporary
                     _fsync(temporary)

@@ -8,6 +8,7 @@ splits one shard and renames no other.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import pairwise
@@ -202,13 +203,15 @@ def repository_name(url: str) -> str:
 
 def _with_shards(columns: Mapping[str, pa.Array], table: pa.Table, plan: pa.Table) -> pa.Table:
     """Add the shard of each row: the plan's prefix of its language that its key begins with."""
-    by_language: dict[str, list[tuple[str, str, str]]] = {}
-    for item in plan.to_pylist():
-        by_language.setdefault(item["language"], []).append((item["prefix"], item["shard"], item["route"]))
+    # The prefixes of a language cut the key space into intervals: the one that a key lies in is found by its start.
+    starts: dict[str, list[int]] = {}
+    places: dict[str, list[tuple[str, str]]] = {}
+    for item in sorted(plan.to_pylist(), key=lambda item: item["prefix"]):
+        starts.setdefault(item["language"], []).append(int(item["prefix"].ljust(KEY_BITS, "0"), 2))
+        places.setdefault(item["language"], []).append((item["shard"], item["route"]))
     shards, routes = [], []
     for language, key in zip(table["language"].to_pylist(), table["key"].to_pylist(), strict=True):
-        bits = f"{int(key, 16):0{KEY_BITS}b}"
-        shard, route = next((s, r) for prefix, s, r in by_language[language] if bits.startswith(prefix))
+        shard, route = places[language][bisect_right(starts[language], int(key, 16)) - 1]
         shards.append(shard)
         routes.append(route)
     data = {**columns, "shard": pa.array(shards), "key": table["key"], "route": pa.array(routes)}

@@ -128,6 +128,8 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
                     names=LANGUAGE.names,
                 )
             )
+    texts.compact()
+    languages.compact()
     return {}
 
 

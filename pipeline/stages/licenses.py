@@ -65,6 +65,7 @@ def detect(task: Task) -> Mapping[str, pa.Table]:
             found = detect_batch(names.cast(pa.binary()), contents.cast(pa.large_binary()), scancode=scancode)
             task.bytes_in += pc.sum(pc.binary_length(contents)).as_py() or 0
             store.append(pa.table([piece["sha256"], piece["name"], *found.columns], names=DETECTED.names))
+        store.compact()
     return {}
 
 

@@ -84,6 +84,7 @@ def annotate_secrets(task: Task) -> Mapping[str, pa.Table]:
                 names=RELEASED.names,
             )
         )
+    store.compact()
     return {}
 
 

@@ -58,7 +58,8 @@ def test_any_number_of_ray_workers(archive, tmp_path, digest, workers):
 @pytest.mark.parametrize(
     "buckets", [1, pytest.param(8, marks=pytest.mark.slow), pytest.param(32, marks=pytest.mark.slow)]
 )
-def test_any_number_of_buckets(archive, tmp_path, digest, buckets):
+def test_any_number_of_buckets(archive, tmp_path, digest, buckets, monkeypatch):
+    monkeypatch.setattr("pipeline.engine.annotations.COMPACT_AT", 1)  # nor does folding segments change a byte
     assert runs.release(archive, tmp_path, buckets=buckets).digest == digest
 
 
@@ -132,7 +133,8 @@ def check_resumed(line: list[str], folder: Path, digest: str) -> None:
     assert found["units_skipped"] > 0
     assert found["units_run"] > 0
     assert verify_release(found["directory"]).ok
-    assert [path.name for path in (folder / "out").iterdir() if ".tmp-" not in path.name] == ["1.0"]
+    assert [path.name for path in (folder / "out").iterdir()] == ["1.0"]
+    assert not list((folder / "work").rglob("*.tmp-*")), "what the killed run left was swept up"
 
 
 KILLED_AT = ["shuffle.content", "walk.000", "licenses.detect", "fetch.bodies", "annotate.text", "elect", "near.pairs",

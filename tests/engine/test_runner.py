@@ -16,7 +16,7 @@ import pytest
 from pipeline.engine import executor
 from pipeline.engine.progress import Progress
 from pipeline.engine.runner import Runner, exclusive, open_workdir
-from pipeline.engine.store import Store
+from pipeline.engine.store import TEMPORARY, Store
 from pipeline.errors import ConfigError, IntegrityError, SourceError, TransientError
 
 stages = importlib.import_module("engine_stages")
@@ -269,16 +269,26 @@ def test_one_run_at_a_time(tmp_path):
         pass
     with exclusive(store):
         pass
-    # A killed run leaves no lock behind.
+    left = store.path(f"stages/a/b/rows.parquet{TEMPORARY}0123")
+    left.parent.mkdir(parents=True)
+    left.touch()
+    with exclusive(store):
+        assert left.exists(), "the last run came to its end: nothing to look for"
+    # A killed run leaves no lock behind, and what it left unfinished is swept up.
     script = textwrap.dedent(
         """
         import os, signal, sys
         from pipeline.engine.runner import exclusive
-        from pipeline.engine.store import Store
+        from pipeline.engine.store import TEMPORARY, Store
         with exclusive(Store(sys.argv[1])):
             os.kill(os.getpid(), signal.SIGKILL)
         """
     )
     assert subprocess.run([sys.executable, "-c", script, store.uri], check=False).returncode == -9
     with exclusive(store):
-        pass
+        assert not left.exists()
+    left.touch()
+    with pytest.raises(KeyboardInterrupt), exclusive(store):
+        raise KeyboardInterrupt
+    with exclusive(store):
+        assert not left.exists()
