@@ -46,7 +46,7 @@ def test_a_bomb_at_the_default_limit(tmp_path: Path) -> None:
 def test_only_bombs_is_a_gate_that_names_the_reason(tmp_path: Path) -> None:
     g = Graph()
     g.repository("https://example.org/a/bomb", [folder(b"d", _bomb(g, 60))])
-    with pytest.raises(GateError, match="no file was kept of 1 found .path_limit 1."):
+    with pytest.raises(GateError, match=r"no file was kept of 1 found .path_limit 1\W"):
         release(g.write(tmp_path / "archive"), tmp_path, {"files": {"max_entries": 500}})
     assert not (tmp_path / "out" / "1.0").exists()
 

@@ -127,7 +127,7 @@ def test_nothing_is_written_elsewhere(base: Path, made: Result) -> None:
     } | {path.name for path in base.iterdir() if path.name in ("look", "looks", "scans")}  # fmt: skip
     trees = [base / tree for tree in ("archive", "out", "work", "scan")]
     written = [name for tree in trees for _, folders, files in os.walk(tree) for name in (*folders, *files)]
-    assert not [name for name in written if "escaped" in name or "absolute" in name or "owned" == name]
+    assert not [name for name in written if "escaped" in name or "absolute" in name or name == "owned"]
     assert not list(base.parent.glob("*escaped*"))
     assert not Path("/absolute.py").exists()
     assert not _raw(b"\n".join(bytes(path) for tree in ("out", "work") for path in (base / tree).rglob("*")))
