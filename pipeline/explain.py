@@ -138,9 +138,9 @@ def _content(
             sha1_git = _sha1_git(ledger, value)
         places = ledger.rows("ledger", "by_content", sha1_git, "sha1_git") if sha1_git else []
         found = []
-        for place in places:
-            for row in ledger.rows("ledger", "ledger", place["root"], "root"):
-                if row["path"] == place["path"] and row["sha1_git"] == place["sha1_git"]:
+        for root in sorted({place["root"] for place in places}):
+            for row in ledger.rows("ledger", "ledger", root, "root"):
+                if row["sha1_git"] == sha1_git:
                     found += _occurrences(ledger, row, kept)
         story["found"], story["occurrences"] = len(found), found[:limit]
     if not kept and not story["occurrences"]:

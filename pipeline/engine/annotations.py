@@ -44,6 +44,8 @@ class Annotator:
 
     def key(self, **config: object) -> str:
         """The key under this configuration."""
+        columns = [f"{field.name} {field.type}" for field in self.schema]
+        config = {**config, "columns": columns}
         return make_key(self.name, config=config, inputs={}, modules=self.modules, libraries=self.libraries)
 
     def open(self, task: Task, bucket: int | None = None) -> AnnotationStore:

@@ -6,6 +6,7 @@ every release from them, so another threshold recomputes no annotation.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
@@ -28,6 +29,11 @@ from pipeline.tables import DROPPED, JUDGED, Reason
 TEXT = pa.schema(
     [
         ("sha256", pa.string()),
+        (
+            "true_sha1_git",
+            pa.string(),
+        ),  # of the bytes: a graph may claim another, and the SWHID is made of it
+        ("true_blake2s256", pa.string()),
         ("encoding", pa.string()),
         ("undecoded", pa.string()),  # binary | undecodable | null
         ("header", pa.string()),  # SPDX expression of the file's own tag, null without one
@@ -105,6 +111,7 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
         measured = pa.table(
             [
                 rows["sha256"],
+                *_hashes(body),
                 decoded["encoding"],
                 decoded["reason"],
                 header_batch(blank)["expression"],
@@ -133,6 +140,19 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     return {}
 
 
+def _hashes(bodies: pa.LargeBinaryArray) -> list[pa.Array]:
+    views = [memoryview(body.as_buffer()) for body in bodies]
+    blobs = (hashlib.sha1(b"blob %d\0" % view.nbytes, usedforsecurity=False) for view in views)
+    sha1_git = []
+    for state, view in zip(blobs, views, strict=True):
+        state.update(view)
+        sha1_git.append(state.hexdigest())
+    return [
+        pa.array(sha1_git, pa.string()),
+        pa.array([hashlib.blake2s(v).hexdigest() for v in views], pa.string()),
+    ]
+
+
 def judge(task: Task) -> Mapping[str, pa.Table]:
     """The W2 reason of every survivor, from the annotations and this release's rules."""
     rules = task.config
@@ -141,8 +161,11 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     languages = LANGUAGE_OF.open(task).read(wanted=survivors)
     rows = task.sql(
         """
-        select s.*, f.status, f.detail as fetch_detail, t.undecoded, t.header, l.language,
-            coalesce(l.is_generated, false) as is_generated, t.* exclude (sha256, encoding, undecoded, header)
+        select s.*, coalesce(s.sha1_git <> t.true_sha1_git or s.blake2s256 <> t.true_blake2s256, false) as lies,
+            case when lies then 'corrupt' else f.status end as status, f.status = 'ok' as had,
+            case when lies then 'a hash in the graph is not that of the bytes' else f.detail end as fetch_detail,
+            t.undecoded, t.header, l.language, coalesce(l.is_generated, false) as is_generated,
+            t.* exclude (sha256, true_sha1_git, true_blake2s256, encoding, undecoded, header)
         from s left join f using (sha256) left join t using (sha256)
             left join l on l.sha256 = s.sha256 and l.name_class = s.name_class
         order by s.sha256, s.root, s.path
@@ -152,7 +175,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         t=texts,
         l=languages,
     )
-    had = rows.filter(pc.equal(rows["status"], "ok"))
+    had = rows.filter(rows["had"])
     require_all("text", rows.num_rows, pc.count(rows["status"]).as_py())
     require_all("text", had.num_rows, pc.count(had["num_lines"]).as_py())
     rows = rows.append_column(
@@ -162,7 +185,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
     judged = task.sql(
         f"""
-        select * exclude (status, fetch_detail, header), status, fetch_detail, header,
+        select * exclude (status, fetch_detail, header, had, lies), status, fetch_detail, header,
             case when status in ('missing', 'corrupt') then status
                  when undecoded is not null then undecoded
                  when not header_permitted then '{Reason.LICENSE_HEADER}'

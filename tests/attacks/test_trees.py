@@ -87,7 +87,8 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Made:
         file(b"a.py", code), folder(b"itself", itself), folder(b"one", one), folder(b"chain", chain), folder(b"empty", empty),
         folder(b"t1", twice), folder(b"t2", twice), folder(b"lost", oid("lost")), file(b"gone.py", oid("gone")),
         link(b"link.py", code), submodule(b"sub", oid("commit")), file(b"same", code), file(b"same", g.content(CODE + b"#\n")),
-        file(b"exec.py", code, 0o100755), file(b"group.py", code, 0o100664), file(b"mode.py", code, 0), file(b"null.py", code, None),
+        file(b"exec.py", code, 0o100755), file(b"group.py", code, 0o100664), file(b"mode.py", code, 0),
+        file(b"null.py", code, None),
     ])  # fmt: skip
     return release(g.write(base / "archive"), base, {**LOOSE, "files": {"max_depth": 6}})
 

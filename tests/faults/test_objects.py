@@ -10,14 +10,15 @@ import zlib
 from pathlib import Path
 
 import pytest
-from graphs import Graph, Made, file, release
+from graphs import Graph, Made, file, oid, release
 
 from pipeline.engine.store import Store
 from pipeline.sources.contents import CORRUPT, MISSING, OK, Wanted, fetch
 
 GOOD = b"def area(width, height):\n    return width * height\n\n\nprint(area(2, 3))\n"
 CASES = ("cut", "cut_in_trailer", "not_gzip", "empty_object", "raw", "other_bytes", "bomb", "garbage", "member", "wrong_crc",
-         "longer_in_graph", "shorter_in_graph", "zlib_stream", "wrong_sha256", "huge_object")  # fmt: skip
+         "longer_in_graph", "shorter_in_graph", "zlib_stream", "wrong_sha256", "huge_object",
+         "wrong_sha1_git", "wrong_blake2s256")  # fmt: skip
 
 
 def _body(name: str) -> bytes:
@@ -45,6 +46,8 @@ def _add(g: Graph, name: str) -> str:
         "longer_in_graph": {"length": len(body) + 1},
         "shorter_in_graph": {"length": len(body) - 1},
         "wrong_sha256": {"sha256": hashlib.sha256(b"another").hexdigest()},
+        "wrong_sha1_git": {"sha1_git": oid("another")},
+        "wrong_blake2s256": {"blake2s256": hashlib.blake2s(b"another").hexdigest()},
     }.get(name, {})
     return g.content(body, packed, **override)
 
