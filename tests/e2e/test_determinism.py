@@ -59,7 +59,9 @@ def test_any_number_of_ray_workers(archive, tmp_path, digest, workers):
     "buckets", [1, pytest.param(8, marks=pytest.mark.slow), pytest.param(32, marks=pytest.mark.slow)]
 )
 def test_any_number_of_buckets(archive, tmp_path, digest, buckets, monkeypatch):
-    monkeypatch.setattr("pipeline.engine.annotations.COMPACT_AT", 1)  # nor does folding segments change a byte
+    monkeypatch.setattr(
+        "pipeline.engine.annotations.COMPACT_AT", 1
+    )  # nor does folding segments change a byte
     assert runs.release(archive, tmp_path, buckets=buckets).digest == digest
 
 
