@@ -231,16 +231,6 @@ def _interpreted(program: bytes) -> tuple[str, ...]:
 # --------------------------------------------------------------------------------------------------------
 
 
-def config_name(language: str) -> str:
-    """The name of a language's directory and dataset configuration: `*` becomes `-star`, `/` becomes `-`.
-
-    Unique over the taxonomy, and valid as one component of a path. Raises ValueError for an unknown language.
-    """
-    if language not in LANGUAGES:
-        raise ValueError(f"{language!r} is not a language of the taxonomy")
-    return language.replace("*", "-star").replace("/", "-")
-
-
 _TREE_BATCH = 1024  # files; bounds memory to 16 MB of heads
 
 
