@@ -64,13 +64,13 @@ def _rows(export: GraphExport, table: str, columns: Sequence[str]) -> Iterator[d
 
 def _roots(export: GraphExport, urls: set[str]) -> list[str]:
     """The root directory of every origin that has one (a list: origins may share a root)."""
-    latest: dict[str, tuple[int | float, int | float, str]] = {}
+    latest: dict[str, tuple[int, int | float, str]] = {}
     for row in _rows(export, "origin_visit_status", ["origin", "visit", "date", "status", "snapshot"]):
-        if row["origin"] in urls and row["status"] == "full" and _IS_ID(row["snapshot"] or ""):
-            # Later date, then higher visit, then the smaller snapshot id; one without a date or number is the oldest.
-            dated = row["date"] is not None and _FIRST_DAY <= row["date"] <= _LAST_DAY
+        # Later date, then higher visit, then the smaller snapshot id; one without a number is the oldest of its date.
+        dated = row["date"] is not None and _FIRST_DAY <= row["date"] <= _LAST_DAY
+        if dated and row["origin"] in urls and row["status"] == "full" and _IS_ID(row["snapshot"] or ""):
             number = float("inf") if row["visit"] is None else -row["visit"]
-            key = (-row["date"] if dated else float("inf"), number, row["snapshot"])
+            key = (-row["date"], number, row["snapshot"])
             latest[row["origin"]] = min(key, latest.get(row["origin"], key))
     snapshots = [snapshot for _, _, snapshot in latest.values()]
     branches: dict[str, dict[bytes, _Target]] = defaultdict(dict)

@@ -27,13 +27,13 @@ _KEEP = "origin_id, origin, visit_date, snapshot, branch"
 
 
 def visits(task: Task) -> Mapping[str, pa.Table]:
-    """The latest full visit of each selected origin; visit rows without a snapshot never count."""
+    """The latest full visit of each selected origin; visit rows without a snapshot or a date never count."""
     chosen = task.sql(
         f"""
         with latest as (
             select origin_id, date, snapshot, row_number() over (
-                partition by origin_id order by date desc nulls last, visit desc, snapshot) as place
-            from status where status = 'full' and snapshot is not null)
+                partition by origin_id order by date desc, visit desc nulls last, snapshot) as place
+            from status where status = 'full' and snapshot is not null and date is not null)
         select o.id as origin_id, o.url as origin, l.date as visit_date, l.snapshot, null::blob as branch,
             null::varchar as target, null::varchar as target_type, null::varchar as revision,
             null::bigint as revision_date, null::bigint as committer_date, null::varchar as directory,

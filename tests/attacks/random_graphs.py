@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from datetime import datetime, timedelta
@@ -57,6 +58,7 @@ def graphs(draw: Any) -> Graph:
                 "collision",
                 "broken",
                 "no sha1",
+                "unsigned",
                 "short",
             )
         )
@@ -64,6 +66,7 @@ def graphs(draw: Any) -> Graph:
             "hidden": {"status": "hidden"},
             "no sha1": {"sha1": pick(NO_IDS)},
             "short": {"length": max(0, len(body) - 1)},
+            "unsigned": {"blake2s256": None, "status": None},
         }.get(how, {})
         if how == "skipped":
             contents.append(oid(number))
@@ -152,7 +155,15 @@ def _is_id(value: str | None) -> bool:
     return re.fullmatch("[0-9a-f]{40}", value or "") is not None
 
 
-def count(g: Graph, *, max_depth: int, max_entries: int) -> Counter[str]:
+def selected(g: Graph, prefix: str, limit: int | None) -> list[str]:
+    """URLs that begin with the prefix, the first `limit` by sha1."""
+    urls = {row["url"] for row in g.rows["origin"] if row["url"].startswith(prefix)}
+    return sorted(urls, key=lambda url: hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest())[:limit]
+
+
+def count(
+    g: Graph, *, max_depth: int, max_entries: int, prefix: str = "", limit: int | None = None
+) -> Counter[str]:
     """`origins`, `resolved` and `found` of a graph, by walking every path of every origin, one after the other."""
     known_directories = {row["id"] for row in g.rows["directory"]}
     contents: dict[str, set[tuple[str, bytes, str]]] = {}
@@ -183,13 +194,13 @@ def count(g: Graph, *, max_depth: int, max_entries: int) -> Counter[str]:
 
     def root_of(url: str) -> str | None:
         visits = [row for row in g.rows["origin_visit_status"]
-                  if row["origin"] == url and row["status"] == "full" and _is_id(row["snapshot"])]  # fmt: skip
+                  if row["origin"] == url and row["status"] == "full" and row["date"] and _is_id(row["snapshot"])]  # fmt: skip
         if not visits:
             return None
         # Stable sorts, least important key first.
         visits.sort(key=lambda row: row["snapshot"])
         visits.sort(key=lambda row: -1 if row["visit"] is None else row["visit"], reverse=True)
-        visits.sort(key=lambda row: (row["date"] is not None, row["date"] or datetime.min), reverse=True)
+        visits.sort(key=lambda row: row["date"], reverse=True)
         snapshot = visits[0]["snapshot"]
         for name in (
             b"HEAD",
@@ -237,7 +248,7 @@ def count(g: Graph, *, max_depth: int, max_entries: int) -> Counter[str]:
         return found
 
     total: Counter[str] = Counter()
-    for url in {row["url"] for row in g.rows["origin"]}:
+    for url in selected(g, prefix, limit):
         total["origins"] += 1
         if (root := root_of(url)) is not None:
             total["resolved"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ from pipeline.tables import Reason
 LIMITS = st.tuples(st.sampled_from((1, 2, 4, 7)), st.sampled_from((1, 6, 40, 400)), st.sampled_from((1, 4)))
 """Depth, entries of a root, buckets."""
 
+CHOICE = st.one_of(
+    st.just(("", None)),
+    st.tuples(st.sampled_from(("", "https://example.org/", "pkg:x/'")), st.sampled_from((None, 1, 3))),
+)
+"""Prefix and largest number of origins."""
+
 REASONS = {str(reason) for reason in Reason}
 
 
@@ -47,13 +54,15 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def listed(archive: Path, base: Path, depth: int, entries: int, buckets: int) -> tuple[int, int, int]:
+def listed(
+    archive: Path, base: Path, depth: int, entries: int, buckets: int, prefix: str, limit: int | None
+) -> tuple[int, int, int]:
     """Origins, resolved origins and occurrences as the stages of wave W0 have them."""
     config = settings(archive)
     store, _ = open_workdir(str(base / "work"), buckets, default_buckets=buckets)
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True))
     graph = convert(runner, export_of(archive))
-    origins, roots = resolve(runner, graph, prefixes=(), limit=None, registry=None)
+    origins, roots = resolve(runner, graph, prefixes=(prefix,) if prefix else (), limit=limit, registry=None)
     rows, directories, oversized = walk(runner, graph, roots, max_depth=depth, max_entries=entries)
     limits = config.files.model_dump(mode="json", exclude={"max_depth", "max_entries"})
     w0 = list_files(runner, rows, roots, directories, oversized,
@@ -64,15 +73,18 @@ def listed(archive: Path, base: Path, depth: int, entries: int, buckets: int) ->
     return ledger.num_rows, ledger["reason"].null_count, found
 
 
-def check_listing(g: Graph, limits: tuple[int, int, int]) -> None:
-    depth, entries, buckets = limits
-    expected = count(g, max_depth=depth, max_entries=entries)
+def check_listing(g: Graph, limits: tuple[int, int, int], choice: tuple[str, int | None]) -> None:
+    (depth, entries, buckets), (prefix, limit) = limits, choice
+    expected = count(g, max_depth=depth, max_entries=entries, prefix=prefix, limit=limit)
     numbers = (expected["origins"], expected["resolved"], expected["found"])
     with folder() as base:
         archive = g.write(base / "archive")
-        counted = census(export_of(archive), prefixes=(), limit=None, max_depth=depth, max_entries=entries)
+        prefixes = (prefix,) if prefix else ()
+        counted = census(
+            export_of(archive), prefixes=prefixes, limit=limit, max_depth=depth, max_entries=entries
+        )
         assert (counted.origins, counted.resolved, counted.found) == numbers
-        assert listed(archive, base, depth, entries, buckets) == numbers
+        assert listed(archive, base, depth, entries, buckets, prefix, limit) == numbers
 
 
 def check_release(g: Graph, limits: tuple[int, int, int]) -> None:
@@ -82,6 +94,10 @@ def check_release(g: Graph, limits: tuple[int, int, int]) -> None:
         archive = g.write(base / "archive")
         sections = {"files": {"max_depth": depth, "max_entries": entries}, "engine": {"buckets": buckets},
                     "quality": {"profile": "none"}}  # fmt: skip
+        gone = g.rows["origin"][0]["url"]
+        if entries == 6:  # some releases have an origin that opted out
+            (base / "registry.jsonl").write_text(json.dumps({"kind": "origin", "value": gone}) + "\n")
+            sections["optout"] = {"registry": str(base / "registry.jsonl")}
         try:
             made = release(archive, base, sections)
         except GateError as error:
@@ -100,16 +116,17 @@ def check_release(g: Graph, limits: tuple[int, int, int]) -> None:
         assert len(reasons) == expected["origins"] and reasons.count(None) == expected["resolved"]
         assert b"\x1b" not in manifest.read_bytes() + (made.directory / "README.md").read_bytes()
         # Nothing is written but the release and the work directory, whatever the names say.
-        assert {path.name for path in base.iterdir()} == {"archive", "out", "work"}
-        for row in made.rows[:2]:
+        assert {path.name for path in base.iterdir()} <= {"archive", "out", "work", "registry.jsonl"}
+        assert entries != 6 or gone not in {row["origin"] for row in made.rows}
+        for row in made.rows[:1]:
             story = explain(made.directory, row["swhid"], path=None, workdir=str(made.work))
             assert sum(one["reason"] is None for one in story["occurrences"]) == 1
 
 
 @examples(30)
-@given(graphs(), LIMITS)
-def test_three_counts_agree(g: Graph, limits: tuple[int, int, int]) -> None:
-    check_listing(g, limits)
+@given(graphs(), LIMITS, CHOICE)
+def test_three_counts_agree(g: Graph, limits: tuple[int, int, int], choice: tuple[str, int | None]) -> None:
+    check_listing(g, limits, choice)
 
 
 @examples(5)
@@ -120,9 +137,11 @@ def test_every_occurrence_of_a_release_has_one_decision(g: Graph, limits: tuple[
 
 @pytest.mark.slow
 @examples(300)
-@given(graphs(), LIMITS)
-def test_three_counts_agree_on_many(g: Graph, limits: tuple[int, int, int]) -> None:
-    check_listing(g, limits)
+@given(graphs(), LIMITS, CHOICE)
+def test_three_counts_agree_on_many(
+    g: Graph, limits: tuple[int, int, int], choice: tuple[str, int | None]
+) -> None:
+    check_listing(g, limits, choice)
 
 
 @pytest.mark.slow
