@@ -136,7 +136,15 @@ class OnRay:
                     try:
                         ray.init(address=self._address, log_to_driver=False, logging_level="ERROR")
                     except ConnectionError as error:
-                        raise SourceError(f"no Ray cluster answers at {self._address}: {error}") from error
+                        # Ray never sends a token to an address that was given, unless the mode says so.
+                        hint = (
+                            ""
+                            if os.environ.get("RAY_AUTH_MODE")
+                            else "; if it asks for a token, set RAY_AUTH_MODE=token"
+                        )
+                        raise SourceError(
+                            f"no Ray cluster answers at {self._address}: {error}{hint}"
+                        ) from error
                     self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
                 else:
                     ray.init(
