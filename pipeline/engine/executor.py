@@ -148,6 +148,7 @@ class OnRay:
                     self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
                 else:
                     ray.init(
+                        address="local",  # or it would join whatever cluster runs on this machine
                         num_cpus=self.workers,
                         include_dashboard=False,
                         log_to_driver=False,
