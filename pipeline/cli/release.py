@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -70,13 +72,15 @@ def release(
     count = workers or settings.engine.workers or os.cpu_count() or 1
     executor: Executor = InProcess() if in_process else OnRay(workers=count, address=address)
     progress = Progress(quiet=quiet)
-    try:
-        outcome = make_release(
-            settings, version=version, out=out, workdir=workdir, executor=executor, progress=progress
-        )
-    finally:
-        progress.close()
-        executor.close()
+    # stdout is for the result alone; Ray prints there when one of its workers dies.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            outcome = make_release(
+                settings, version=version, out=out, workdir=workdir, executor=executor, progress=progress
+            )
+        finally:
+            progress.close()
+            executor.close()
     if as_json:
         record = {**vars(outcome), "directory": str(outcome.directory)}
         typer.echo(json.dumps(record, indent=2, sort_keys=True))

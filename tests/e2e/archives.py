@@ -10,7 +10,7 @@ Use it from another folder as this one's conftest.py does: load the file, regist
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -388,14 +388,16 @@ def shuffled(archive: Path, folder: Path, seed: int = 1) -> Path:
     return folder
 
 
-def wide_world(origins: int, files: int, *, body: Callable[[int, int], bytes] | None = None) -> World:
-    """Many small files: the graph tables are all that grows. Bodies repeat over origins, paths do not."""
-    make = body or (lambda o, f: b"x = %d\n" % (f % 50))
+def wide_world(origins: int, files: int) -> World:
+    """Many small files: the graph tables are all that grows. Bodies repeat over origins, paths and trees do not."""
+    bodies = [python(f"wide {number}", 6) for number in range(50)]
     return World(
         [
             Origin(
                 url=f"https://forge.example/w/{o}",
-                files={b"d%d/e%d/f%d.py" % (f % 17, f % 5, f): File(make(o, f)) for f in range(files)},
+                files={
+                    b"d%d/e%d/f%d_%d.py" % (f % 17, f % 5, o, f): File(bodies[f % 50]) for f in range(files)
+                },
                 licenses={b"": "MIT"},
                 date=NOW - o * DAY,
             )
