@@ -22,12 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from licensing.optout import Registry
+from licensing.policy import Policy
 from manifests.manifest import Totals
 from manifests.names import check_version
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
 from pipeline.engine.progress import MemoryWatch, Progress, run_record
 from pipeline.engine.runner import Done, Runner, exclusive, open_workdir
+from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
 from pipeline.publish import check_output, known_digest, publish, record_key, release_facts
@@ -166,6 +169,9 @@ def make_release(
         check_version(version)
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
+    # Both are read again where they are used; a wrong one is to be told now, not after an hour.
+    Policy.load(as_path(settings.licenses.policy))
+    Registry.load(as_path(settings.optout.registry))
     check_output(out)
     store, buckets = open_workdir(workdir, settings.engine.buckets, default_buckets=DEFAULT_BUCKETS)
     with exclusive(store), MemoryWatch() as memory:

@@ -1,7 +1,9 @@
 """Fetch the bodies of wanted contents, verify them, and keep them in the store of bodies.
 
 The store is keyed by content and verified, so it serves every archive and every release. What could not be had
-(`missing`, `corrupt`) is recorded in the stage's own table, not in the store: another release asks again.
+(`missing`, `corrupt`) is recorded in the stage's own table, not in the store: it is asked for again when the stage runs
+again, that is when its input has changed, or in another work directory. An object that appears later changes nothing
+here until then.
 """
 
 from __future__ import annotations

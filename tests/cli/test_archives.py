@@ -266,3 +266,5 @@ def test_a_work_directory_of_another_kind(places: tuple[dict[str, Result], Path]
 @pytest.mark.parametrize("name", ["policy", "registry"])
 def test_a_policy_or_registry_that_is_not_there(places: tuple[dict[str, Result], Path], name: str) -> None:
     places[0][name].refused(2, "nowhere.yaml")
+    assert not (places[1] / "out3").exists()
+    assert not (places[1] / {"policy": "work3", "registry": "work4"}[name]).exists()
