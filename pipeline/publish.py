@@ -21,7 +21,7 @@ import yaml
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.card import CardFacts
-from manifests.manifest import Digests, Origins, ShardFacts, Totals
+from manifests.manifest import Digests, Manifest, Origins, ShardFacts, Totals
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
@@ -30,7 +30,7 @@ from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store, disk_errors
-from pipeline.errors import ConfigError, SourceError
+from pipeline.errors import ConfigError, IntegrityError, SourceError
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -79,7 +79,21 @@ def known_digest(store: Store, final: Path, facts: Mapping[str, Any]) -> str | N
     except FileNotFoundError:
         return None
     same = {key: record.get(key) for key in facts} == json.loads(json.dumps(facts))
-    return record["digest"] if same and _sha256(manifest) == record["digest"] else None
+    if not same or _sha256(manifest) != record["digest"]:
+        return None
+    _check_sizes(final, manifest)
+    return str(record["digest"])
+
+
+def _check_sizes(final: Path, manifest: bytes) -> None:
+    """Raise IntegrityError when a file that the manifest lists is gone or has another size."""
+    for listed in Manifest.parse(manifest).listed().values():
+        path = final / listed.path
+        if not path.is_file() or path.stat().st_size != listed.bytes:
+            raise IntegrityError(
+                f"{final} is there, but {listed.path} is missing or has another size than its manifest says;"
+                " run `pipeline verify` on it, and remove the folder to have it made again"
+            )
 
 
 def _sha256(data: bytes) -> str:
@@ -136,6 +150,7 @@ def publish(
                 return made, _same_or_refuse(final, made)
             _fsync_tree(staging)
             staging.rename(final)
+            _fsync(final.parent)
             return made, "made"
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -143,14 +158,16 @@ def publish(
 
 def _same_or_refuse(final: Path, made: str) -> str:
     try:
-        there = _sha256((final / "manifest.json").read_bytes())
+        manifest = (final / "manifest.json").read_bytes()
+        there = _sha256(manifest)
     except OSError:
-        there = "unreadable"
+        manifest, there = b"", "unreadable"
     if there != made:
         raise ConfigError(
             f"{final} exists and is another release (manifest {there[:16]}, this one would be {made[:16]});"
             " releases are never overwritten: give another --version or --out"
         )
+    _check_sizes(final, manifest)
     return "identical"
 
 
@@ -163,11 +180,15 @@ def _copy(store: Store, key: str, target: Path) -> None:
 
 def _fsync_tree(folder: Path) -> None:
     for path in [folder, *folder.rglob("*")]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def check_output(out: Path) -> None:

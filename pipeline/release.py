@@ -39,7 +39,7 @@ from pipeline.sources.opening import open_archive
 from pipeline.stages.census import take_census
 from pipeline.stages.elect import elect_wave
 from pipeline.stages.emit import emit_wave
-from pipeline.stages.fetch import fetch
+from pipeline.stages.fetch import fetch, times_asked
 from pipeline.stages.files import list_files
 from pipeline.stages.graph import convert
 from pipeline.stages.identity import identify
@@ -82,8 +82,10 @@ class _Flow:
     folders: dict[str, str] = field(default_factory=dict)
 
 
-def run_flow(runner: Runner, export: GraphExport, content: Store, settings: ReleaseConfig) -> _Flow:
-    """All waves over one archive. Each line is a stage, or a few."""
+def run_flow(
+    runner: Runner, export: GraphExport, content: Store, settings: ReleaseConfig, *, asked: int = 0
+) -> _Flow:
+    """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
     source = {"content": content.uri, "anonymous": content.anonymous}
     in_flight = settings.engine.fetch_concurrency
@@ -106,7 +108,7 @@ def run_flow(runner: Runner, export: GraphExport, content: Store, settings: Rele
     }
     w0 = list_files(runner, listed, roots, directories, oversized, limits)
 
-    license_bodies = fetch(runner, "licenses", w0.ref("licenses"), source, in_flight)
+    license_bodies = fetch(runner, "licenses", w0.ref("licenses"), source, in_flight=in_flight, asked=asked)
     w1 = license_wave(
         runner,
         w0,
@@ -117,7 +119,7 @@ def run_flow(runner: Runner, export: GraphExport, content: Store, settings: Rele
         policy=licenses.policy,
     )
 
-    bodies = fetch(runner, "bodies", w1.ref("survivors"), source, in_flight)
+    bodies = fetch(runner, "bodies", w1.ref("survivors"), source, in_flight=in_flight, asked=asked)
     rules = {**settings.quality.model_dump(mode="json"), "languages": list(files.languages)}
     w2 = judge_wave(runner, w1, bodies, rules, licenses.policy)
     secrets_wave(runner, w2, sensitivity)
@@ -162,6 +164,7 @@ def make_release(
     workdir: str,
     executor: Executor,
     progress: Progress,
+    ask_again: bool = False,
 ) -> Outcome:
     """Make `out/version` from the configured archive. Raises the errors of pipeline.errors; see the module's words."""
     started = time.perf_counter()
@@ -177,7 +180,7 @@ def make_release(
     with exclusive(store), MemoryWatch() as memory:
         export, content = open_archive(settings, store, progress)
         runner = Runner(store, executor, buckets, progress, settings.engine.task_memory)
-        flow = run_flow(runner, export, content, settings)
+        flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
         facts = release_facts(
             settings, version, inputs=flow.identity.facts[0], shards=flow.shards, ledger=flow.ledger
@@ -284,7 +287,7 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path, workdir: s
     else:
         export, content = open_archive(settings, store, Progress(quiet=True))
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True), dry=True)
-    run_flow(runner, export, content, settings)
+    run_flow(runner, export, content, settings, asked=times_asked(store))
     stages = [{"stage": name, "units": units, "done": done} for name, units, done in runner.plan]
     left = sum(not stage["done"] for stage in stages)
     return {

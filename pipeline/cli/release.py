@@ -48,6 +48,9 @@ def release(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run without Ray, one unit after the other.")
     ] = False,
+    ask_again: Annotated[
+        bool, typer.Option("--ask-again", help="Ask once more for objects that were missing or corrupt.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,

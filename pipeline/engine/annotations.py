@@ -8,6 +8,8 @@ name is a digest of its ids, so writing the same segment twice changes nothing.
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,12 +42,13 @@ class Annotator:
     ids: tuple[str, ...]
     schema: pa.Schema
     modules: tuple[str, ...]
+    functions: tuple[str, ...] = ()  # "module:function": what calls those modules; its own source counts, too
     libraries: tuple[str, ...] = ()
 
     def key(self, **config: object) -> str:
         """The key under this configuration."""
         columns = [f"{field.name} {field.type}" for field in self.schema]
-        config = {**config, "columns": columns}
+        config = {**config, "columns": columns, "functions": [_source(name) for name in self.functions]}
         return make_key(self.name, config=config, inputs={}, modules=self.modules, libraries=self.libraries)
 
     def open(self, task: Task, bucket: int | None = None) -> AnnotationStore:
@@ -54,6 +57,11 @@ class Annotator:
         return AnnotationStore(
             task.store, self.name, key, task.bucket if bucket is None else bucket, self.ids, self.schema
         )
+
+
+def _source(name: str) -> str:
+    module, function = name.split(":")
+    return inspect.getsource(getattr(importlib.import_module(module), function))
 
 
 def require_all(store: str, wanted: int, found: int) -> None:

@@ -2,12 +2,13 @@
 
 The store is keyed by content and verified, so it serves every archive and every release. What could not be had
 (`missing`, `corrupt`) is recorded in the stage's own table, not in the store: it is asked for again when the stage runs
-again, that is when its input has changed, or in another work directory. An object that appears later changes nothing
-here until then.
+again, that is when its input has changed, in another work directory, or when `--ask-again` says so. That counts up a
+number of the work directory which is part of the key; the bodies that are there already are not fetched again.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
@@ -29,7 +30,10 @@ BODIES_OF = Annotator(name="bodies", ids=("sha256",), schema=BODIES, modules=())
 def fetch_bodies(task: Task) -> Mapping[str, pa.Table]:
     """Fetch what the store lacks, a segment at a time; one status row per wanted content."""
     wanted = task.sql(
-        "select sha256, min(sha1) as sha1, min(length) as length from t where sha256 is not null group by sha256 order by sha256",
+        """
+        select sha256, sha1, length from t where sha256 is not null
+        qualify row_number() over (partition by sha256 order by sha1, length) = 1 order by sha256
+        """,
         t=task.read("wanted", columns=["sha256", "sha1", "length"]),
     )
     store = BODIES_OF.open(task)
@@ -74,7 +78,24 @@ def _chunks(table: pa.Table) -> Iterator[list[Wanted]]:
         yield chunk
 
 
-def fetch(runner: Runner, name: str, wanted: Ref, archive: Mapping[str, object], in_flight: int) -> Done:
+_ASKED = "asked.json"
+
+
+def times_asked(store: Store, *, again: bool = False) -> int:
+    """How often the work directory has been told to ask again for what could not be had; one more with `again`."""
+    try:
+        asked = int(json.loads(store.read(_ASKED)))
+    except FileNotFoundError:
+        asked = 0
+    if again:
+        asked += 1
+        store.put(_ASKED, json.dumps(asked).encode())
+    return asked
+
+
+def fetch(
+    runner: Runner, name: str, wanted: Ref, archive: Mapping[str, object], *, in_flight: int, asked: int
+) -> Done:
     """Run one fetching wave over the contents of a table with columns sha256, sha1 and length."""
     return runner.run(
         Stage(
@@ -82,7 +103,7 @@ def fetch(runner: Runner, name: str, wanted: Ref, archive: Mapping[str, object],
             run=fetch_bodies,
             inputs={"wanted": wanted},
             outputs={"status": Output(schema=FETCH_STATUS, order=("sha256",))},
-            config={"stores": {"bodies": BODIES_OF.key()}},
+            config={"stores": {"bodies": BODIES_OF.key()}, "asked": asked},
             extra={**archive, "in_flight": in_flight},
         )
     )

@@ -57,6 +57,7 @@ TEXT_OF = Annotator(
     ids=("sha256",),
     schema=TEXT,
     modules=("pipeline.content.decode", "pipeline.content.signals", "licensing.evidence"),
+    functions=("pipeline.stages.judge:annotate_text",),
     libraries=("charset-normalizer", "license-expression"),
 )
 LANGUAGE_OF = Annotator(
@@ -64,6 +65,7 @@ LANGUAGE_OF = Annotator(
     ids=("sha256", "name_class"),
     schema=LANGUAGE,
     modules=("pipeline.content.decode", "pipeline.content.languages", "pipeline.content.generated"),
+    functions=("pipeline.stages.judge:annotate_text",),
     libraries=("charset-normalizer",),
 )
 

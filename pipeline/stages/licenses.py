@@ -33,6 +33,7 @@ DETECTIONS_OF = Annotator(
     ids=("sha256", "name"),
     schema=DETECTED,
     modules=("licensing.evidence", "licensing.scancode"),
+    functions=("pipeline.stages.licenses:detect",),
     libraries=("scancode-toolkit-mini", "license-expression"),
 )
 

@@ -46,6 +46,7 @@ RELEASED_OF = Annotator(
     ids=("sha256",),
     schema=RELEASED,
     modules=("pii.scan", "pii.redact", "dedup.sketch", "pipeline.content.decode"),
+    functions=("pipeline.stages.secrets:annotate_secrets", "pipeline.stages.secrets:_grouped"),
     libraries=("detect-secrets", "hyperscan", "google-re2", "phonenumberslite", "charset-normalizer"),
 )
 
