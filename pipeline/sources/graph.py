@@ -29,7 +29,6 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 OPTIONAL = ("release", "directory", "skipped_content")
 _ROWS_PER_UNIT = 1_000_000  # rows that one conversion task reads
-_FOOTER_BYTES = 65_536
 
 
 @dataclass(frozen=True)

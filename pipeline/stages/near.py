@@ -134,7 +134,7 @@ def settle(task: Task) -> Mapping[str, pa.Table]:
 
 
 def near_wave(runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str) -> Done:
-    """Run wave W4. Returns the stages `near.pairs` ... `near`; the last has the replaced contents."""
+    """Run wave W4. Returns the last stage, whose table lists the replaced contents."""
     shared = {"stores": released_stores(sensitivity)}
     keys = runner.run(
         Stage(
