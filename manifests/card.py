@@ -52,8 +52,8 @@ class CardFacts:
     )
     deduplication: str = (
         "Files with the same bytes, or with the same released text, are one row. Near-duplicates are"
-        " found by MinHash and confirmed by their exact Jaccard similarity before a file is dropped in"
-        " favour of another."
+        " found by sketches of their 5-token shingles, and confirmed by the exact Jaccard similarity before"
+        " a file is dropped in favour of another."
     )
     redaction: str = (
         "Secrets and personal data found by the pinned rules are replaced by placeholders; `redactions`"
