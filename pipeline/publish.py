@@ -29,7 +29,7 @@ from pipeline.config import ReleaseConfig
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import as_path
-from pipeline.engine.store import Store, disk_errors
+from pipeline.engine.store import Store, disk_errors, fsync
 from pipeline.errors import ConfigError, IntegrityError, SourceError
 
 LIBRARIES = (
@@ -148,9 +148,10 @@ def publish(
             )
             if final.exists():
                 return made, _same_or_refuse(final, made)
-            _fsync_tree(staging)
+            for path in (staging, *staging.rglob("*")):
+                fsync(path)
             staging.rename(final)
-            _fsync(final.parent)
+            fsync(final.parent)
             return made, "made"
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -176,19 +177,6 @@ def _copy(store: Store, key: str, target: Path) -> None:
         shutil.copyfile(store.path(key), target)
     else:
         target.write_bytes(store.read(key))
-
-
-def _fsync_tree(folder: Path) -> None:
-    for path in [folder, *folder.rglob("*")]:
-        _fsync(path)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def check_output(out: Path) -> None:

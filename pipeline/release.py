@@ -74,7 +74,6 @@ class _Flow:
     """The finished stages that the release directory and the look-ups need."""
 
     origins: Done
-    roots: Done
     ledger: Done
     shards: Done
     identity: Done
@@ -153,7 +152,7 @@ def run_flow(
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
         }.items()
     }  # fmt: skip
-    return _Flow(origins, roots, ledger, shards, identity, counted, folders)
+    return _Flow(origins, ledger, shards, identity, counted, folders)
 
 
 def make_release(

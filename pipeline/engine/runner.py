@@ -78,21 +78,18 @@ class Runner:
     ran_units: int = 0
     skipped_units: int = 0
     dry: bool = False
-    used: list[str] = field(default_factory=list)
     plan: list[tuple[str, int, bool]] = field(default_factory=list)
 
     def run(self, stage: Stage) -> Done:
         """The finished stage; units whose sidecar is there are not run again."""
-        name = stage.title or stage.name
-        self.used.append(stage.folder)
         finished = self.is_done(stage)
-        self.plan.append((name, len(self._units(stage)), finished))
+        self.plan.append((stage.name, len(self._units(stage)), finished))
         if self.dry and not finished:
             return Done(stage, {"units": {}, "outputs": {}})
         if finished:
             summary = read_summary(self.store, stage.folder)
             self.skipped_units += len(summary["units"])
-            self.progress.skipped(name)
+            self.progress.skipped(stage.name)
             return Done(stage, summary)
         units = self._units(stage)
         names = {unit[0] for unit in units}
@@ -100,7 +97,7 @@ class Runner:
         done = {unit: sidecar for unit, sidecar in self._sidecars(stage).items() if unit in names}
         todo = [unit for unit in units if unit[0] not in done]
         self.skipped_units += len(done)
-        self.progress.begin(name, len(units), len(done))
+        self.progress.begin(stage.name, len(units), len(done))
         with tempfile.TemporaryDirectory(prefix="stackmill-") as scratch:
             payloads = (self._payload(stage, *unit, scratch) for unit in todo)
             heavy = min(self.executor.workers, int(stage.extra.get("processes", 1))) if stage.heavy else None

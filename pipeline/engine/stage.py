@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.engine.buckets import row_groups_of, write_part
 from pipeline.engine.keys import make_key
@@ -67,7 +66,6 @@ class Stage:
     units: Units = "buckets"
     libraries: tuple[str, ...] = ("duckdb", "pyarrow")
     heavy: bool = False  # loads a big model: few at once, in processes that end with the stage
-    title: str = ""
 
     @cached_property
     def key(self) -> str:
@@ -286,10 +284,3 @@ def _write(store: Store, key: str, table: pa.Table, output: Output, buckets: int
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         size = path.stat().st_size
     return {"rows": table.num_rows, "bytes": size, "sha256": sha256}
-
-
-def metadata_rows(store: Store, key: str) -> int:
-    """Number of rows of a Parquet file, from its footer."""
-    with store.parquet(key) as file:
-        metadata: pq.FileMetaData = file.metadata
-        return int(metadata.num_rows)

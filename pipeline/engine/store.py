@@ -227,12 +227,12 @@ class Store:
             temporary = path.with_name(f"{path.name}{TEMPORARY}{uuid.uuid4().hex[:12]}")
             try:
                 temporary.write_bytes(data)
-                _fsync(temporary)
+                fsync(temporary)
                 try:
                     os.link(temporary, path)
                 except FileExistsError:
                     return False
-                _fsync(path.parent)
+                fsync(path.parent)
                 return True
             finally:
                 temporary.unlink(missing_ok=True)
@@ -247,9 +247,9 @@ class Store:
                 temporary = final.with_name(f"{final.name}{TEMPORARY}{uuid.uuid4().hex[:12]}")
                 try:
                     yield temporary
-                    _fsync(temporary)
+                    fsync(temporary)
                     temporary.replace(final)
-                    _fsync(final.parent)
+                    fsync(final.parent)
                 finally:
                     temporary.unlink(missing_ok=True)
             else:
@@ -378,7 +378,8 @@ class _RemoteFile(io.RawIOBase):
         return data
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Have a file or folder on disk before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

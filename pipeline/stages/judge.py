@@ -85,7 +85,8 @@ def in_batches(table: pa.Table, column: str, size: int = BATCH_BYTES) -> Iterato
 def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     """Decode and measure every content of the bucket that was not seen before."""
     wanted = task.read("survivors", columns=["sha256", "name_class", "length"])
-    fetched = task.read("status").filter(pc.equal(task.read("status")["status"], "ok"))
+    status = task.read("status")
+    fetched = status.filter(pc.equal(status["status"], "ok"))
     wanted = task.sql(
         "select distinct w.* from w semi join f using (sha256) order by all", w=wanted, f=fetched
     )

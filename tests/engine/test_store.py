@@ -149,7 +149,7 @@ def test_what_a_disk_can_do_wrong_has_a_remedy(store, monkeypatch, code, words):
     def fails(_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("pipeline.engine.store._fsync", fails)
+    monkeypatch.setattr("pipeline.engine.store.fsync", fails)
     for write in (store.put, store.put_new):
         with pytest.raises(SourceError) as failed:
             write("dir/k", b"1")
