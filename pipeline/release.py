@@ -46,6 +46,7 @@ from pipeline.stages.identity import identify
 from pipeline.stages.judge import judge_wave
 from pipeline.stages.ledger import ledger_wave
 from pipeline.stages.licenses import license_wave
+from pipeline.stages.listed import list_contents
 from pipeline.stages.near import near_wave
 from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
@@ -98,9 +99,10 @@ def run_flow(
         limit=settings.origins.limit,
         registry=settings.optout.registry,
     )
-    listed, directories, oversized = walk(
+    entries, directories, oversized = walk(
         runner, graph, roots, max_depth=files.max_depth, max_entries=files.max_entries
     )
+    listed = list_contents(runner, graph, entries)
     limits = {
         **files.model_dump(mode="json", exclude={"max_depth"}),
         "max_license_bytes": licenses.max_bytes,

@@ -1,4 +1,4 @@
-"""Walk: root directory -> every path below it, one level at a time; then what the graph knows of each content.
+"""Walk: root directory -> every path below it, one level at a time.
 
 The frontier holds one row per (root, directory path), routed by the directory's id, so each level is a join inside
 buckets. Roots that are shared by many origins are walked once. A malformed or hostile tree is bounded three ways: by
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
-from pipeline.tables import DIRECTORIES, FRONTIER, LISTED, OVERSIZED, PERMS_SYMLINK, TREE_ENTRIES
+from pipeline.tables import DIRECTORIES, FRONTIER, OVERSIZED, PERMS_SYMLINK, TREE_ENTRIES
 
 
 def level(task: Task) -> Mapping[str, pa.Table]:
@@ -99,36 +99,10 @@ def level(task: Task) -> Mapping[str, pa.Table]:
     }
 
 
-def listed(task: Task) -> Mapping[str, pa.Table]:
-    """Join entries to the graph's contents by sha1_git; skipped, hidden and unknown contents are told apart."""
-    rows = task.sql(
-        """
-        with c as (
-            select * from content qualify row_number() over (
-                partition by sha1_git order by sha256, status, sha1, length, blake2s256) = 1),
-        s as (select sha1_git, max(length) as length from skipped group by sha1_git)
-        select e.root, e.path, e.kind, e.target as sha1_git,
-            case when c.status = 'visible' then c.sha1 end as sha1,
-            case when c.status = 'visible' then c.sha256 end as sha256,
-            case when c.status = 'visible' then c.blake2s256 end as blake2s256,
-            coalesce(c.length, s.length) as length,
-            case when e.kind <> 'file' then null when c.status = 'visible' then 'visible'
-                 when c.status is not null then 'hidden' when s.sha1_git is not null then 'skipped' else 'absent' end as archived
-        from entry e
-        left join c on e.kind = 'file' and c.sha1_git = e.target
-        left join s on e.kind = 'file' and s.sha1_git = e.target
-        """,
-        entry=task.read("entries"),
-        content=task.read("content"),
-        skipped=task.read("skipped_content"),
-    )
-    return {"rows": rows}
-
-
 def walk(
     runner: Runner, graph: Mapping[str, Done], roots: Done, *, max_depth: int, max_entries: int
-) -> tuple[Done, list[Ref], list[Ref]]:
-    """Walk all roots. Returns the stage of listed entries, and the tables of directories and of oversized roots."""
+) -> tuple[list[Ref], list[Ref], list[Ref]]:
+    """Walk all roots. Returns the tables of entries (routed by target), of directories and of oversized roots."""
     frontier, entries = roots.ref("frontier"), []
     directories: list[Ref] = []
     oversized: list[Ref] = []
@@ -167,16 +141,4 @@ def walk(
         oversized = [*oversized, done.ref("oversized")]
         if done.rows("frontier") == 0:
             break
-    joined = runner.run(
-        Stage(
-            name="listed",
-            run=listed,
-            inputs={
-                "entries": entries,
-                "content": graph["content"].ref("rows"),
-                "skipped_content": graph["skipped_content"].ref("rows"),
-            },
-            outputs={"rows": Output(schema=LISTED, order=("root", "path", "kind", "sha1_git"), route="root")},
-        )
-    )
-    return joined, directories, oversized
+    return entries, directories, oversized
