@@ -143,7 +143,7 @@ class AnnotationStore:
 
     def _write(self, key: str, table: pa.Table) -> None:
         with self.store.writing(key) as path:
-            write_part(path, table, order=self.ids, route=None, buckets=1)
+            write_part(path, [table], table.schema, order=self.ids)
 
 
 def _joined(table: pa.Table, ids: Sequence[str]) -> pa.Array:

@@ -1,16 +1,14 @@
-"""Buckets: a table is split by the leading bits of its key's hex digest, and shuffles are persisted files.
+"""Buckets: a table is split by the leading bits of its key's hex digest.
 
 A bucket number is a prefix of the id's bits, so with twice the buckets each one splits in two and the order of
 rows over all buckets stays the order of the ids. Ids are lower-case hex strings or unsigned 64-bit hashes.
 
-A routed part is ONE Parquet file whose row groups are grouped by target bucket; its footer says which row groups
-belong to which bucket, so a reader fetches a range, not a file per (source, target) pair.
+A part that stays in its bucket is a Parquet file; one that is routed to others is laid out by shuffle.py.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import IntegrityError
-
 MAX_BUCKETS = 4096  # three hex digits; the largest split that DESIGN plans for
 ROW_GROUP_ROWS = 131_072  # rows held per row group of an intermediate table
 _ROW_GROUP_BYTES = 64 << 20
-_FOOTER_KEY = b"stackmill.buckets"
 
 _NIBBLE = np.zeros(256, np.uint32)
 _NIBBLE[np.frombuffer(b"0123456789", np.uint8)] = np.arange(10)
@@ -71,55 +66,26 @@ def sort_table(table: pa.Table, order: Sequence[str]) -> pa.Table:
     return table.take(pc.sort_indices(table, sort_keys=keys))
 
 
-def write_part(path: Path, table: pa.Table, *, order: Sequence[str], route: str | None, buckets: int) -> None:
-    """Write one part: sorted, and grouped by target bucket when `route` names the column that decides it."""
-    table = sort_table(table.combine_chunks(), order)
-    spans: list[tuple[int, int, int]] = []  # bucket, first row group, row groups
+def write_part(path: Path, chunks: Iterable[pa.Table], schema: pa.Schema, *, order: Sequence[str]) -> int:
+    """Write one part that stays in its bucket, each chunk sorted by `order`; returns the rows."""
+    rows = 0
     with pq.ParquetWriter(
         path,
-        table.schema,
+        schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=False,
         write_page_checksum=True,
         store_schema=True,
     ) as writer:
-        groups = 0
-        for bucket, piece in _split(table, route, buckets):
-            before = groups
-            for rows in _row_groups(piece):
-                writer.write_table(rows, row_group_size=max(1, rows.num_rows))
-                groups += 1
-            spans.append((bucket, before, groups - before))
-        if route is not None:
-            writer.add_key_value_metadata({_FOOTER_KEY.decode(): json.dumps(spans)})
-
-
-def _split(table: pa.Table, route: str | None, buckets: int) -> list[tuple[int, pa.Table]]:
-    if route is None:
-        return [(0, table)]
-    numbers = bucket_of(table[route], buckets)
-    by_bucket = np.argsort(numbers, kind="stable")
-    counts = np.bincount(numbers, minlength=buckets)
-    table = table.take(pa.array(by_bucket))
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    return [(int(b), table.slice(int(starts[b]), int(counts[b]))) for b in np.flatnonzero(counts)]
+        for chunk in chunks:
+            for piece in _row_groups(sort_table(chunk.combine_chunks(), order)):
+                writer.write_table(piece, row_group_size=max(1, piece.num_rows))
+                rows += piece.num_rows
+    return rows
 
 
 def _row_groups(table: pa.Table) -> list[pa.Table]:
     per_row = max(1, table.nbytes // max(1, table.num_rows))
     step = max(1, min(ROW_GROUP_ROWS, _ROW_GROUP_BYTES // per_row))
-    return [table.slice(start, step) for start in range(0, table.num_rows, step)] or [table]
-
-
-def row_groups_of(file: pq.ParquetFile, bucket: int) -> list[int]:
-    """The row groups of a routed part that belong to `bucket`."""
-    metadata = file.metadata.metadata or {}
-    if _FOOTER_KEY not in metadata:
-        raise IntegrityError(
-            "a routed part has no bucket table in its footer; delete the stage's folder and run again"
-        )
-    for number, first, count in json.loads(metadata[_FOOTER_KEY]):
-        if number == bucket:
-            return list(range(first, first + count))
-    return []
+    return [table.slice(start, step) for start in range(0, table.num_rows, step)]

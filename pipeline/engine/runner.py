@@ -24,7 +24,7 @@ import pyarrow as pa
 from pipeline.engine.buckets import check_buckets
 from pipeline.engine.executor import Executor
 from pipeline.engine.progress import Progress
-from pipeline.engine.stage import Ref, Stage, read_ref, read_summary
+from pipeline.engine.stage import Ref, Stage, part_name, read_ref, read_summary
 from pipeline.engine.store import TEMPORARY, Store, disk_errors
 from pipeline.errors import ConfigError, IntegrityError
 
@@ -151,7 +151,12 @@ class Runner:
                 unit = sidecar["unit"]
             except (ValueError, KeyError):
                 continue  # a machine that lost power can leave such a file: the unit is run again
-            whole = all(sizes.get(f"{o}-{unit}.parquet") == s["bytes"] for o, s in sidecar["outputs"].items())
+            whole = all(
+                sizes.get(part_name(name, unit, routed=stage.outputs[name].route is not None))
+                == part["bytes"]
+                for name, part in sidecar["outputs"].items()
+                if part["rows"]
+            )
             if whole and all(sizes.get(n) == f["bytes"] for n, f in sidecar["files"].items()):
                 done[unit] = sidecar
         return done
@@ -162,7 +167,7 @@ class Runner:
             "key": stage.key,
             "outputs": {
                 name: {
-                    "routed": output.route is not None,
+                    "buckets": None if output.route is None else self.buckets,
                     "schema": output.schema.serialize().to_pybytes().hex(),
                 }
                 for name, output in stage.outputs.items()

@@ -3,19 +3,21 @@
 A stage is a module-level function `f(task: Task) -> Mapping[output name, pa.Table]`, run once per unit. Units are the
 buckets, a list of work items (input files, shards), or one unit for the whole table where that is small by design.
 Outputs are written sorted by their full key; an output with a `route` is split by target bucket, so that the next
-stage reads it by that column's bucket.
+stage reads it by that column's bucket. A function may give an iterator of tables for an output that it should not hold
+at once: each table is sorted by itself. An output without rows is not written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -24,12 +26,13 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
-from pipeline.engine.buckets import row_groups_of, write_part
+from pipeline.engine.buckets import write_part
 from pipeline.engine.keys import make_key
+from pipeline.engine.shuffle import read_routed, write_routed
 from pipeline.engine.store import Store
 from pipeline.errors import IntegrityError
 
-FORMAT = 1  # of stage folders; part of every key
+FORMAT = 2  # of stage folders; part of every key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class Ref:
     key: str
 
 
+Rows = pa.Table | Iterable[pa.Table]
 Units = Literal["buckets", "one"] | tuple[Any, ...]
 
 
@@ -58,7 +62,7 @@ class Stage:
     """A step of the flow. `config` holds exactly what the function reads of the configuration (JSON values)."""
 
     name: str
-    run: Callable[[Task], Mapping[str, pa.Table]]
+    run: Callable[[Task], Mapping[str, Rows]]
     outputs: Mapping[str, Output]
     inputs: Mapping[str, Ref | Sequence[Ref]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -203,28 +207,36 @@ def _database(memory: str) -> duckdb.DuckDBPyConnection:
 def read_ref(store: Store, ref: Ref, bucket: int | None, columns: list[str] | None = None) -> pa.Table:
     """Rows of a table: those of one bucket, or all of them (`bucket=None`), in the order of the parts."""
     summary = read_summary(store, ref.folder)
-    routed, schema = summary["outputs"][ref.output]["routed"], None
-    tables = []
+    output = summary["outputs"][ref.output]
+    routed = output["buckets"]  # how many a routed part is split into; None: the part is its unit's bucket
+    tables: list[pa.Table] = []
     for unit, sidecar in sorted(summary["units"].items()):
-        if ref.output not in sidecar["outputs"] or (
-            not routed and bucket is not None and sidecar["bucket"] != bucket
-        ):
+        part = sidecar["outputs"][ref.output]
+        elsewhere = routed is None and bucket is not None and sidecar["bucket"] != bucket
+        if part["rows"] == 0 or elsewhere:
             continue
-        with store.parquet(f"{ref.folder}/{ref.output}-{unit}.parquet") as file:
-            schema = file.schema_arrow
-            if sidecar["outputs"][ref.output]["rows"] == 0:
-                continue
-            groups = (
-                row_groups_of(file, bucket) if routed and bucket is not None else range(file.num_row_groups)
+        if routed is None:
+            with store.parquet(f"{ref.folder}/{part_name(ref.output, unit, routed=False)}") as file:
+                tables.append(file.read(columns=columns, use_threads=False))
+        else:
+            tables += read_routed(
+                store,
+                f"{ref.folder}/{part_name(ref.output, unit, routed=True)}",
+                size=part["bytes"],
+                chunks=part["chunks"],
+                buckets=routed,
+                bucket=bucket,
+                columns=columns,
             )
-            if len(groups):
-                tables.append(file.read_row_groups(list(groups), columns=columns, use_threads=False))
     if tables:
         return pa.concat_tables(tables)
-    schema = schema or pa.ipc.read_schema(
-        pa.py_buffer(bytes.fromhex(summary["outputs"][ref.output]["schema"]))
-    )
+    schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(output["schema"])))
     return schema.empty_table().select(columns) if columns is not None else schema.empty_table()
+
+
+def part_name(output: str, unit: str, *, routed: bool) -> str:
+    """The object of a unit's part of an output, in the stage's folder: Parquet, or segments by target bucket."""
+    return f"{output}-{unit}.{'segments' if routed else 'parquet'}"
 
 
 def as_path(text: str | None) -> Path | None:
@@ -255,10 +267,10 @@ def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
         )
         tables = dict(function(task))
         assert set(tables) == set(outputs), (payload["function"], sorted(tables), sorted(outputs))
-        written = {
-            name: _write(store, f"{folder}/{name}-{unit}.parquet", tables[name], output, payload["buckets"])
-            for name, output in outputs.items()
-        }
+        written = {}
+        for name, output in outputs.items():
+            key = f"{folder}/{part_name(name, unit, routed=output.route is not None)}"
+            written[name] = _write(store, key, tables[name], output, payload["buckets"])
         if "db" in task.__dict__:
             task.db.close()
     sidecar = {
@@ -276,11 +288,23 @@ def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
     return {**sidecar, "seconds": time.perf_counter() - started}
 
 
-def _write(store: Store, key: str, table: pa.Table, output: Output, buckets: int) -> dict[str, Any]:
-    table = table.select(output.schema.names).cast(output.schema)
+def _write(store: Store, key: str, made: Rows, output: Output, buckets: int) -> dict[str, Any]:
+    given = [made] if isinstance(made, pa.Table) else made
+    chunks = _filled(chunk.select(output.schema.names).cast(output.schema) for chunk in given)
+    if (first := next(chunks, None)) is None:
+        return {"rows": 0, "bytes": 0, "chunks": 0, "sha256": None}
+    chunks = itertools.chain([first], chunks)
+    del first
     with store.writing(key) as path:
-        write_part(path, table, order=output.order, route=output.route, buckets=buckets)
+        if output.route is not None:
+            rows, count = write_routed(path, chunks, order=output.order, route=output.route, buckets=buckets)
+        else:
+            rows, count = write_part(path, chunks, output.schema, order=output.order), 1
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         size = path.stat().st_size
-    return {"rows": table.num_rows, "bytes": size, "sha256": sha256}
+    return {"rows": rows, "bytes": size, "chunks": count, "sha256": sha256}
+
+
+def _filled(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    return (chunk for chunk in chunks if chunk.num_rows)

@@ -24,6 +24,7 @@ from pipeline.errors import GateError
 from pipeline.explain import explain
 from pipeline.stages.files import list_files
 from pipeline.stages.graph import convert
+from pipeline.stages.listed import list_contents
 from pipeline.stages.resolve import resolve
 from pipeline.stages.walk import walk
 from pipeline.tables import Reason
@@ -63,7 +64,8 @@ def listed(
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True))
     graph = convert(runner, export_of(archive))
     origins, roots = resolve(runner, graph, prefixes=(prefix,) if prefix else (), limit=limit, registry=None)
-    rows, directories, oversized = walk(runner, graph, roots, max_depth=depth, max_entries=entries)
+    entries_of, directories, oversized = walk(runner, graph, roots, max_depth=depth, max_entries=entries)
+    rows = list_contents(runner, graph, entries_of)
     limits = config.files.model_dump(mode="json", exclude={"max_depth", "max_entries"})
     w0 = list_files(runner, rows, roots, directories, oversized,
                     {**limits, "max_entries": entries, "max_license_bytes": 1 << 20})  # fmt: skip

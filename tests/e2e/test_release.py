@@ -20,6 +20,8 @@ from hypothesis import strategies as st
 
 from manifests.reader import Release
 from manifests.verify import verify_release
+from pipeline.engine.stage import Ref, read_ref
+from pipeline.engine.store import Store
 from pipeline.errors import ConfigError
 from pipeline.release import make_release
 from pipeline.sources.swhid import hash_content
@@ -77,9 +79,14 @@ def test_every_occurrence_has_the_expected_reason(made, expected, world):
 
 
 def _table(folder: Path, stage: str, output: str) -> list[dict]:
-    files = sorted((folder / "work/stages" / stage).glob(f"*/{output}-*.parquet"))
-    assert files
-    return [row for file in files for row in pq.read_table(file).to_pylist()]
+    made = [
+        path.parent.relative_to(folder / "work")
+        for path in (folder / "work/stages" / stage).glob("*/stage.json")
+    ]
+    assert made
+    refs = [Ref(path.as_posix(), output, path.name) for path in made]
+    store = Store(str(folder / "work"))
+    return [row for ref in refs for row in read_ref(store, ref, None).to_pylist()]
 
 
 def test_kept_rows_are_the_elected_occurrences(rows, expected):

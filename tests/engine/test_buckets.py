@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.engine import buckets as engine_buckets
-from pipeline.engine.buckets import bucket_of, check_buckets, row_groups_of, sort_table, write_part
-from pipeline.errors import IntegrityError
+from pipeline.engine.buckets import bucket_of, check_buckets, sort_table, write_part
 
 COUNTS = st.sampled_from([1, 2, 4, 8, 64, 256, 1024, 4096])
 HEX = st.text("0123456789abcdef", min_size=3, max_size=40)
@@ -72,53 +71,15 @@ def test_bucket_counts_are_powers_of_two(count):
         check_buckets(count)
 
 
-@settings(max_examples=60, deadline=None)
-@given(ids=IDS, count=COUNTS)
-def test_the_buckets_of_a_part_add_up_to_the_table(tmp_path_factory, ids, count):
-    path = tmp_path_factory.mktemp("part") / "part.parquet"
-    write_part(path, rows(ids), order=("id", "number"), route="id", buckets=count)
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        found = []
-        used: list[int] = []
-        # Empty buckets have no row groups; ask for a few, not for thousands.
-        wanted = sorted({int(one[:3], 16) >> (12 - (count.bit_length() - 1)) for one in ids} | {0, count - 1})
-        for bucket in wanted:
-            groups = row_groups_of(file, bucket)
-            used += groups
-            if groups:
-                piece = file.read_row_groups(groups)
-                assert set(bucket_of(piece["id"], count).tolist()) == {bucket}
-                assert piece["id"].to_pylist() == sorted(piece["id"].to_pylist())
-                found += piece.to_pylist()
-        assert sorted(used) == list(range(file.num_row_groups)) or not ids
-    assert found == sort_table(rows(ids), ("id", "number")).to_pylist()
-
-
-def test_large_buckets_are_several_row_groups(tmp_path, monkeypatch):
+@pytest.mark.parametrize("ids", [[], ["abc"], [f"{n * 37 % 4096:03x}" for n in range(300)]])
+def test_a_part_is_its_table_in_bounded_row_groups(tmp_path, monkeypatch, ids):
     monkeypatch.setattr(engine_buckets, "ROW_GROUP_ROWS", 10)
-    ids = [f"{n * 37 % 4096:03x}" for n in range(300)]
-    write_part(tmp_path / "part", rows(ids), order=("id",), route="id", buckets=4)
-    with pq.ParquetFile(tmp_path / "part") as file:
-        groups = [row_groups_of(file, bucket) for bucket in range(4)]
-        assert [one for bucket in groups for one in bucket] == list(range(file.num_row_groups))
+    table = rows(ids)
+    assert write_part(tmp_path / "part", [table], table.schema, order=("id",)) == len(ids)
+    with pq.ParquetFile(tmp_path / "part", page_checksum_verification=True) as file:
         assert all(file.metadata.row_group(g).num_rows <= 10 for g in range(file.num_row_groups))
-        back = pa.concat_tables([file.read_row_groups(g) for g in groups])
-    assert back.to_pylist() == sort_table(rows(ids), ("id",)).to_pylist()
-
-
-@pytest.mark.parametrize("table", [rows([]), rows(["abc"])])
-def test_an_empty_table_is_a_part_too(tmp_path, table):
-    for route in (None, "id"):
-        write_part(tmp_path / "part", table, order=("id",), route=route, buckets=8)
-        with pq.ParquetFile(tmp_path / "part") as file:
-            assert file.read().to_pylist() == table.to_pylist()
-            assert file.schema_arrow.names == ["id", "number"]
-
-
-def test_a_part_without_a_bucket_table_is_not_guessed_at(tmp_path):
-    write_part(tmp_path / "part", rows(["abc"]), order=("id",), route=None, buckets=8)
-    with pq.ParquetFile(tmp_path / "part") as file, pytest.raises(IntegrityError, match="bucket table"):
-        row_groups_of(file, 0)
+        assert file.read().to_pylist() == sort_table(table, ("id",)).to_pylist()
+        assert file.schema_arrow.names == ["id", "number"]
 
 
 VALUES = st.lists(st.tuples(st.binary(max_size=3), st.integers(0, 3) | st.none()), max_size=40)
@@ -136,5 +97,5 @@ def test_the_bytes_of_a_part_do_not_depend_on_arrival(tmp_path_factory, values, 
         )
         half = len(one) // 2
         pieces = pa.concat_tables([table.slice(0, half), table.slice(half)])
-        write_part(folder / name, pieces, order=("k", "v"), route=None, buckets=1)
+        write_part(folder / name, [pieces], pieces.schema, order=("k", "v"))
     assert (folder / "a").read_bytes() == (folder / "b").read_bytes()
