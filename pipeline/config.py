@@ -168,7 +168,18 @@ class Engine(_Section):
     )
     workers: int | None = Field(None, ge=1, description="units at once; null: one per core")
     task_memory: str = Field("1GB", description="memory limit of the joins of one task; more spills to disk")
-    fetch_concurrency: int = Field(16, ge=1, le=1024, description="objects in flight per task")
+    fetch_rate: int = Field(
+        2_000, ge=1, le=1_000_000, description="objects per second that one task asks S3 for at most"
+    )
+    fetch_concurrency: int = Field(
+        64, ge=1, le=1024, description="objects in flight per task at most; rate x latency decides below that"
+    )
+    fetch_failures: Count = Field(
+        100, description="objects of one unit that may fail in passing before the release stops"
+    )
+    fetch_incomplete: bool = Field(
+        False, description="true: go on although nearly all objects of the archive are missing"
+    )
 
     @field_validator("buckets")
     @classmethod

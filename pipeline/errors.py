@@ -5,7 +5,9 @@
     ├── GateError                  exit 3   a gate refused: conservation, license, opt-out
     ├── IntegrityError             exit 4   stored bytes are not what they claim to be
     └── SourceError                exit 5   archive, object store, disk or network
-        └── TransientError         exit 5   worth retrying: throttled, timed out, truncated
+        ├── DeniedError            exit 5   the store refuses this request: credentials, policy
+        └── TransientError         exit 5   worth retrying: timed out, reset, truncated
+            └── ThrottledError     exit 5   the store asks for fewer requests: 503 SlowDown, 429
 
 A message says what, where (file, line, key, object id) and what to do next. The pure packages raise their own
 small subclasses of ValueError; the command line translates them to exit code 2.
@@ -44,5 +46,13 @@ class SourceError(StackmillError):
     exit_code = 5
 
 
+class DeniedError(SourceError):
+    """A store refuses a request: wrong or expired credentials, or a policy on the bucket or the object."""
+
+
 class TransientError(SourceError):
-    """A source failed in a way that a later try may not: throttling, time-out, truncated body."""
+    """A source failed in a way that a later try may not: time-out, reset connection, truncated body."""
+
+
+class ThrottledError(TransientError):
+    """A store asks for fewer requests. Whoever gets it should have the whole process ask less often."""

@@ -32,7 +32,7 @@ _WORDS = {
     Reason.PATH_LIMIT: "its path is too long or too deep, or its tree is too large to list",
     Reason.OPTED_OUT: "its origin is in the opt-out registry",
     Reason.NOT_ARCHIVED: "the archive does not have its bytes",
-    Reason.TOO_LARGE: "it is larger than files.max_bytes",
+    Reason.TOO_LARGE: "it is larger than files.max_bytes, or than the archive says",
     Reason.VENDORED: "it lies in a vendored directory",
     Reason.NOT_SELECTED: "its language was not asked for",
     Reason.LICENSE: "no permitted license covers its directory",

@@ -87,8 +87,7 @@ def run_flow(
 ) -> _Flow:
     """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
-    source = {"content": content.uri, "anonymous": content.anonymous}
-    in_flight = settings.engine.fetch_concurrency
+    source = {"content": content.uri, "anonymous": content.anonymous, **_fetch_limits(settings)}
     sensitivity = settings.secrets.sensitivity
 
     graph = convert(runner, export)
@@ -109,7 +108,7 @@ def run_flow(
     }
     w0 = list_files(runner, listed, roots, directories, oversized, limits)
 
-    license_bodies = fetch(runner, "licenses", w0.ref("licenses"), source, in_flight=in_flight, asked=asked)
+    license_bodies = fetch(runner, "licenses", w0.ref("licenses"), source, asked=asked)
     w1 = license_wave(
         runner,
         w0,
@@ -120,7 +119,7 @@ def run_flow(
         policy=licenses.policy,
     )
 
-    bodies = fetch(runner, "bodies", w1.ref("survivors"), source, in_flight=in_flight, asked=asked)
+    bodies = fetch(runner, "bodies", w1.ref("survivors"), source, asked=asked)
     rules = {**settings.quality.model_dump(mode="json"), "languages": list(files.languages)}
     w2 = judge_wave(runner, w1, bodies, rules, licenses.policy)
     secrets_wave(runner, w2, sensitivity)
@@ -155,6 +154,16 @@ def run_flow(
         }.items()
     }  # fmt: skip
     return _Flow(origins, ledger, shards, identity, counted, folders)
+
+
+def _fetch_limits(settings: ReleaseConfig) -> dict[str, Any]:
+    engine = settings.engine
+    return {
+        "rate": engine.fetch_rate,
+        "in_flight": engine.fetch_concurrency,
+        "failures": engine.fetch_failures,
+        "incomplete": engine.fetch_incomplete,
+    }
 
 
 def make_release(

@@ -134,7 +134,7 @@ class Reason(StrEnum):
     PATH_LIMIT = "path_limit"  # path too long, directory too deep, or tree too large to list
     OPTED_OUT = "opted_out"
     NOT_ARCHIVED = "not_archived"  # no content row, skipped or hidden content
-    TOO_LARGE = "too_large"
+    TOO_LARGE = "too_large"  # by the length in the graph; in W2, an object larger than that length allows
     VENDORED = "vendored"
     NOT_SELECTED = "not_selected"
     # W1: license-like files and package manifests

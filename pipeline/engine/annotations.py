@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import inspect
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,9 @@ from pipeline.errors import IntegrityError
 if TYPE_CHECKING:
     from pipeline.engine.stage import Task
 
-COMPACT_AT = 24  # segments in a bucket at which they are folded into one
+COMPACT_AT = 24  # small segments in a bucket at which they are folded into one
+FOLDED_BYTES = 64 << 20  # a file of this size is left alone: each row is folded about twice, not with every later run
+_FOLD_ROW_GROUP_BYTES = 32 << 20  # what folding holds in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,23 +129,47 @@ class AnnotationStore:
         table = table.select(self.schema.names).cast(self.schema)
         ids = _joined(table, self.ids)
         name = hashlib.sha256(b"\0".join(sorted(ids.to_pylist()))).hexdigest()[:20]
-        self._write(f"{self._prefix}/{name}.parquet", table)
+        self._write(f"{self._prefix}/{name}.parquet", [table])
 
     def compact(self) -> int:
-        """Fold the segments into one when there are many. Returns how many were folded."""
-        segments = self._segments()
+        """Fold the small segments into one when there are many. Returns how many were folded.
+
+        Memory is bounded by a row group, whatever the segments hold; a bucket ends with fewer than `COMPACT_AT` small
+        files and one large file per `FOLDED_BYTES`.
+        """
+        segments = [
+            entry.key
+            for entry in self.store.list(self._prefix)
+            if entry.key.endswith(".parquet") and entry.size < FOLDED_BYTES
+        ]
         if len(segments) < COMPACT_AT:
             return 0
-        table = self.read()
         key = f"{self._prefix}/all-{uuid.uuid4().hex[:12]}.parquet"
-        self._write(key, table)
+        self._write(key, self._merged(segments))
         for segment in segments:
             self.store.delete(segment)
         return len(segments)
 
-    def _write(self, key: str, table: pa.Table) -> None:
+    def _merged(self, segments: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of some segments, one per id, in pieces of about the size of a row group."""
+        seen, held, size = self.schema.empty_table().select(list(self.ids)), [], 0
+        for segment in segments:
+            with self.store.parquet(segment) as file:
+                for group in range(file.num_row_groups):
+                    rows = file.read_row_group(group, use_threads=False).select(self.schema.names)
+                    rows = rows.filter(pc.invert(self._mask(rows, seen)))
+                    seen = pa.concat_tables([seen, rows.select(list(self.ids))])
+                    held.append(rows)
+                    size += rows.nbytes
+                    if size >= _FOLD_ROW_GROUP_BYTES:
+                        yield pa.concat_tables(held)
+                        held, size = [], 0
+        if held:
+            yield pa.concat_tables(held)
+
+    def _write(self, key: str, tables: Iterable[pa.Table]) -> None:
         with self.store.writing(key) as path:
-            write_part(path, [table], table.schema, order=self.ids)
+            write_part(path, tables, self.schema, order=self.ids)
 
 
 def _joined(table: pa.Table, ids: Sequence[str]) -> pa.Array:

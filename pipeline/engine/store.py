@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,14 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ConfigError, IntegrityError, SourceError, TransientError
+from pipeline.errors import (
+    ConfigError,
+    DeniedError,
+    IntegrityError,
+    SourceError,
+    ThrottledError,
+    TransientError,
+)
 
 _CONNECT_SECONDS, _REQUEST_SECONDS = 10, 120
 TEMPORARY = ".tmp-"  # in the name of a file that is being written; never listed
@@ -57,10 +64,14 @@ class Store:
 
     `anonymous` reads S3 without credentials, as Software Heritage's public bucket allows. Otherwise credentials
     come from boto3's usual chain (environment, profile, instance role) and the endpoint from AWS_ENDPOINT_URL.
+    A request to S3 that fails in passing is repeated `retries` times here, and ends after `request_seconds`, its
+    body included; 0 retries are for a caller that has a retry loop of its own.
     """
 
     uri: str
     anonymous: bool = False
+    retries: int = 3
+    request_seconds: float = _REQUEST_SECONDS
 
     def __post_init__(self) -> None:
         scheme = urlsplit(self.uri).scheme
@@ -87,9 +98,12 @@ class Store:
             "client_options": {
                 "allow_http": True,
                 "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
-                "timeout": timedelta(seconds=_REQUEST_SECONDS),
+                "timeout": timedelta(seconds=self.request_seconds),
             },
-            "retry_config": {"max_retries": 3, "retry_timeout": timedelta(seconds=_REQUEST_SECONDS)},
+            "retry_config": {
+                "max_retries": self.retries,
+                "retry_timeout": timedelta(seconds=_REQUEST_SECONDS),
+            },
         }
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         if endpoint:
@@ -109,7 +123,7 @@ class Store:
         return S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **options)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"uri": self.uri, "anonymous": self.anonymous}  # no open connection travels to a worker
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # no open connection travels to a worker
 
     def path(self, key: str) -> Path:
         """Where `key` lies on disk; only for local stores."""
@@ -118,7 +132,7 @@ class Store:
 
     def sub(self, prefix: str) -> Store:
         """The store below `prefix`."""
-        return Store(f"{self.uri.rstrip('/')}/{prefix}", self.anonymous)
+        return replace(self, uri=f"{self.uri.rstrip('/')}/{prefix}")
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -348,11 +362,12 @@ def _object_store_error(where: str, error: Exception) -> Exception | None:
         return FileNotFoundError(where)
     denied = isinstance(error, (known.PermissionDeniedError, known.UnauthenticatedError))
     if denied or _DENIED.search(said):  # a refused listing comes as a generic error
-        return SourceError(f"{where}: access denied; check the credentials and the bucket policy ({said})")
-    return TransientError(f"{where}: {said}")
+        return DeniedError(f"{where}: access denied; check the credentials and the bucket policy ({said})")
+    return (ThrottledError if _THROTTLED.search(said) else TransientError)(f"{where}: {said}")
 
 
 _DENIED = re.compile(r"status code: 40[13]\b")
+_THROTTLED = re.compile(r"status code: 429\b|: (SlowDown|RequestLimitExceeded|Throttling\w*): ")
 _XML = re.compile(r": <\?xml.*", re.DOTALL)
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{0,500})</Message>")
 

@@ -190,14 +190,14 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     judged = task.sql(
         f"""
         select * exclude (status, fetch_detail, header, had, lies), status, fetch_detail, header,
-            case when status in ('missing', 'corrupt') then status
+            case when status <> 'ok' then status
                  when undecoded is not null then undecoded
                  when not header_permitted then '{Reason.LICENSE_HEADER}'
                  when language is null then '{Reason.LANGUAGE}'
                  {f"when language not in ({listed}) then '{Reason.LANGUAGE}'" if listed else ""}
                  when is_generated and {rules["generated"] == "drop"} then '{Reason.GENERATED}'
                  else quality end as reason,
-            case when status in ('missing', 'corrupt') then fetch_detail
+            case when status <> 'ok' then fetch_detail
                  when undecoded is null and not header_permitted then header
                  when undecoded is null and language is null then 'unknown'
                  else language end as detail

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import subprocess
 import sys
 import zlib
@@ -13,12 +14,14 @@ import pytest
 from graphs import Graph, Made, file, oid, release
 
 from pipeline.engine.store import Store
-from pipeline.sources.contents import CORRUPT, MISSING, OK, Wanted, fetch
+from pipeline.sources.contents import CORRUPT, MISSING, OK, TOO_LARGE, Contents, Fetched, Wanted
+from pipeline.sources.pace import Pace
 
 GOOD = b"def area(width, height):\n    return width * height\n\n\nprint(area(2, 3))\n"
 CASES = ("cut", "cut_in_trailer", "not_gzip", "empty_object", "raw", "other_bytes", "bomb", "garbage", "member", "wrong_crc",
          "longer_in_graph", "shorter_in_graph", "zlib_stream", "wrong_sha256", "huge_object",
          "wrong_sha1_git", "wrong_blake2s256")  # fmt: skip
+LARGER = ("bomb", "shorter_in_graph", "huge_object")  # than the graph says
 
 
 def _body(name: str) -> bytes:
@@ -70,16 +73,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_broken_object_is_corrupt(made: Made, name: str) -> None:
-    assert made.reasons()[f"{name}.py".encode()] == "corrupt"
+def test_a_broken_object_is_corrupt_or_too_large(made: Made, name: str) -> None:
+    assert made.reasons()[f"{name}.py".encode()] == ("too_large" if name in LARGER else "corrupt")
 
 
 def test_the_other_statuses(made: Made) -> None:
     reasons = made.reasons()
     assert reasons[b"lost.py"] == "missing"
     assert reasons[b"large.py"] == "too_large"
-    assert made.dropped["corrupt"] == len(CASES)
-    assert made.dropped["missing"] == made.dropped["too_large"] == 1
+    assert made.dropped["corrupt"] == len(CASES) - len(LARGER)
+    assert made.dropped["missing"] == 1
+    assert made.dropped["too_large"] == 1 + len(LARGER)
 
 
 def test_everything_else_is_kept_byte_for_byte(made: Made) -> None:
@@ -101,6 +105,10 @@ def _wanted(body: bytes, length: int | None = None) -> Wanted:
     return Wanted(sha1, hashlib.sha256(body).hexdigest(), len(body) if length is None else length)
 
 
+def fetch(store: Store, wanted: Wanted) -> Fetched:
+    return Contents(store, Pace(math.inf, 1)).fetch(wanted)
+
+
 def test_an_empty_object_of_an_empty_file_is_not_one(tmp_path: Path) -> None:
     wanted = _wanted(b"")
     store = Store(str(tmp_path))
@@ -114,16 +122,17 @@ def test_an_empty_object_of_an_empty_file_is_not_one(tmp_path: Path) -> None:
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     body = _body("said")
     store, wanted = Store(str(tmp_path)), _wanted(body)
-    for packed, words in (
-        (b"plain", "not a gzip stream"),
-        (gzip.compress(body)[:40], "cut off"),
-        (gzip.compress(body + b"x"), "more than the declared"),
-        (gzip.compress(body[::-1]), "sha1"),
-        (gzip.compress(body) + b"x", "after the end"),
+    for packed, status, words in (
+        (b"plain", CORRUPT, "not a gzip stream"),
+        (gzip.compress(body)[:40], CORRUPT, "cut off"),
+        (gzip.compress(body + b"x"), TOO_LARGE, "more than the declared"),
+        (gzip.compress(body) + bytes(70_000), TOO_LARGE, "cannot need more than"),
+        (gzip.compress(body[::-1]), CORRUPT, "sha1"),
+        (gzip.compress(body) + b"x", CORRUPT, "after the end"),
     ):
         store.put(f"content/{wanted.sha1}", packed)
         got = fetch(store, wanted)
-        assert (got.status, got.body) == (CORRUPT, None)
+        assert (got.status, got.body) == (status, None)
         assert words in got.detail
 
 
@@ -139,9 +148,10 @@ _BOUNDED = """
 import resource, sys
 from pathlib import Path
 from pipeline.engine.store import Store
-from pipeline.sources.contents import Wanted, fetch
+from pipeline.sources.contents import Contents, Wanted
+from pipeline.sources.pace import Pace
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-got = fetch(Store(sys.argv[1]), Wanted(sys.argv[2], sys.argv[3], int(sys.argv[4])))
+got = Contents(Store(sys.argv[1]), Pace(1e9, 1)).fetch(Wanted(sys.argv[2], sys.argv[3], int(sys.argv[4])))
 print(got.status, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -160,7 +170,7 @@ def test_a_bomb_of_a_gigabyte_costs_its_declared_length(tmp_path: Path) -> None:
     bomb = b"".join(packer.compress(zeros) for _ in range(1024)) + packer.flush()
     Store(str(tmp_path)).put(f"content/{wanted.sha1}", bomb)
     status, grown = _grown(tmp_path, wanted)
-    assert status == CORRUPT
+    assert status == TOO_LARGE
     assert grown < 30
 
 
@@ -172,5 +182,5 @@ def test_an_object_of_gigabytes_is_not_read(tmp_path: Path) -> None:
         stream.write(gzip.compress(GOOD))
         stream.truncate(3 << 30)  # sparse: no disk is used
     status, grown = _grown(tmp_path, wanted)
-    assert status == CORRUPT
+    assert status == TOO_LARGE
     assert grown < 30
