@@ -1,4 +1,4 @@
-"""Fixtures for every test folder: a real S3 server, started once and only when a test asks for it."""
+"""Fixtures for every test folder: a real S3 server, started once and only when a test asks, and a faulty proxy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # the tests have no packages
+from faulty_proxy import FaultyProxy, Rule  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +49,17 @@ def s3_bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str
     name = f"test-{uuid.uuid4().hex[:12]}"
     boto3.Session().client("s3", config=Config(s3={"addressing_style": "path"})).create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+@pytest.fixture
+def faulty_proxy() -> Iterator[Callable[..., FaultyProxy]]:
+    """Makes faulty proxies, `faulty_proxy(upstream, rule)`, and closes them at the end of the test."""
+    made: list[FaultyProxy] = []
+
+    def make(upstream: str, rule: Rule | None = None) -> FaultyProxy:
+        made.append(FaultyProxy(upstream, rule))
+        return made[-1]
+
+    yield make
+    for proxy in made:
+        proxy.close()

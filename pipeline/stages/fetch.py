@@ -28,7 +28,7 @@ from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.engine.store import Store
 from pipeline.errors import SourceError
-from pipeline.sources.contents import FAILED, OK, STUBBORN, Contents, Fetched, Wanted
+from pipeline.sources.contents import FAILED, OK, ORDINARY, STUBBORN, Contents, Fetched, Wanted
 from pipeline.sources.downloads import download
 from pipeline.sources.guard import Guard
 from pipeline.sources.pace import Pace
@@ -65,7 +65,7 @@ def fetch_bodies(task: Task) -> Mapping[str, pa.Table]:
         math.inf if local else task.extra["rate"],
         min(task.extra["in_flight"], _FOLDER_THREADS) if local else task.extra["in_flight"],
     )
-    contents = Contents(source, pace)
+    contents = Contents(source, pace, ORDINARY)
     guard = Guard(source.uri, budget=task.extra["failures"], incomplete=task.extra["incomplete"])
 
     def look(outcome: Fetched) -> None:

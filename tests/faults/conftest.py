@@ -1,8 +1,8 @@
-"""Make the raw graphs importable: the tests have no packages."""
+"""Make the raw graphs and this folder's helpers importable: the tests have no packages."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "attacks"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "attacks")]
