@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -18,8 +19,21 @@ _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nContent-Type: application/octet-stream\r\n"
     b'ETag: "0"\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n'
 )
-_MISSING_BODY = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>There is no such key.</Message></Error>"
+_MISSING_BODY = (
+    b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code><Message>There is no such key.</Message></Error>"
+)
 _MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n%b" % (len(_MISSING_BODY), _MISSING_BODY)
+
+
+_RANGE = re.compile(rb"\r\nrange: *bytes=([0-9]+)-([0-9]+)", re.IGNORECASE)
+
+
+def _part(answer: bytes, first: int, last: int) -> bytes:
+    body = answer[answer.index(b"\r\n\r\n") + 4 :]
+    piece = body[first : last + 1]
+    span = b"bytes %d-%d/%d" % (first, first + len(piece) - 1, len(body))
+    head = _HEAD.replace(b"200 OK", b"206 Partial Content\r\nContent-Range: " + span) % len(piece)
+    return head + piece
 
 
 class Objects(asyncio.Protocol):
@@ -35,10 +49,18 @@ class Objects(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._waiting += data
         while (end := self._waiting.find(b"\r\n\r\n")) >= 0:
-            path = self._waiting.split(b" ", 2)[1].split(b"?", 1)[0]
-            key = path.split(b"/", 2)[-1]
-            self._waiting = self._waiting[end + 4 :]
-            self._transport.write(self._answers.get(key, _MISSING))
+            head, self._waiting = self._waiting[:end], self._waiting[end + 4 :]
+            method, target = head.split(b" ", 2)[:2]
+            key = target.split(b"?", 1)[0].split(b"/", 2)[-1]
+            answer = self._answers.get(key)
+            if answer is None:
+                self._transport.write(_MISSING)
+            elif method == b"HEAD":
+                self._transport.write(answer[: answer.index(b"\r\n\r\n") + 4])
+            elif part := _RANGE.search(head):
+                self._transport.write(_part(answer, int(part[1]), int(part[2])))
+            else:
+                self._transport.write(answer)
 
 
 def load(folder: Path) -> dict[bytes, bytes]:
