@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pipeline.engine.stage import Task
 
 COMPACT_AT = 24  # small segments in a bucket at which they are folded into one
-FOLDED_BYTES = 64 << 20  # a file of this size is left alone: each row is folded about twice, not with every later run
+FOLDED_BYTES = (
+    64 << 20
+)  # a file of this size is left alone: each row is folded about twice, not with every later run
 _FOLD_ROW_GROUP_BYTES = 32 << 20  # what folding holds in memory
 
 

@@ -33,6 +33,7 @@ from pipeline.sources.downloads import download
 from pipeline.sources.guard import Guard
 from pipeline.sources.pace import Pace
 from pipeline.tables import BODIES, FETCH_STATUS
+
 IN_HAND_OBJECTS = 4_096  # fetched or asked for and not yet committed: what a crash may cost
 IN_HAND_BYTES = 32 << 20  # the same in declared bytes; what a task holds in memory
 _FOLDER_THREADS = 8  # a folder needs no more to keep one core busy
@@ -134,9 +135,9 @@ def _insist(contents: Contents, failed: list[Fetched], ledger: _Answers) -> None
         else:
             ledger.keep([outcome])
     if left:
-        first = left[0]
+        first, named = left[0], f"{len(left):,} objects" if left[1:] else "1 object"
         raise SourceError(
-            f"{len(left):,} objects could not be had, the first: {contents.address(first.wanted)}: {first.detail};"
+            f"{named} could not be had{', the first' if left[1:] else ''}: {contents.address(first.wanted)}: {first.detail};"
             " what was fetched is kept: run the release again and it asks for these only, later or with a lower"
             " engine.fetch_rate where the store throttles, with other credentials where it denies access"
         )

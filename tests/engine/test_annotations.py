@@ -110,6 +110,31 @@ def test_many_segments_are_folded_and_nothing_changes(tmp_path, monkeypatch):
     assert values(store) == sorted([*before, 78 * 78])
 
 
+def test_folding_leaves_large_files_alone_and_holds_a_row_group_at_a_time(tmp_path, monkeypatch):
+    """Bodies are rewritten about twice, not with every later run; and a bucket of any size is folded in bounded memory."""
+    monkeypatch.setattr(annotations, "COMPACT_AT", 4)
+    monkeypatch.setattr(annotations, "_FOLD_ROW_GROUP_BYTES", 2_000)
+    store = opened(tmp_path)
+    for number in range(4):
+        store.append(rows(*range(number * 40, number * 40 + 60)))
+    monkeypatch.setattr(
+        annotations, "FOLDED_BYTES", max(p.stat().st_size for p in tmp_path.rglob("*.parquet")) + 1
+    )
+    assert store.compact() == 4
+    (folded,) = tmp_path.rglob("*.parquet")
+    with store.store.parquet(store._segments()[0]) as file:
+        assert file.metadata.num_rows == 180, "each id once"
+        assert file.num_row_groups > 3
+        assert max(file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)) < 90
+    before = folded.read_bytes()
+    for number in range(4):
+        store.append(rows(1_000 + number))
+    assert store.compact() == 4
+    assert folded.read_bytes() == before
+    assert len(store._segments()) == 2
+    assert values(store) == sorted(n * n for n in [*range(180), *range(1_000, 1_004)])
+
+
 def test_a_crash_in_the_middle_of_folding_loses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(annotations, "COMPACT_AT", 3)
     store = opened(tmp_path)

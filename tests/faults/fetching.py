@@ -99,4 +99,3 @@ def served(folder: Path) -> Iterator[str]:
         assert server.stdin is not None and server.stdout is not None
         yield server.stdout.readline().strip()
         server.stdin.close()
-

@@ -101,7 +101,9 @@ def test_what_cannot_be_had_stops_the_run_and_is_asked_for_again(
 
     with served(tmp_path / "archive") as url:
         proxy = _use(monkeypatch, faulty_proxy(url, rule))
-        with pytest.raises(SourceError, match=r"2 objects could not be had, the first: s3://archive/content/") as failed:
+        with pytest.raises(
+            SourceError, match=r"2 objects could not be had, the first: s3://archive/content/"
+        ) as failed:
             run_fetch(tmp_path / "work", rows, BUCKET)
         assert failed.value.exit_code == 5
         assert "500" in str(failed.value) and "run the release again" in str(failed.value)
@@ -156,10 +158,14 @@ def test_a_wrong_address_is_suspected(tmp_path: Path, monkeypatch: pytest.Monkey
     bodies = write_objects(tmp_path / "archive", 1_200)
     rows = write_rows(tmp_path / "rows.parquet", bodies)
     (tmp_path / "elsewhere").mkdir()
-    with pytest.raises(SourceError, match=r"1,000 of the first 1,000 objects are missing; check archive.content"):
+    with pytest.raises(
+        SourceError, match=r"1,000 of the first 1,000 objects are missing; check archive.content"
+    ):
         run_fetch(tmp_path / "work", rows, str(tmp_path / "elsewhere"))
     done = run_fetch(tmp_path / "work", rows, str(tmp_path / "archive"))
-    assert set(statuses_in(tmp_path / "work", done).values()) == {"ok"}, "what the wrong store lacked does not count"
+    assert set(statuses_in(tmp_path / "work", done).values()) == {"ok"}, (
+        "what the wrong store lacked does not count"
+    )
     done = run_fetch(tmp_path / "other", rows, str(tmp_path / "elsewhere"), incomplete=True)
     assert done.counts["dropped.missing"] == 1_200
 

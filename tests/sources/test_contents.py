@@ -113,9 +113,7 @@ def test_the_last_word_decides_between_corrupt_and_failed():
 
 
 def test_the_back_off_doubles_and_is_bounded_and_jittered():
-    script = Scripted(
-        TransientError("x"), patience=Patience(tries=6, first_seconds=0.2, longest_seconds=1.0)
-    )
+    script = Scripted(TransientError("x"), patience=Patience(tries=6, first_seconds=0.2, longest_seconds=1.0))
     script.fetch()
     assert script.slept == [0.2, 0.4, 0.8, 1.0, 1.0]
     patience = Patience(first_seconds=1.0)

@@ -160,7 +160,9 @@ def test_failures_are_counted_against_the_budget():
     guard = Guard("s3://b", budget=3, incomplete=False)
     look(guard, "foffoo")
     assert len(guard.failed) == 3
-    with pytest.raises(SourceError, match=r"more than 3 objects .*engine.fetch_failures.*why.*engine.fetch_rate"):
+    with pytest.raises(
+        SourceError, match=r"more than 3 objects .*engine.fetch_failures.*why.*engine.fetch_rate"
+    ):
         look(guard, "f")
 
 
