@@ -43,10 +43,12 @@ class Objects(asyncio.Protocol):
         self._answers, self._waiting = answers, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep what answers are written to."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Answer the requests that are whole."""
         self._waiting += data
         while (end := self._waiting.find(b"\r\n\r\n")) >= 0:
             head, self._waiting = self._waiting[:end], self._waiting[end + 4 :]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests have no packages
-from faulty_proxy import FaultyProxy, Rule  # noqa: E402
+from faulty_proxy import FaultyProxy, Rule
 
 
 @pytest.fixture(scope="session")

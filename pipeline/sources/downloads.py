@@ -31,7 +31,9 @@ def download(
     time, and may raise to end it all. When it, `fetch` or `wanted` raises, what had come until then is still yielded,
     then the error is raised.
     """
-    run = _Run(fetch, iter(wanted), in_flight, most, batch_objects, batch_bytes, look)
+    run = _Run(
+        fetch, iter(wanted), look, in_flight, most=most, batch_objects=batch_objects, batch_bytes=batch_bytes
+    )
     try:
         for index in range(most):
             threading.Thread(target=run.work, args=(index,), name=f"fetch-{index}", daemon=True).start()
@@ -51,11 +53,12 @@ class _Run:
         self,
         fetch: Callable[[Wanted], Fetched],
         wanted: Iterator[Wanted],
+        look: Callable[[Fetched], None],
         in_flight: Callable[[], int],
+        *,
         most: int,
         batch_objects: int,
         batch_bytes: int,
-        look: Callable[[Fetched], None],
     ) -> None:
         self.batches: queue.SimpleQueue[list[Fetched] | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
@@ -74,7 +77,7 @@ class _Run:
         try:
             while (one := self._take(index)) is not None:
                 self._give(self._fetch(one))
-        except BaseException as error:  # raised again where the batches are read
+        except BaseException as error:  # noqa: BLE001 (raised again where the batches are read)
             self.stop(error)
         with self._changed:
             self._working -= 1

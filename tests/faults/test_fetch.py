@@ -145,7 +145,7 @@ def test_a_store_that_is_down_or_refuses_is_told_soon(
     rows = write_rows(tmp_path / "rows.parquet", write_objects(tmp_path / "archive", 1_000))
     with served(tmp_path / "archive") as url:
         proxy = _use(monkeypatch, faulty_proxy(url, lambda _: "denied"))
-        with pytest.raises(SourceError, match="20 objects in a row .* access denied; check the credentials"):
+        with pytest.raises(SourceError, match=r"20 objects in a row .* access denied; check the credentials"):
             run_fetch(tmp_path / "work", rows, BUCKET)
         assert sum(proxy.asked("content/").values()) < 60
         proxy.close()

@@ -66,11 +66,11 @@ def test_wrong_credentials_are_told(tmp_path: Path, s3_bucket: str, monkeypatch:
     rows = write_rows(tmp_path / "rows.parquet", write_objects(tmp_path / "archive", 40))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not" + "this")
     with pytest.raises(
-        SourceError, match="20 objects in a row .*access denied; check the credentials"
+        SourceError, match=r"20 objects in a row .*access denied; check the credentials"
     ) as failed:
         run_fetch(tmp_path / "work", rows, s3_bucket, anonymous=False)
     assert failed.value.exit_code == 5
-    with pytest.raises(SourceError, match="there is no such bucket|access denied"):
+    with pytest.raises(SourceError, match=r"there is no such bucket|access denied"):
         run_fetch(tmp_path / "work", rows, "s3://no-such-bucket-at-all", anonymous=False)
 
 
