@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from pipeline.sources.contents import Fetched, Wanted
 
@@ -24,12 +24,12 @@ def download(
     batch_objects: int,
     batch_bytes: int,
     look: Callable[[Fetched], None] = lambda _: None,
-) -> Iterator[list[Fetched]]:
+) -> Generator[list[Fetched], None, None]:
     """Outcomes in batches, in the order in which they came; asking for the next batch says that the last is dealt with.
 
     `in_flight` says how many threads, of at most `most`, should be at work now. `look` sees every outcome, one at a
     time, and may raise to end it all. When it, `fetch` or `wanted` raises, what had come until then is still yielded,
-    then the error is raised.
+    then the error is raised. Closed before its end, it asks for nothing more.
     """
     run = _Run(
         fetch, iter(wanted), look, in_flight, most=most, batch_objects=batch_objects, batch_bytes=batch_bytes

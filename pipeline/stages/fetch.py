@@ -18,6 +18,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from functools import cache
 
 import pyarrow as pa
@@ -77,7 +78,7 @@ def fetch_bodies(task: Task) -> Mapping[str, pa.Table]:
             raise
 
     throttled = pace.throttled_times
-    for batch in download(
+    batches = download(
         contents.fetch,
         _rows(missing),
         in_flight=lambda: pace.in_flight,
@@ -85,8 +86,10 @@ def fetch_bodies(task: Task) -> Mapping[str, pa.Table]:
         batch_objects=IN_HAND_OBJECTS // 2,
         batch_bytes=IN_HAND_BYTES // 2,
         look=look,
-    ):
-        ledger.keep(batch)
+    )
+    with closing(batches):
+        for batch in batches:
+            ledger.keep(batch)
     if guard.failed:
         _insist(Contents(source, pace, STUBBORN), guard.failed, ledger)
     ledger.bodies.compact()
