@@ -91,7 +91,9 @@ class Licenses(_Section):
     scancode: bool = Field(
         True, description="run ScanCode on license-like files; false: SPDX tags and declarations only"
     )
-    processes: int = Field(2, ge=1, le=1024, description="ScanCode processes at once (1.1 GB each)")
+    processes: int = Field(
+        2, ge=1, le=1024, description="ScanCode processes at once on a machine (1.1 GB each)"
+    )
     max_bytes: Bytes = Field(
         1_048_576, description="bytes of a license-like file; a larger one is no evidence"
     )
@@ -166,7 +168,9 @@ class Engine(_Section):
     buckets: int | None = Field(
         None, ge=1, description="buckets of a new work directory, a power of two; null: 8"
     )
-    workers: int | None = Field(None, ge=1, description="units at once; null: one per core")
+    workers: int | None = Field(
+        None, ge=1, description="units at once; null: one per core, of all nodes on a cluster"
+    )
     task_memory: str = Field("1GB", description="memory limit of the joins of one task; more spills to disk")
     fetch_rate: int = Field(
         2_000, ge=1, le=1_000_000, description="objects per second that one task asks S3 for at most"
@@ -179,6 +183,13 @@ class Engine(_Section):
     )
     fetch_incomplete: bool = Field(
         False, description="true: go on although nearly all objects of the archive are missing"
+    )
+    shared_disk: bool = Field(
+        False, description="on a cluster: all nodes see the same folders, so local ones may be used"
+    )
+    forward_credentials: bool = Field(
+        False,
+        description="on a cluster: send AWS keys of the driver's environment to the nodes; Ray stores them in plain text",
     )
 
     @field_validator("buckets")

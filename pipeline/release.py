@@ -33,7 +33,7 @@ from pipeline.engine.runner import Done, Runner, exclusive, open_workdir
 from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
-from pipeline.publish import check_output, known_digest, publish, record_key, release_facts
+from pipeline.publish import LIBRARIES, check_output, known_digest, publish, record_key, release_facts
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
 from pipeline.stages.census import take_census
@@ -87,7 +87,7 @@ def run_flow(
 ) -> _Flow:
     """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
-    source = {"content": content.uri, "anonymous": content.anonymous, **_fetch_limits(settings)}
+    source = {"content": content.address, "anonymous": content.anonymous, **_fetch_limits(settings)}
     sensitivity = settings.secrets.sensitivity
 
     graph = convert(runner, export)
@@ -186,6 +186,7 @@ def make_release(
     Policy.load(as_path(settings.licenses.policy))
     Registry.load(as_path(settings.optout.registry))
     check_output(out)
+    executor.prepare(_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(workdir, settings.engine.buckets, default_buckets=DEFAULT_BUCKETS)
     with exclusive(store), MemoryWatch() as memory:
         export, content = open_archive(settings, store, progress)
@@ -228,6 +229,19 @@ def make_release(
         run, run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds)
     )
     return outcome
+
+
+def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
+    """What units read and write on this machine's disk, by the option that names it."""
+    archive = settings.archive
+    named = {
+        "--workdir": workdir,
+        "archive.uri": archive.uri,
+        "archive.graph": archive.graph,
+        "archive.content": archive.content,
+    }
+    roots = {name: Store(address).root for name, address in named.items() if address is not None}
+    return {name: str(root) for name, root in roots.items() if root is not None}
 
 
 # ----------------------------------------------------------------------------------------------- totals and gates

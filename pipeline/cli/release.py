@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -37,12 +36,17 @@ def release(
         ),
     ] = "work",
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Units at once; default: one per core.")
+        int | None,
+        typer.Option(
+            "--workers", min=1, help="Units at once; default: one per core, of all nodes on a cluster."
+        ),
     ] = None,
     address: Annotated[
         str | None,
         typer.Option(
-            "--address", envvar="RAY_ADDRESS", help="Ray cluster to join; default: Ray on this machine."
+            "--address",
+            envvar="RAY_ADDRESS",
+            help="Ray cluster to join: host:port or auto; default: Ray on this machine.",
         ),
     ] = None,
     in_process: Annotated[
@@ -60,7 +64,8 @@ def release(
     Run the same command again after an interruption: it goes on where it stopped.
     """
     from pipeline import config as configuration
-    from pipeline.engine.executor import Executor, InProcess, OnRay
+    from pipeline.engine.executor import Executor, InProcess
+    from pipeline.engine.on_ray import OnRay
     from pipeline.engine.progress import Progress
     from pipeline.release import make_release, plan_release
 
@@ -72,9 +77,16 @@ def release(
         plan = plan_release(settings, version=version, out=out, workdir=workdir)
         typer.echo(json.dumps(plan, indent=2) if as_json else _plan_text(plan))
         return
-    count = workers or settings.engine.workers or os.cpu_count() or 1
-    executor: Executor = InProcess() if in_process else OnRay(workers=count, address=address)
     progress = Progress(quiet=quiet)
+    executor: Executor = InProcess()
+    if not in_process:
+        executor = OnRay(
+            workers=workers or settings.engine.workers,
+            address=address,
+            shared_disk=settings.engine.shared_disk,
+            forward_credentials=settings.engine.forward_credentials,
+            note=progress.note,
+        )
     # stdout is for the result alone; Ray prints there when one of its workers dies.
     with contextlib.redirect_stdout(sys.stderr):
         try:

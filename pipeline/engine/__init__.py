@@ -5,7 +5,10 @@ buckets.py      which bucket an id belongs to; tables split into one row group p
 keys.py         what a stage's key is made of: configuration, inputs, sources, library versions
 stage.py        Stage, its outputs and the context that a task sees
 runner.py       runs stages: skips what is done, retries, folds sidecars
-executor.py     the two executors: in this process, and Ray
+executor.py     what an executor is; the one in this process
+on_ray.py       the executor on Ray, on this machine or on a cluster
+cluster.py      what that one knows of a Ray cluster: addresses, nodes, memory, versions
+inputs.py       the user's files that stages read, kept in the work directory
 annotations.py  append-only stores of what was learnt about a content
 progress.py     what a person sees on stderr, and what is written to <workdir>/runs/
 """

@@ -3,6 +3,7 @@
 <workdir>/workdir.json                      format and bucket count, fixed when the directory is made
 <workdir>/stages/<stage>/<key>/...          outputs, one sidecar per unit, folded into stage.json at the end
 <workdir>/annotations/<name>/<key>/...      see annotations.py
+<workdir>/inputs/<sha256>                   the user's files that stages read; see inputs.py
 <workdir>/runs/<id>/                        timings and memory of each run; never part of a release
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.engine import inputs
 from pipeline.engine.buckets import check_buckets
 from pipeline.engine.executor import Executor
 from pipeline.engine.progress import Progress
@@ -100,13 +102,17 @@ class Runner:
         self.progress.begin(stage.name, len(units), len(done))
         with tempfile.TemporaryDirectory(prefix="stackmill-") as scratch:
             payloads = (self._payload(stage, *unit, scratch) for unit in todo)
-            heavy = min(self.executor.workers, int(stage.extra.get("processes", 1))) if stage.heavy else None
+            heavy = int(stage.extra.get("processes", 1)) if stage.heavy else None
             for sidecar in self.executor.run(payloads, heavy=heavy):
                 self.ran_units += 1
                 self.progress.unit(sidecar)
                 sidecar.pop("seconds")
                 done[sidecar["unit"]] = sidecar
         return Done(stage, self._fold(stage, done))
+
+    def keep(self, path: str | None) -> str | None:
+        """Keep a user's file in the work directory for the tasks; its key is for `extra`, see Task.kept."""
+        return None if path is None or self.dry else inputs.keep(self.store, Path(path))
 
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage's folded sidecar is there."""
@@ -122,7 +128,7 @@ class Runner:
 
     def _payload(self, stage: Stage, unit: str, bucket: int, item: Any, scratch: str) -> dict[str, Any]:
         return {
-            "workdir": self.store.uri,
+            "workdir": self.store.address,
             "stage": stage.name,
             "module": stage.run.__module__,
             "function": stage.run.__name__,
@@ -135,7 +141,7 @@ class Runner:
             "config": dict(stage.config),
             "extra": dict(stage.extra),
             "refs": {n: [r] if isinstance(r, Ref) else list(r) for n, r in stage.inputs.items()},
-            "scratch": scratch if os.path.isdir(scratch) else None,  # noqa: PTH112 (a cluster worker has its own)
+            "scratch": scratch or None,
             "memory": self.task_memory,
         }
 

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import duckdb
 import pyarrow as pa
 
+from pipeline.engine import inputs
 from pipeline.engine.buckets import write_part
 from pipeline.engine.keys import make_key
 from pipeline.engine.shuffle import read_routed, write_routed
@@ -161,6 +162,11 @@ class Task:
         self.bytes_in += table.nbytes
         return table
 
+    def kept(self, name: str) -> Path | None:
+        """The user's file whose key `Runner.keep` gave to `extra[name]`: a copy in this unit's scratch folder."""
+        key = self.extra[name]
+        return None if key is None else inputs.kept(self.store, key, self.scratch)
+
     def count(self, name: str, amount: int = 1) -> None:
         """Add to a counter of the sidecar (rows dropped by reason, objects requested, ...)."""
         if amount:
@@ -251,7 +257,9 @@ def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
     folder, unit = payload["folder"], payload["unit"]
     outputs: Mapping[str, Output] = payload["outputs"]
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="stackmill-task-", dir=payload["scratch"]) as scratch:
+    # The driver's scratch folder, which it removes whatever becomes of its workers; on another machine there is none.
+    base = payload["scratch"] if os.path.isdir(payload["scratch"] or "") else None  # noqa: PTH112
+    with tempfile.TemporaryDirectory(prefix="stackmill-task-", dir=base) as scratch:
         task = Task(
             store=store,
             unit=unit,

@@ -88,6 +88,11 @@ class Store:
         path = unquote(urlsplit(self.uri).path) if self.uri.startswith("file://") else self.uri
         return Path(path).absolute()
 
+    @property
+    def address(self) -> str:
+        """The URI as another process opens it, whatever folder that works in."""
+        return self.uri if self.root is None else str(self.root)
+
     @cached_property
     def _remote(self) -> Any:
         from obstore.store import S3Store

@@ -44,7 +44,7 @@ def take_census(runner: Runner, export: GraphExport, origins: Origins, files: Fi
                 "max_depth": files.max_depth,
                 "max_entries": files.max_entries,
             },
-            extra={"uri": export.store.uri, "anonymous": export.store.anonymous},
+            extra={"uri": export.store.address, "anonymous": export.store.anonymous},
             libraries=("pyarrow",),
         )
     )

@@ -100,7 +100,7 @@ def convert(runner: Runner, export: GraphExport) -> dict[str, Done]:
                 run=shuffle,
                 outputs={"rows": output},
                 config={"table": table, "fingerprint": export.fingerprint(table)},
-                extra={"uri": export.store.uri, "anonymous": export.store.anonymous},
+                extra={"uri": export.store.address, "anonymous": export.store.anonymous},
                 units=export.units(table),
             )
         )

@@ -183,7 +183,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     require_all("text", rows.num_rows, pc.count(rows["status"]).as_py())
     require_all("text", had.num_rows, pc.count(had["num_lines"]).as_py())
     rows = rows.append_column(
-        "header_permitted", _permitted(rows["header"], Policy.load(as_path(task.extra["policy"])))
+        "header_permitted", _permitted(rows["header"], Policy.load(task.kept("policy")))
     )
     rows = rows.append_column("quality", _quality(rows, rules["profile"]))
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
@@ -254,6 +254,6 @@ def judge_wave(
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
             config={**config, "policy": Policy.load(as_path(policy)).digest, "stores": stores},
-            extra={"policy": policy},
+            extra={"policy": runner.keep(policy)},
         )
     )

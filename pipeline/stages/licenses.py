@@ -25,6 +25,9 @@ DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTION
 EVIDENCE = pa.schema(
     [*[WANTED_LICENSES.field(n) for n in ("root", "path", "directory", "sha1_git")], *DETECTIONS]
 )
+_MAX_GROUP = (
+    16  # buckets of one unit: on a cluster they spread, and the 6 s that the index takes to load stay few
+)
 _SEGMENT = 64  # license files per segment: ScanCode takes up to seconds for one
 
 
@@ -94,7 +97,7 @@ def evidence(task: Task) -> Mapping[str, pa.Table]:
 
 def attribute(task: Task) -> Mapping[str, pa.Table]:
     """The license of every directory that holds candidates; files without a permitted one leave the flow."""
-    policy = Policy.load(as_path(task.extra["policy"]))
+    policy = Policy.load(task.kept("policy"))
     roots = task.read("roots")
     files = task.sql(
         "select f.* from f join r on r.root = f.root and r.opted_out < r.origins where f.reason is null",
@@ -183,12 +186,12 @@ def license_wave(
                 "survivors": Output(schema=SURVIVORS, order=("sha256", "root", "path"), route="sha256"),
             },
             config={"policy": Policy.load(as_path(policy)).digest},
-            extra={"policy": policy},
+            extra={"policy": runner.keep(policy)},
             libraries=("duckdb", "pyarrow", "license-expression"),
         )
     )
 
 
 def _groups(buckets: int, processes: int) -> list[list[int]]:
-    size = -(-buckets // processes)
+    size = min(-(-buckets // processes), _MAX_GROUP)
     return [list(range(start, min(start + size, buckets))) for start in range(0, buckets, size)]

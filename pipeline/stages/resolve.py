@@ -161,7 +161,7 @@ def revisions(task: Task) -> Mapping[str, pa.Table]:
 
 def origins(task: Task) -> Mapping[str, pa.Table]:
     """The origin ledger: resolution, the opt-out registry's word, and what ranks the origin."""
-    registry = Registry.load(as_path(task.extra["registry"]))
+    registry = Registry.load(task.kept("registry"))
     rows = task.read("rows")
     opted = registry.match(rows["origin"].combine_chunks())
     table = rows.append_column("opted_out", opted)
@@ -252,7 +252,7 @@ def resolve(
                 "by_root": Output(schema=ORIGINS, order=("directory", "origin_id"), route="directory"),
             },
             config={"registry": Registry.load(as_path(registry)).digest},
-            extra={"registry": registry},
+            extra={"registry": runner.keep(registry)},
         )
     )
     by_root = runner.run(

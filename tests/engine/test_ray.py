@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.executor import OnRay
+from pipeline.engine.on_ray import OnRay
 from pipeline.errors import SourceError
 
 stages = importlib.import_module("engine_stages")
