@@ -1,4 +1,4 @@
-"""Fixtures for every test folder: a real S3 server, started once and only when a test asks, and a faulty proxy."""
+"""Fixtures for every test folder: a real S3 server, started once and only when a test asks; a faulty proxy; Ray clusters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,3 +65,16 @@ def faulty_proxy() -> Iterator[Callable[..., FaultyProxy]]:
     yield make
     for proxy in made:
         proxy.close()
+
+
+@pytest.fixture(scope="session")
+def ray_nodes(
+    s3_server: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], AbstractContextManager[Any]]:
+    """`ray_nodes(count)`: a Ray cluster of that many separate nodes (ray_nodes.py), which have S3 credentials of their own."""
+    from ray_nodes import ray_nodes as start
+
+    keys = (
+        f"aws_access_key_id = {s3_server['access_key']}\naws_secret_access_key = {s3_server['secret_key']}\n"
+    )
+    return lambda count: start(count, tmp_path_factory.getbasetemp(), f"[default]\n{keys}")

@@ -146,7 +146,9 @@ class OnRay:
         asked = {}
         for node in self._nodes:
             where = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
-            ask = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=where)(examine)
+            # In the environment of units, so that the worker process that starts for it serves them afterwards.
+            options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": where, **self._environment()}
+            ask = ray.remote(**options)(examine)
             asked[ask.remote(installed(self._libraries), self._libraries, folders)] = node
         if not asked:
             return
@@ -227,9 +229,11 @@ class OnRay:
             options["max_calls"] = 1  # the process, and the model that it loaded, end with the unit
         if self.address is None:
             return ray.remote(**options)(attempt)
-        if environment := forwarded_environment(credentials=self.forward_credentials):
-            options["runtime_env"] = {"env_vars": environment}
-        return ray.remote(**options)(attempt_on_cluster)
+        return ray.remote(**options, **self._environment())(attempt_on_cluster)
+
+    def _environment(self) -> dict[str, Any]:
+        variables = forwarded_environment(credentials=self.forward_credentials)
+        return {"runtime_env": {"env_vars": variables}} if variables else {}
 
     def _submit(self, remote: Any, unit: _Unit, running: Mapping[Any, _Unit], heavy: int | None) -> Any:
         """Hand a unit to Ray; None when there are enough in flight."""
@@ -286,6 +290,7 @@ class OnRay:
         except (known.NodeDiedError, known.ObjectLostError, known.TaskUnschedulableError) as error:
             unit.nodes_lost += 1
             if unit.nodes_lost < _NODES_LOST:
+                self.note(f"{unit.name} was lost with its node; it runs again")
                 return None
             raise SourceError(
                 f"{unit.nodes_lost} nodes were lost while they ran {unit.name}: nodes that vanish too fast, or a unit that"
