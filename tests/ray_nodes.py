@@ -98,7 +98,7 @@ class RayNodes:
             "--include-log-monitor",
             "false",
         ]
-        ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--block"]
+        ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--block", "--log-color", "false"]
         home = self.folder / "head"
         home.mkdir()
         head = ["--head", "--port", str(port), "--num-cpus", "0", "--memory", str(100 << 20)]
