@@ -85,55 +85,44 @@ class RayNodes:
     environment: dict[str, str] = field(default_factory=dict)
     log: Path = Path()
     _head: RayNode | None = None
+    _started: int = 0
+    _aws_credentials: str = ""
 
     def start(self, count: int, aws_credentials: str) -> None:
         """Start the head and `count` nodes with one CPU; `aws_credentials` is the text of each node's own file."""
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-        self.log = self.folder / "log"
-        port = _free_port()
-        common = [
-            "--object-store-memory",
-            str(80 << 20),
-            "--disable-usage-stats",
-            "--include-log-monitor",
-            "false",
-        ]
-        ports = ["--min-worker-port", "0", "--max-worker-port", "0", "--block", "--log-color", "false"]
-        home = self.folder / "head"
+        self.log, self._aws_credentials = self.folder / "log", aws_credentials
+        port, home = _free_port(), self.folder / "head"
         home.mkdir()
-        head = ["--head", "--port", str(port), "--num-cpus", "0", "--memory", str(100 << 20)]
-        head += ["--include-dashboard", "false", "--temp-dir", str(home)]
+        head = f"--head --port {port} --num-cpus 0 --memory {100 << 20} --include-dashboard false --temp-dir {home}"
         # A lost node is noticed after about two seconds, not after Ray's usual fifteen.
         quick = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
-        self._head = self._launch("head", [RAY, "start", *head, *common, *ports], home, quick)
-        here = self._wait_for_head(port)
-        self.address = f"{here}:{port}"
-        for number in range(1, count + 1):
-            address, home = f"127.0.0.{number + 1}", self.folder / f"n{number}"
-            command = [
-                RAY,
-                "start",
-                "--address",
-                self.address,
-                "--node-ip-address",
-                address,
-                "--num-cpus",
-                "1",
-            ]
-            command += ["--memory", str(MEMORY), "--temp-dir", str(home / "ray"), *common, *ports]
-            self.nodes.append(self._launch(address, self._apart(command, home, aws_credentials), home, {}))
+        self._head = self._launch("head", _ray_start(head), home, quick)
+        self.address = f"{self._wait_for_head(port)}:{port}"
+        for _ in range(count):
+            self.add_node()
 
-    def _apart(self, command: list[str], home: Path, aws_credentials: str) -> list[str]:
+    def add_node(self) -> None:
+        """One more node with one CPU; it joins within seconds."""
+        self._started += 1
+        address, home = f"127.0.0.{self._started + 1}", self.folder / f"n{self._started}"
+        joining = f"--address {self.address} --node-ip-address {address} --num-cpus 1 --memory {MEMORY}"
+        command = self._apart(_ray_start(f"{joining} --temp-dir {home / 'ray'}"), home)
+        self.nodes.append(self._launch(address, command, home, {}))
+
+    def _apart(self, command: list[str], home: Path) -> list[str]:
         """The command in namespaces of its own, or in folders of its own where that is all we may do."""
         script = f'mkdir -p "{home}/.aws" && cd "{home}" && printf "%s" "$0" > .aws/credentials && exec "$@"'
         if self.isolated:
             hidden = [Path(tempfile.gettempdir()).resolve()]
             needed = (ROOT, Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve())
             if any(folder.is_relative_to(hidden[0]) for folder in needed):
-                hidden = [self.hide, self.folder]  # the sources lie below the temporary folder, too
+                hidden = [self.folder]  # the sources lie below the temporary folder, too
+            if not self.hide.is_relative_to(hidden[0]):
+                hidden.append(self.hide)
             mounts = " && ".join(f'mount -t tmpfs tmpfs "{folder}"' for folder in [*hidden, Path("/dev/shm")])
             script = f"{mounts} && {script}"
-        return [*(UNSHARE if self.isolated else []), "sh", "-c", script, aws_credentials, *command]
+        return [*(UNSHARE if self.isolated else []), "sh", "-c", script, self._aws_credentials, *command]
 
     def _launch(self, name: str, command: list[str], home: Path, extra: dict[str, str]) -> RayNode:
         environment = {
@@ -170,6 +159,11 @@ class RayNodes:
         """Kill what is left."""
         for node in [*self.nodes, *([self._head] if self._head else [])]:
             node.kill()
+
+
+def _ray_start(options: str) -> list[str]:
+    common = f"--object-store-memory {80 << 20} --disable-usage-stats --include-log-monitor false --log-color false"
+    return [RAY, "start", *f"{options} {common} --min-worker-port 0 --max-worker-port 0 --block".split()]
 
 
 def _free_port() -> int:

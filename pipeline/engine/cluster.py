@@ -24,7 +24,7 @@ from functools import cache
 from typing import Any
 
 from pipeline.engine.keys import library_version, source_digest
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceError
 
 PROCESS_BYTES = 768 << 20
 """Measured: 300 MB PSS with every library of the stages loaded, 420 MB with one batch of 32 MB of bodies; the rest is for
@@ -38,6 +38,7 @@ FORWARDED = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAU
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 """Sent with `engine.forward_credentials` only; otherwise each node finds its own by boto3's chain."""
 
+_CONNECT_SECONDS = 10
 _UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
 _MEMORY = re.compile(r"([0-9.]+) ?([KMGT])(i?)B")
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
@@ -80,6 +81,19 @@ def cluster_address(text: str | None) -> str | None:
             f"--address {text}: not an address of a Ray cluster; give auto or host:port (6379 is usual)"
         )
     return text
+
+
+def check_reachable(address: str) -> None:
+    """Raise SourceError when nothing listens at the host and port of a cluster's address."""
+    if address == "auto":
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise SourceError(
+            f"no Ray cluster answers at {address} ({error}); is `ray start --head` running there, and is the port open?"
+        ) from error
 
 
 def memory_bytes(text: str) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 
 from pipeline.engine.cluster import (
     Node,
+    check_reachable,
     cluster_address,
     examine,
     forwarded_environment,
@@ -116,22 +117,28 @@ class OnRay:
         return self._ray
 
     def _join(self, ray: Any) -> None:
+        assert self.address is not None
+        check_reachable(self.address)  # Ray itself would try for minutes
         try:
             ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
         except ConnectionError as error:
-            # Ray never sends a token to an address that was given, unless the mode says so.
-            token = (
-                "" if os.environ.get("RAY_AUTH_MODE") else "; if it asks for a token, set RAY_AUTH_MODE=token"
-            )
-            raise SourceError(f"no Ray cluster answers at {self.address}: {error}{token}") from error
+            if "AuthToken" in f"{error} {error.__cause__}":
+                remedy = (
+                    "it asks for a token: set RAY_AUTH_MODE=token, with the cluster's token in RAY_AUTH_TOKEN or in"
+                    " ~/.ray/auth_token"
+                )
+            else:
+                remedy = "this machine has to be a node of it (docs/cluster.md)"
+            raise SourceError(
+                f"no Ray cluster can be joined at {self.address}; {remedy} ({error})"
+            ) from error
         except RuntimeError as error:
-            said = str(error)
+            said = " ".join(str(error).split())
             if "Version mismatch" in said:
-                words = " ".join(said.split())
-                raise ConfigError(f"{words}; give all nodes and the driver the same image") from error
+                raise ConfigError(f"{said}; give all nodes and the driver the same image") from error
             raise SourceError(
                 f"the Ray cluster at {self.address} cannot be joined from this machine, which has to be one of its nodes"
-                f" (docs/cluster.md): {said.splitlines()[0] if said else error!r}"
+                f" (docs/cluster.md): {said}"
             ) from error
 
     def close(self) -> None:
@@ -173,7 +180,8 @@ class OnRay:
 
     def _look(self, ray: Any) -> None:
         """Which nodes there are now, said when it has changed; refuses folders that other nodes cannot see."""
-        before, self._nodes, self._looked = self._nodes, living_nodes(ray), time.monotonic()
+        first, before = not self._looked, self._nodes
+        self._nodes, self._looked = living_nodes(ray), time.monotonic()
         if self._local and not self.shared_disk:
             here = ray.get_runtime_context().get_node_id()
             others = [node.address for node in self._nodes if node.id != here]
@@ -187,9 +195,9 @@ class OnRay:
         for node in before:
             if node.id not in ids:
                 self.note(f"the node {node.address} has left the cluster; its units run again on others")
-        if before and ids - {node.id for node in before}:
+        if not first and ids - {node.id for node in before}:
             cpus = sum(node.cpus for node in self._nodes)
-            self.note(f"the cluster has {len(ids)} nodes with {cpus:g} CPUs now")
+            self.note(f"nodes with CPUs in the cluster: {len(ids)}, CPUs: {cpus:g}")
 
     # -------------------------------------------------------------------------------------------------- running
 

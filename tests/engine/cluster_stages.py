@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipeline.engine.stage import Output, Stage, Task
 
 ROWS = pa.schema([("id", pa.string()), ("text", pa.string())])
-WAIT_SECONDS = 60  # for a marker of another process, which comes or the test fails
+WAIT_SECONDS = 180  # for a marker of another process, which comes or the test fails
 
 
 def await_marker(task: Task, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine import cluster
 from pipeline.engine.cluster import Node, cluster_address, memory_bytes, needed_bytes, place
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, SourceError
 
 GB = 10**9
 NODES = st.lists(
@@ -145,3 +146,12 @@ def test_a_folder_that_a_node_does_not_see(tmp_path):
     assert cluster.examine(here, (), [str(tmp_path)]) == []
     (wrong,) = cluster.examine(here, (), [str(tmp_path), str(tmp_path / "absent")])
     assert wrong.endswith(f"does not see the folder {tmp_path / 'absent'}")
+
+
+def test_a_port_where_nobody_listens_is_told_at_once():
+    """Breach: Ray's client tries for two minutes before it says anything that a user can use."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        cluster.check_reachable(address)
+    with pytest.raises(SourceError, match=f"no Ray cluster answers at {address}"):
+        cluster.check_reachable(address)

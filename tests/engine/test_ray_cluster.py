@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.engine.store import Store
 
-WAIT_SECONDS = 90
+WAIT_SECONDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,10 @@ def start(cluster, s3_bucket, tmp_path):
     file.write_text("only on the driver's disk")
     drivers = []
 
-    def begin(**asked: object) -> subprocess.Popen[str]:
-        line = {"address": cluster.address, "workdir": f"{s3_bucket}/work", "file": str(file), **asked}
+    def begin(on=cluster, **asked: object) -> subprocess.Popen[str]:
+        line = {"address": on.address, "workdir": f"{s3_bucket}/work", "file": str(file), **asked}
         command = [sys.executable, str(Path(__file__).with_name("cluster_driver.py")), json.dumps(line)]
-        environment = {**os.environ, **cluster.environment}
+        environment = {**os.environ, **on.environment}
         driver = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
         )
@@ -134,3 +134,18 @@ def test_a_unit_lost_with_its_node_runs_again_on_another(start, cluster, markers
     again = [unit for unit, address in ran if address == cluster.nodes[0].address]
     assert sorted(again) == ["000000", "000001"], "both have run on the node that is left"
     assert "was lost with its node; it runs again" in err
+
+
+@pytest.mark.slow
+def test_a_run_waits_for_nodes_and_says_so_then_follows_the_cluster(start, ray_nodes):
+    """Breach: on a cluster that scales from nothing a run hangs without a word, or goes on with the size of its start."""
+    with ray_nodes(0) as growing:
+        driver = start(growing, stage="meet")
+        for line in driver.stderr:
+            if line.startswith("waiting: none of the 0 nodes with CPUs can take a unit of stage meet"):
+                break
+        growing.add_node()
+        growing.add_node()
+        out, err = ended(driver)
+        assert {fact["node"] for fact in json.loads(out)["facts"]} == {"127.0.0.2", "127.0.0.3"}
+        assert "nodes with CPUs in the cluster: " in err
