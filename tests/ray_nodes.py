@@ -6,7 +6,7 @@ namespaces of its own: a private tmpfs lies over the driver's temporary folder, 
 the driver does not find it, and killing the node takes every process of it at once. Elsewhere the folders are merely
 separate ones; `isolated` says which it is.
 
-Nothing outlives the block: nodes and head are killed with all their processes.
+Nothing outlives the block: nodes and head are killed with all their processes; on Linux also when the test run is killed.
 """
 
 from __future__ import annotations
@@ -136,6 +136,13 @@ class RayNodes:
             **self.environment,
             **extra,
         }
+        if shutil.which("setpriv"):
+            command = [
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                *command,
+            ]  # it dies with this process, whatever ends that
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.folder

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from pipeline.engine.store import Store
+from pipeline.stages.licenses import _groups
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_SECONDS = 900
@@ -56,6 +57,16 @@ def wait_for(store: Store, prefix: str, driver: subprocess.Popen[str]) -> None:
         if driver.poll() is not None or time.monotonic() > deadline:
             raise AssertionError(f"{prefix} never came: {driver.communicate()[1]}")
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("buckets", "processes", "units"), [(8, 2, 2), (4096, 2, 256), (64, 8, 8), (1, 2, 1)]
+)
+def test_license_units_are_many_enough_for_a_cluster(buckets, processes, units):
+    """Breach: two units of 2,048 buckets each, which two nodes of a hundred work at for days."""
+    groups = _groups(buckets, processes)
+    assert len(groups) == units
+    assert [bucket for group in groups for bucket in group] == list(range(buckets))
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ def main() -> int:
     progress = Progress(sys.stderr)
     executor = on_ray.OnRay(
         address=asked["address"],
+        shared_disk=asked.get("shared_disk", False),
         note=progress.note,
         forward_credentials=asked.get("forward_credentials", False),
     )

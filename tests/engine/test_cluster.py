@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine import cluster
 from pipeline.engine.cluster import Node, cluster_address, memory_bytes, needed_bytes, place
+from pipeline.engine.executor import attempt_on_cluster
 from pipeline.errors import ConfigError, SourceError
 
 GB = 10**9
@@ -139,6 +140,14 @@ def test_another_installation_is_told_in_full():
     said = cluster.difference(other, libraries)
     assert f"numpy {here['numpy']} instead of 0.1" in said
     assert f"stackmill {here['stackmill']} instead of" in said
+
+
+def test_a_unit_on_a_node_with_another_installation_is_not_run():
+    """Breach: a node that joins in the middle writes bytes of another program under this one's key."""
+    payload: dict[str, object] = {}  # running it would raise
+    name, message = attempt_on_cluster(payload, {"python": "3.0"}, ())["error"]
+    assert name == "ConfigError"
+    assert "instead of 3.0" in message
 
 
 def test_a_folder_that_a_node_does_not_see(tmp_path):

@@ -112,6 +112,15 @@ def test_another_installation_is_refused_before_any_work(start):
 
 
 @pytest.mark.slow
+def test_a_folder_said_to_be_shared_that_is_not(start, cluster, tmp_path):
+    """Breach: `engine.shared_disk` is believed, and units fail one by one for want of files."""
+    if not cluster.isolated:
+        pytest.skip("the nodes see the driver's disk here: namespaces need root on Linux")
+    _, err = ended(start(stage="meet", shared_disk=True, local={"--workdir": str(tmp_path)}), code=2)
+    assert f"does not see the folder {tmp_path}" in err
+
+
+@pytest.mark.slow
 def test_an_interrupted_driver_leaves_no_unit_running(start, markers):
     driver = start(stage="wait_for_ever")
     assert sorted(markers("started-", 2)) == ["000000", "000001"]
