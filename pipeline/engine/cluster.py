@@ -182,11 +182,32 @@ def difference(expected: Mapping[str, str], libraries: tuple[str, ...]) -> str |
     )
 
 
-def examine(expected: Mapping[str, str], libraries: tuple[str, ...], folders: Sequence[str]) -> list[str]:
-    """Run on each node before any work: what is wrong with it."""
-    problem = difference(expected, libraries)
-    unseen = [folder for folder in folders if not os.path.isdir(folder)]  # noqa: PTH112 (a folder of the driver's)
-    return [
-        *([problem] if problem else []),
-        *(f"node {socket.gethostname()} does not see the folder {folder}" for folder in unseen),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a node must have in common with the driver before it runs a unit; see `examine`."""
+
+    versions: Mapping[str, str]  # `installed` of the driver
+    libraries: tuple[str, ...]
+    local: Mapping[str, str]  # folders on the driver's disk that units use, by the option that names them
+    only_on: str | None  # the driver's node, where these folders are; None: they are said to be shared
+
+
+def examine(terms: Terms, node: str) -> list[str]:
+    """What is wrong with the node that this runs on. Each is asked before any work, each worker with its first unit."""
+    problem = difference(terms.versions, terms.libraries)
+    found = [problem] if problem else []
+    if terms.local and terms.only_on not in (None, node):
+        found.append(not_shared(terms.local, socket.gethostname()))
+    if terms.only_on is None:
+        unseen = [folder for folder in terms.local.values() if not os.path.isdir(folder)]  # noqa: PTH112
+        found += [f"node {socket.gethostname()} does not see the folder {folder}" for folder in unseen]
+    return found
+
+
+def not_shared(local: Mapping[str, str], nodes: str) -> str:
+    """Why folders on the driver's disk are refused, and what to do."""
+    named = ", ".join(f"{name} {path}" for name, path in local.items())
+    return (
+        f"{named}: a folder on this machine, but units run on other nodes, too ({nodes}); give s3:// addresses, or set"
+        " engine.shared_disk: true if all nodes see the same folder there"
+    )

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import duckdb
 
 from pipeline import errors
-from pipeline.engine.cluster import difference
+from pipeline.engine.cluster import Terms, examine
 from pipeline.engine.stage import run_unit
 from pipeline.errors import StackmillError, TransientError
 
@@ -87,12 +87,17 @@ def _exhausted(error: Exception) -> str | None:
     return None
 
 
-def attempt_on_cluster(
-    payload: Mapping[str, Any], expected: Mapping[str, str], libraries: tuple[str, ...]
-) -> dict[str, Any]:
-    """`attempt`, unless this node has another installation than the driver: its bytes would stand under a wrong key."""
-    problem = difference(expected, libraries)
-    return {"error": ["ConfigError", problem]} if problem else attempt(payload)
+def attempt_on_cluster(payload: Mapping[str, Any], terms: Terms) -> dict[str, Any]:
+    """`attempt`, unless something is wrong with this node: its bytes would stand under a wrong key, or be lost."""
+    wrong = examine_here(terms)
+    return {"error": ["ConfigError", "; ".join(wrong)]} if wrong else attempt(payload)
+
+
+def examine_here(terms: Terms) -> list[str]:
+    """What is wrong with the node of the cluster that this process belongs to."""
+    import ray
+
+    return examine(terms, ray.get_runtime_context().get_node_id())
 
 
 def raise_error(result: Mapping[str, Any], payload: Mapping[str, Any]) -> None:

@@ -17,20 +17,22 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.engine.cluster import (
     Node,
+    Terms,
     check_reachable,
     cluster_address,
-    examine,
     forwarded_environment,
     installed,
     living_nodes,
     needed_bytes,
+    not_shared,
     place,
 )
-from pipeline.engine.executor import attempt, attempt_on_cluster, raise_error
+from pipeline.engine.executor import attempt, attempt_on_cluster, examine_here, raise_error
 from pipeline.errors import ConfigError, SourceError
 
 _RETRIES = 3  # of a unit whose worker process died
@@ -76,6 +78,7 @@ class OnRay:
         self._ray: Any = None
         self._local: Mapping[str, str] = {}
         self._libraries: tuple[str, ...] = ()
+        self._terms: Terms | None = None
         self._nodes: list[Node] = []
         self._looked = self._said = 0.0  # seconds of the monotonic clock
 
@@ -113,6 +116,7 @@ class OnRay:
                     )
             self._ray = ray
             if self.address:
+                self._terms = self._make_terms(ray)
                 self._look(ray)
         return self._ray
 
@@ -141,6 +145,18 @@ class OnRay:
                 f" (docs/cluster.md): {said}"
             ) from error
 
+    def _make_terms(self, ray: Any) -> Terms:
+        here, local = ray.get_runtime_context().get_node_id(), self._local
+        if self.shared_disk:
+            # A folder that is not there yet is one that the run makes: no node can see it now.
+            local = {name: path for name, path in local.items() if Path(path).is_dir()}
+        return Terms(
+            versions=installed(self._libraries),
+            libraries=self._libraries,
+            local=local,
+            only_on=None if self.shared_disk else here,
+        )
+
     def close(self) -> None:
         """Shut Ray down, or leave the cluster."""
         if self._ray is not None:
@@ -149,14 +165,13 @@ class OnRay:
 
     def _examine(self, ray: Any) -> None:
         """Ask each node once whether it has the driver's installation and sees the folders."""
-        folders = [path for path in self._local.values() if os.path.isdir(path)]  # noqa: PTH112
         asked = {}
         for node in self._nodes:
             where = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
             # In the environment of units, so that the worker process that starts for it serves them afterwards.
             options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": where, **self._environment()}
-            ask = ray.remote(**options)(examine)
-            asked[ask.remote(installed(self._libraries), self._libraries, folders)] = node
+            ask = ray.remote(**options)(examine_here)
+            asked[ask.remote(self._terms)] = node
         if not asked:
             return
         done, late = ray.wait(list(asked), num_returns=len(asked), timeout=_EXAMINE_SECONDS)
@@ -182,15 +197,10 @@ class OnRay:
         """Which nodes there are now, said when it has changed; refuses folders that other nodes cannot see."""
         first, before = not self._looked, self._nodes
         self._nodes, self._looked = living_nodes(ray), time.monotonic()
-        if self._local and not self.shared_disk:
-            here = ray.get_runtime_context().get_node_id()
-            others = [node.address for node in self._nodes if node.id != here]
-            if others:
-                named = ", ".join(f"{name} {path}" for name, path in self._local.items())
-                raise ConfigError(
-                    f"{named}: a folder on this machine, but units run on other nodes, too ({', '.join(others[:3])});"
-                    " give s3:// addresses, or set engine.shared_disk: true if all nodes see the same folder there"
-                )
+        assert self._terms is not None
+        others = [node.address for node in self._nodes if node.id != self._terms.only_on]
+        if self._terms.local and self._terms.only_on is not None and others:
+            raise ConfigError(not_shared(self._terms.local, ", ".join(others[:3])))
         ids = {node.id for node in self._nodes}
         for node in before:
             if node.id not in ids:
@@ -259,7 +269,7 @@ class OnRay:
         if unit.node is not None:
             where = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(unit.node, soft=True)
         asking = remote.options(memory=need, scheduling_strategy=where)
-        return asking.remote(unit.payload, installed(self._libraries), self._libraries)
+        return asking.remote(unit.payload, self._terms)
 
     def _wait(self, ray: Any, running: Mapping[Any, _Unit], heavy: int | None) -> list[Any]:
         """References of finished units; none after a while in which the nodes were looked at."""

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine import cluster
-from pipeline.engine.cluster import Node, cluster_address, memory_bytes, needed_bytes, place
-from pipeline.engine.executor import attempt_on_cluster
+from pipeline.engine.cluster import Node, Terms, cluster_address, memory_bytes, needed_bytes, place
 from pipeline.errors import ConfigError, SourceError
 
 GB = 10**9
@@ -142,18 +141,27 @@ def test_another_installation_is_told_in_full():
     assert f"stackmill {here['stackmill']} instead of" in said
 
 
-def test_a_unit_on_a_node_with_another_installation_is_not_run():
+def terms(**other: object) -> Terms:
+    return Terms(
+        **{"versions": cluster.installed(()), "libraries": (), "local": {}, "only_on": None, **other}
+    )
+
+
+def test_a_node_with_another_installation_is_refused():
     """Breach: a node that joins in the middle writes bytes of another program under this one's key."""
-    payload: dict[str, object] = {}  # running it would raise
-    name, message = attempt_on_cluster(payload, {"python": "3.0"}, ())["error"]
-    assert name == "ConfigError"
-    assert "instead of 3.0" in message
+    assert cluster.examine(terms(), "n") == []
+    (wrong,) = cluster.examine(terms(versions={"python": "3.0"}), "n")
+    assert "instead of 3.0" in wrong
 
 
-def test_a_folder_that_a_node_does_not_see(tmp_path):
-    here = cluster.installed(())
-    assert cluster.examine(here, (), [str(tmp_path)]) == []
-    (wrong,) = cluster.examine(here, (), [str(tmp_path), str(tmp_path / "absent")])
+def test_folders_of_the_driver_on_another_node(tmp_path):
+    """Breach: a node that joins in the middle writes to a folder of its own, of the same name."""
+    local = {"--workdir": str(tmp_path)}
+    assert cluster.examine(terms(local=local, only_on="driver"), "driver") == []
+    (wrong,) = cluster.examine(terms(local=local, only_on="driver"), "other")
+    assert wrong.startswith(f"--workdir {tmp_path}: a folder on this machine")
+    assert cluster.examine(terms(local=local), "other") == []
+    (wrong,) = cluster.examine(terms(local={**local, "archive.uri": str(tmp_path / "absent")}), "other")
     assert wrong.endswith(f"does not see the folder {tmp_path / 'absent'}")
 
 
