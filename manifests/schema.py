@@ -56,11 +56,11 @@ DATA = pa.schema(
         pa.field("path_raw", pa.binary()),  # the exact bytes, only where `path` is not exact
         pa.field("origin", pa.string(), nullable=False),
         pa.field("repo_name", pa.string(), nullable=False),
-        pa.field("snapshot_id", pa.string(), nullable=False),
+        pa.field("snapshot_id", pa.string()),  # null, as branch and visit, where a revision was named
         pa.field("revision_id", pa.string()),
-        pa.field("branch_name", pa.string(), nullable=False),
+        pa.field("branch_name", pa.string()),
         pa.field("directory_id", pa.string(), nullable=False),  # root directory of the revision
-        pa.field("visit_date", pa.timestamp("us"), nullable=False),  # UTC
+        pa.field("visit_date", pa.timestamp("us")),  # UTC
         pa.field("revision_date", pa.timestamp("us")),  # author date, UTC
         pa.field("committer_date", pa.timestamp("us")),
         pa.field(

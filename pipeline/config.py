@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,8 @@ _MAX = 1 << 53  # of any number: what JSON and SQL hold exactly
 Bytes = Annotated[int, Field(ge=1, le=_MAX)]
 Count = Annotated[int, Field(ge=1, le=_MAX)]
 _MEMORY = re.compile(r"[1-9][0-9]{0,8}(\.[0-9]{1,3})? ?[KMGT]i?B")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
 _SHOWN = 200  # characters of a wrong value that a message repeats
 
 
@@ -55,10 +58,58 @@ class Archive(_Section):
 
 
 class Origins(_Section):
-    """Which origins take part."""
+    """Which origins take part: those that every given selection names; at which visit or revision they are taken.
 
+    `list`, `revisions`, `metadata` and `dataset` are addresses, local or s3://, of the user's files: see
+    pipeline/sources/selection.py for their columns.
+    """
+
+    list: str | None = Field(None, description="file of URLs: text, one a line, or Parquet or CSV; null: all")
     prefixes: tuple[str, ...] = Field((), description="URL prefixes; empty: every origin")
+    forges: tuple[str, ...] = Field((), description="host names, such as github.com; empty: every host")
+    dataset: str | None = Field(
+        None, description="file or folder with the ids of a published dataset; null: every content"
+    )
     limit: Count | None = Field(None, description="at most so many, the first by sha1 of the URL; null: all")
+    as_of: str | None = Field(
+        None,
+        description="date (its whole day) or date-time, UTC: the latest full visit up to then; null: the latest",
+    )
+    revisions: str | None = Field(
+        None, description="file that names the revision to take of an origin; null: its branch decides"
+    )
+    metadata: str | None = Field(
+        None, description="file or folder with stars, forks, default branch, fork-of; null: nothing is known"
+    )
+    anonymous: bool = Field(False, description="read those of these files that are on S3 without credentials")
+
+    @field_validator("forges")
+    @classmethod
+    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is not a host name; give it as in github.com, without scheme and path"
+                )
+        return tuple(sorted({name.lower() for name in value}))
+
+    @field_validator("as_of", mode="before")
+    @classmethod
+    def _moment(cls, value: Any) -> str | None:
+        """A moment in one spelling, microseconds in UTC: YAML reads an unquoted date as a date."""
+        if value is None:
+            return None
+        try:
+            found = datetime.fromisoformat(value) if isinstance(value, str) else value
+            if (isinstance(value, str) and _DATE.fullmatch(value)) or type(found) is date:
+                found = datetime(found.year, found.month, found.day, 23, 59, 59, 999_999)
+            if found.tzinfo is not None:
+                found = found.astimezone(UTC).replace(tzinfo=None)
+            return str(found.isoformat(timespec="microseconds"))
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            raise ValueError(
+                "must be a date or date-time, such as 2024-05-17 or 2024-05-17T12:00:00Z"
+            ) from None
 
 
 class Files(_Section):
@@ -328,11 +379,13 @@ def _line_of(text: str, path: list[str]) -> int | None:
 def resolved(config: ReleaseConfig) -> dict[str, Any]:
     """The part of the configuration that can change a released byte, as plain data.
 
-    Files that it names (policy, opt-out registry) are left out: their digests stand in the manifest.
+    Files that it names (policy, opt-out registry, selections) are left out: their digests stand in the manifest.
     """
     data = config.model_dump(mode="json", exclude={"engine"})
     data["archive"] = {}
     data["licenses"].pop("policy")
     data["licenses"].pop("processes")
     data["optout"].pop("registry")
+    for name in ("list", "dataset", "revisions", "metadata", "anonymous"):
+        data["origins"].pop(name)
     return {key: value for key, value in data.items() if value != {}}

@@ -37,6 +37,8 @@ from pipeline.publish import LIBRARIES, check_output, known_digest, publish, rec
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
 from pipeline.stages.census import take_census
+from pipeline.stages.choose import choose
+from pipeline.stages.earliest import find_earliest
 from pipeline.stages.elect import elect_wave
 from pipeline.stages.emit import emit_wave
 from pipeline.stages.fetch import fetch, times_asked
@@ -48,8 +50,10 @@ from pipeline.stages.ledger import ledger_wave
 from pipeline.stages.licenses import license_wave
 from pipeline.stages.listed import list_contents
 from pipeline.stages.near import near_wave
+from pipeline.stages.origins import settle
 from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
+from pipeline.stages.selections import read_selections
 from pipeline.stages.walk import walk
 
 DEFAULT_BUCKETS = 8  # of a new work directory: units of a laptop's release last around a second each
@@ -79,6 +83,7 @@ class _Flow:
     shards: Done
     identity: Done
     census: Done
+    selections: Mapping[str, str]  # the digests of the user's files
     folders: dict[str, str] = field(default_factory=dict)
 
 
@@ -90,23 +95,21 @@ def run_flow(
     source = {"content": content.address, "anonymous": content.anonymous, **_fetch_limits(settings)}
     sensitivity = settings.secrets.sensitivity
 
+    chosen = read_selections(runner, settings.origins)
     graph = convert(runner, export)
-    origins, roots = resolve(
-        runner,
-        graph,
-        prefixes=settings.origins.prefixes,
-        limit=settings.origins.limit,
-        registry=settings.optout.registry,
-    )
+    choice = choose(runner, graph["origin"], settings.origins, chosen)
+    resolved = resolve(runner, graph, choice, as_of=settings.origins.as_of)
+    origins, networks, roots = settle(runner, resolved, choice, registry=settings.optout.registry)
     entries, directories, oversized = walk(
         runner, graph, roots, max_depth=files.max_depth, max_entries=files.max_entries
     )
-    listed = list_contents(runner, graph, entries)
+    listed = list_contents(runner, graph, entries, choice.contents)
     limits = {
         **files.model_dump(mode="json", exclude={"max_depth"}),
         "max_license_bytes": licenses.max_bytes,
     }
     w0 = list_files(runner, listed, roots, directories, oversized, limits)
+    earliest = find_earliest(runner, w0, origins)
 
     license_bodies = fetch(runner, "licenses", w0.ref("licenses"), source, asked=asked)
     w1 = license_wave(
@@ -146,14 +149,16 @@ def run_flow(
         shard_bytes=settings.emit.shard_bytes,
     )
     identity = identify(runner, origins)
-    counted = take_census(runner, export, settings.origins, settings.files)
+    counted = take_census(runner, export, settings.origins, settings.files, chosen)
     folders = {
         name: done.stage.folder
         for name, done in {
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
+            "networks": networks, "earliest": earliest,
         }.items()
     }  # fmt: skip
-    return _Flow(origins, ledger, shards, identity, counted, folders)
+    digests = {name: one.digest for name, one in chosen.items()}
+    return _Flow(origins, ledger, shards, identity, counted, digests, folders)
 
 
 def _fetch_limits(settings: ReleaseConfig) -> dict[str, Any]:
@@ -193,9 +198,8 @@ def make_release(
         runner = Runner(store, executor, buckets, progress, settings.engine.task_memory)
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
-        facts = release_facts(
-            settings, version, inputs=flow.identity.facts[0], shards=flow.shards, ledger=flow.ledger
-        )
+        inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
+        facts = release_facts(settings, version, inputs=inputs, shards=flow.shards, ledger=flow.ledger)
         final = out / version
         known = known_digest(store, final, facts)
         if known is None:

@@ -199,13 +199,44 @@ ENTRY_SCHEMAS: dict[str, pa.Schema] = {
 # --------------------------------------------------------------------------------------------------------------
 # 4. Resolution: origin -> visit -> snapshot -> branch -> revision -> root directory.
 
+LIST_ROWS = pa.schema([("origin_id", pa.string()), ("origin", pa.string()), ("reason", pa.string())])
+"""Lines of the user's list of origins; `reason`: malformed_url, or null."""
+
+NAMED_REVISIONS = pa.schema([("origin_id", pa.string()), ("origin", pa.string()), ("revision", pa.string())])
+"""Origins that a file names, with the revision that it names for them; null: none."""
+
+DATASET_CONTENTS = pa.schema([("sha1_git", pa.string())])
+"""Contents that the ids of a published dataset name."""
+
+METADATA = pa.schema(
+    [
+        ("origin_id", pa.string()),
+        ("stars", pa.int64()),
+        ("forks", pa.int64()),
+        ("default_branch", pa.binary()),  # a full reference name
+        ("fork_of", pa.string()),  # URL
+    ]
+)
+"""What the user's metadata say of an origin; null: unknown."""
+
+SELECTED = pa.schema(
+    [
+        ("origin_id", pa.string()),
+        ("origin", pa.string()),
+        ("revision", pa.string()),  # named by the user's files; null: the latest visit decides
+        ("reason", pa.string()),  # malformed_url | not_in_export; null: the export has it
+    ]
+)
+"""The origins that take part, before `origins.limit`."""
+
 RESOLVED = pa.schema(
     [
         ("origin_id", pa.string()),
         ("origin", pa.string()),
-        ("visit_date", pa.timestamp("us")),
+        ("visit_date", pa.timestamp("us")),  # null, as the next two, where a revision was named
         ("snapshot", pa.string()),
         ("branch", pa.binary()),
+        ("default_branch", pa.binary()),  # to be tried first; null once the branch is found
         ("target", pa.string()),  # what is to be looked up next, of the type below
         ("target_type", pa.string()),  # revision | release | directory; null once unresolvable
         ("revision", pa.string()),
@@ -217,16 +248,38 @@ RESOLVED = pa.schema(
     ]
 )
 
-ORIGINS = pa.schema(
+_ON_THE_WAY = ("default_branch", "target", "target_type", "route")
+STANDING = pa.schema(
     [
-        *[RESOLVED.field(name) for name in RESOLVED.names if name not in ("target", "target_type", "route")],
+        *[RESOLVED.field(name) for name in RESOLVED.names if name not in _ON_THE_WAY],
         ("opted_out", pa.bool_()),
         ("is_fork", pa.bool_()),
         ("stars", pa.int64()),
         ("forks", pa.int64()),
+        ("fork_of", pa.string()),  # URL
     ]
 )
-"""The origin ledger: one row per origin that takes part, resolved or not."""
+"""Origins with what ranks them."""
+
+ORIGINS = pa.schema([*STANDING, ("network", pa.string())])
+"""The origin ledger: one row per origin that takes part, resolved or not. `network`: see stages/networks.py."""
+
+ARCS = pa.schema([("origin_id", pa.string()), ("other", pa.string())])
+"""Connections between origins, each in both directions."""
+
+NETWORKS = pa.schema([("network", pa.string()), ("origins", pa.int64())])
+"""Fork networks, and how many origins of the ledger each has."""
+
+EARLIEST = pa.schema(
+    [
+        ("sha1_git", pa.string()),
+        ("sha256", pa.string()),  # null where the graph has no visible content
+        ("revision_date", pa.int64()),  # author date, microseconds since the epoch
+        ("origin", pa.string()),
+        ("path", pa.binary()),
+    ]
+)
+"""The earliest known occurrence of each content, whatever became of it."""
 
 ROOTS = pa.schema(
     [
@@ -281,9 +334,11 @@ LISTED = pa.schema(
         ("kind", pa.string()),
         *CONTENT_COLUMNS,
         ("archived", pa.string()),
+        ("selected", pa.bool_()),
     ]
 )
-"""Entries with what the graph knows of their content; `archived`: visible | hidden | skipped | absent."""
+"""Entries with what the graph knows of their content; `archived`: visible | hidden | skipped | absent; `selected`:
+whether `origins.dataset`, where it is given, names the content."""
 
 ROOT_FILES = pa.schema(
     [

@@ -43,7 +43,8 @@ def files(task: Task) -> Mapping[str, pa.Table]:
     rows = task.sql("select l.* from listed l anti join t using (root)", listed=listed, t=too_many)
     whole_trees = task.sql(
         """
-        select r.root, ''::blob as path, 'tree' as kind, r.root as sha1_git, null::varchar as archived
+        select r.root, ''::blob as path, 'tree' as kind, r.root as sha1_git, null::varchar as archived,
+            true as selected
         from roots r join t using (root)
         """,
         roots=task.read("roots"),
@@ -67,7 +68,7 @@ def files(task: Task) -> Mapping[str, pa.Table]:
                  when kind = 'lost' or archived <> 'visible' then '{Reason.NOT_ARCHIVED}'
                  when length > {limits["max_bytes"]} then '{Reason.TOO_LARGE}'
                  when is_vendor and {limits["vendored"] == "drop"} then '{Reason.VENDORED}'
-                 when not wanted_language then '{Reason.NOT_SELECTED}'
+                 when not selected or not wanted_language then '{Reason.NOT_SELECTED}'
                  when row_number() over (partition by root, path, kind, sha1_git) > 1 then '{Reason.EXACT_DUPLICATE}'
             end as reason
         from t

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from graphs import DAY, MIT, Graph, oid
 from hypothesis import strategies as st
+from pyarrow import csv
 
 CODE = b"import os\n\n\ndef area(width, height):\n    return width * height\n\n\nprint(area(2, 3), os.name)\n"
 BODIES = (
@@ -155,15 +160,110 @@ def _is_id(value: str | None) -> bool:
     return re.fullmatch("[0-9a-f]{40}", value or "") is not None
 
 
-def selected(g: Graph, prefix: str, limit: int | None) -> list[str]:
-    """URLs that begin with the prefix, the first `limit` by sha1."""
-    urls = {row["url"] for row in g.rows["origin"] if row["url"].startswith(prefix)}
-    return sorted(urls, key=lambda url: hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest())[:limit]
+@dataclass(frozen=True)
+class Chosen:
+    """What a user asks for: a random `origins` section and the rows of its files."""
+
+    prefix: str = ""
+    limit: int | None = None
+    forges: tuple[str, ...] = ()
+    as_of: datetime | None = None
+    lines: tuple[bytes, ...] | None = None
+    revisions: tuple[tuple[str, str], ...] | None = None
+    branches: tuple[tuple[str, str], ...] | None = None
+    parquet: bool = False
+
+    def section(self, folder: Path) -> dict[str, Any]:
+        """The `origins` section of a configuration; its files are written into the folder."""
+        found: dict[str, Any] = {"prefixes": [self.prefix] if self.prefix else [], "limit": self.limit}
+        found |= {"forges": list(self.forges), "as_of": self.as_of and self.as_of.isoformat()}
+        if self.lines is not None:
+            found["list"] = str(folder / ("list.parquet" if self.parquet else "list.txt"))
+            if self.parquet:
+                pq.write_table(pa.table({"url": pa.array(self.lines, pa.binary())}), found["list"])
+            else:
+                Path(found["list"]).write_bytes(b"\r\n".join([b"# of mine", *self.lines, b""]))
+        for key, column, rows in (
+            ("revisions", "revision", self.revisions),
+            ("metadata", "default_branch", self.branches),
+        ):
+            if rows is not None:
+                found[key] = str(folder / (f"{key}.parquet" if self.parquet else f"{key}.csv"))
+                urls, values = [row[0] for row in rows], [row[1] for row in rows]
+                table = pa.table(
+                    {"origin": pa.array(urls, pa.string()), column: pa.array(values, pa.string())}
+                )
+                if self.parquet:
+                    pq.write_table(table, found[key])
+                else:
+                    csv.write_csv(table, found[key])
+        return found
 
 
-def count(
-    g: Graph, *, max_depth: int, max_entries: int, prefix: str = "", limit: int | None = None
-) -> Counter[str]:
+_URLS = (*(f"https://example.org/o{n}/r" for n in range(6)), *(f"pkg:x/'{n}" for n in range(6)),
+         "https://example.net/ü\x1b[31m/0", "https://example.org/not/here", "HTTPS://u@Example.ORG:443/x")  # fmt: skip
+_LINES = (
+    b"https://\xff.example",
+    b"\\xff",
+    b"no url",
+    b"https://example.org/" + b"x" * 3_000,
+    b"7:x",
+    b"x:",
+    b"a b:c",
+)
+
+
+@st.composite
+def choices(draw: Any) -> Chosen:
+    """Any of the ways to choose, none, or several at once."""
+    maybe = lambda strategy: draw(st.one_of(st.none(), strategy))  # noqa: E731
+    lines = st.lists(st.sampled_from((*(url.encode() for url in _URLS), *_LINES)), max_size=8)
+    given = maybe(lines.map(lambda found: (*found, b"https://example.org/one/more")))
+    revisions = [*(oid(("rev", n)) for n in range(5)), "swh:1:rev:" + oid(("rev", 0)), "no id", oid("absent")]
+    names = [name.decode() for name in BRANCHES if b"\xff" not in name and name] + ["x", "gone", "main"]
+    return Chosen(
+        prefix=draw(st.sampled_from(("", "", "https://example.org/", "pkg:x/'"))),
+        limit=draw(st.sampled_from((None, None, 1, 3))),
+        forges=draw(st.sampled_from(((), (), ("example.org",), ("example.net", "Example.org")))),
+        as_of=maybe(st.sampled_from([day for day in DATES if day is not None])),
+        lines=given,
+        revisions=maybe(
+            st.lists(st.tuples(st.sampled_from(_URLS), st.sampled_from(revisions)), max_size=5).map(tuple)
+        ),
+        branches=maybe(
+            st.lists(st.tuples(st.sampled_from(_URLS), st.sampled_from(names)), max_size=5).map(tuple)
+        ),
+        parquet=draw(st.booleans()),
+    )
+
+
+def _is_url(line: bytes) -> bool:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return False
+    form = re.fullmatch(r"[a-zA-Z][a-zA-Z0-9.+-]*:.+", text, re.DOTALL)
+    return form is not None and len(line) <= 2_048 and not re.search("[\x00-\x20\x7f-\x9f]", text)
+
+
+def selected(g: Graph, chosen: Chosen) -> tuple[list[str], int]:
+    """URLs that every choice names, the first `limit` by sha1; and how many lines of the list lead nowhere."""
+    urls = {row["url"] for row in g.rows["origin"]}
+    wanted, malformed = urls, 0
+    if chosen.lines is not None:
+        wanted = {line.decode() for line in chosen.lines if _is_url(line)}
+        malformed = len({line for line in chosen.lines if not _is_url(line)})
+    wanted = {url for url in wanted if url.startswith(chosen.prefix)}
+    if chosen.forges:
+        hosts = "|".join(re.escape(name) for name in chosen.forges)
+        wanted = {url for url in wanted if re.match(rf"(?i)[a-z]+://([^/]*@)?({hosts})(:\d+)?(/|$)", url)}
+    here = sorted(
+        wanted & urls, key=lambda url: hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
+    )
+    return here[: chosen.limit], malformed + len(wanted - urls)
+
+
+def count(g: Graph, *, max_depth: int, max_entries: int, chosen: Chosen = Chosen()) -> Counter[str]:
     """`origins`, `resolved` and `found` of a graph, by walking every path of every origin, one after the other."""
     known_directories = {row["id"] for row in g.rows["directory"]}
     contents: dict[str, set[tuple[str, bytes, str]]] = {}
@@ -193,8 +293,13 @@ def count(
         return min(found, key=lambda pair: (last(pair[0]), last(pair[1])), default=(None, None))
 
     def root_of(url: str) -> str | None:
+        named = [revision.removeprefix("swh:1:rev:") for of, revision in chosen.revisions or () if of == url]
+        named = sorted(filter(_is_id, named)) if _is_url(url.encode()) else []
+        if named:
+            return follow("revision", named[0], "directory")[0]
         visits = [row for row in g.rows["origin_visit_status"]
                   if row["origin"] == url and row["status"] == "full" and row["date"] and _is_id(row["snapshot"])]  # fmt: skip
+        visits = [row for row in visits if chosen.as_of is None or row["date"] <= chosen.as_of]
         if not visits:
             return None
         # Stable sorts, least important key first.
@@ -202,7 +307,12 @@ def count(
         visits.sort(key=lambda row: -1 if row["visit"] is None else row["visit"], reverse=True)
         visits.sort(key=lambda row: row["date"], reverse=True)
         snapshot = visits[0]["snapshot"]
+        given = [name for of, name in chosen.branches or () if of == url and _is_url(url.encode())]
+        full = [
+            name if name.startswith("refs/") or name == "HEAD" else f"refs/heads/{name}" for name in given
+        ]
         for name in (
+            *(name.encode() for name in sorted(full)[:1]),
             b"HEAD",
             b"refs/heads/main",
             b"refs/heads/master",
@@ -248,8 +358,9 @@ def count(
         return found
 
     total: Counter[str] = Counter()
-    for url in selected(g, prefix, limit):
-        total["origins"] += 1
+    urls, in_vain = selected(g, chosen)
+    total["origins"] = len(urls) + in_vain
+    for url in urls:
         if (root := root_of(url)) is not None:
             total["resolved"] += 1
             total["found"] += walk(root)

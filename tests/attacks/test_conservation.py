@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,29 +15,27 @@ from graphs import Graph, export_of, release, settings
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from random_graphs import count, graphs
+from random_graphs import Chosen, choices, count, graphs
 
-from pipeline.audit import census
 from pipeline.engine.executor import InProcess
 from pipeline.engine.progress import Progress
 from pipeline.engine.runner import Runner, open_workdir
 from pipeline.errors import GateError
 from pipeline.explain import explain
+from pipeline.stages.census import take_census
+from pipeline.stages.choose import choose
+from pipeline.stages.earliest import find_earliest
 from pipeline.stages.files import list_files
 from pipeline.stages.graph import convert
 from pipeline.stages.listed import list_contents
+from pipeline.stages.origins import settle
 from pipeline.stages.resolve import resolve
+from pipeline.stages.selections import read_selections
 from pipeline.stages.walk import walk
 from pipeline.tables import Reason
 
 LIMITS = st.tuples(st.sampled_from((1, 2, 4, 7)), st.sampled_from((1, 6, 40, 400)), st.sampled_from((1, 4)))
 """Depth, entries of a root, buckets."""
-
-CHOICE = st.one_of(
-    st.just(("", None)),
-    st.tuples(st.sampled_from(("", "https://example.org/", "pkg:x/'")), st.sampled_from((None, 1, 3))),
-)
-"""Prefix and largest number of origins."""
 
 REASONS = {str(reason) for reason in Reason}
 
@@ -56,37 +55,76 @@ def folder() -> Iterator[Path]:
 
 
 def listed(
-    archive: Path, base: Path, depth: int, entries: int, buckets: int, prefix: str, limit: int | None
+    archive: Path, base: Path, depth: int, entries: int, buckets: int, origins: dict[str, Any]
 ) -> tuple[int, int, int]:
     """Origins, resolved origins and occurrences as the stages of wave W0 have them."""
-    config = settings(archive)
+    config = settings(archive, {"origins": origins})
     store, _ = open_workdir(str(base / "work"), buckets, default_buckets=buckets)
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True))
+    chosen = read_selections(runner, config.origins)
     graph = convert(runner, export_of(archive))
-    origins, roots = resolve(runner, graph, prefixes=(prefix,) if prefix else (), limit=limit, registry=None)
-    entries_of, directories, oversized = walk(runner, graph, roots, max_depth=depth, max_entries=entries)
-    rows = list_contents(runner, graph, entries_of)
+    choice = choose(runner, graph["origin"], config.origins, chosen)
+    resolved = resolve(runner, graph, choice, as_of=config.origins.as_of)
+    ledger, networks, roots = settle(runner, resolved, choice, registry=None)
+    rows, directories, oversized = walk(runner, graph, roots, max_depth=depth, max_entries=entries)
     limits = config.files.model_dump(mode="json", exclude={"max_depth", "max_entries"})
-    w0 = list_files(runner, rows, roots, directories, oversized,
+    w0 = list_files(runner, list_contents(runner, graph, rows), roots, directories, oversized,
                     {**limits, "max_entries": entries, "max_license_bytes": 1 << 20})  # fmt: skip
     times = {row["root"]: row["origins"] for row in runner.table(roots.ref("roots")).to_pylist()}
-    ledger = runner.table(origins.ref("ledger"))
-    found = sum(times[root] for root in runner.table(w0.ref("files"))["root"].to_pylist())
-    return ledger.num_rows, ledger["reason"].null_count, found
+    told = runner.table(ledger.ref("ledger"))
+    files = runner.table(w0.ref("files")).to_pylist()
+    check_networks(told.to_pylist(), runner.table(networks.ref("networks")).to_pylist())
+    check_earliest(
+        told.to_pylist(), files, runner.table(find_earliest(runner, w0, ledger).ref("contents")).to_pylist()
+    )
+    counted = take_census(runner, export_of(archive), config.origins, config.files.model_copy(
+        update={"max_depth": depth, "max_entries": entries}), chosen).facts[0]  # fmt: skip
+    found = sum(times[row["root"]] for row in files)
+    numbers = (told.num_rows, told["reason"].null_count, found)
+    assert (counted["origins"], counted["resolved"], counted["found"]) == numbers
+    return numbers
 
 
-def check_listing(g: Graph, limits: tuple[int, int, int], choice: tuple[str, int | None]) -> None:
-    (depth, entries, buckets), (prefix, limit) = limits, choice
-    expected = count(g, max_depth=depth, max_entries=entries, prefix=prefix, limit=limit)
+def check_networks(ledger: list[dict[str, Any]], networks: list[dict[str, Any]]) -> None:
+    """Without fork-of, origins of one root are one network, and every origin is in one."""
+    by_root: dict[str, list[str]] = {}
+    for row in ledger:
+        by_root.setdefault(row["directory"] or row["origin_id"], []).append(row["origin_id"])
+    for row in ledger:
+        assert row["network"] == min(by_root[row["directory"] or row["origin_id"]])
+    assert sum(row["origins"] for row in networks) == len(ledger)
+
+
+def check_earliest(
+    ledger: list[dict[str, Any]], files: list[dict[str, Any]], earliest: list[dict[str, Any]]
+) -> None:
+    """The earliest of all occurrences, one after the other."""
+    best: dict[str, tuple[Any, ...]] = {}
+    for row in files:
+        for origin in ledger:
+            if row["kind"] == "file" and origin["directory"] == row["root"]:
+                date = origin["revision_date"]
+                key = (date is None, date or 0, origin["origin"].encode(), row["path"])
+                best[row["sha1_git"]] = min(key, best.get(row["sha1_git"], key))
+    told = {
+        row["sha1_git"]: (
+            row["revision_date"] is None,
+            row["revision_date"] or 0,
+            row["origin"].encode(),
+            row["path"],
+        )
+        for row in earliest
+    }
+    assert told == best and len(earliest) == len(told)
+
+
+def check_listing(g: Graph, limits: tuple[int, int, int], chosen: Chosen) -> None:
+    depth, entries, buckets = limits
+    expected = count(g, max_depth=depth, max_entries=entries, chosen=chosen)
     numbers = (expected["origins"], expected["resolved"], expected["found"])
     with folder() as base:
         archive = g.write(base / "archive")
-        prefixes = (prefix,) if prefix else ()
-        counted = census(
-            export_of(archive), prefixes=prefixes, limit=limit, max_depth=depth, max_entries=entries
-        )
-        assert (counted.origins, counted.resolved, counted.found) == numbers
-        assert listed(archive, base, depth, entries, buckets, prefix, limit) == numbers
+        assert listed(archive, base, depth, entries, buckets, chosen.section(base)) == numbers
 
 
 def check_release(g: Graph, limits: tuple[int, int, int]) -> None:
@@ -126,9 +164,9 @@ def check_release(g: Graph, limits: tuple[int, int, int]) -> None:
 
 
 @examples(30)
-@given(graphs(), LIMITS, CHOICE)
-def test_three_counts_agree(g: Graph, limits: tuple[int, int, int], choice: tuple[str, int | None]) -> None:
-    check_listing(g, limits, choice)
+@given(graphs(), LIMITS, choices())
+def test_three_counts_agree(g: Graph, limits: tuple[int, int, int], chosen: Chosen) -> None:
+    check_listing(g, limits, chosen)
 
 
 @examples(5)
@@ -139,11 +177,9 @@ def test_every_occurrence_of_a_release_has_one_decision(g: Graph, limits: tuple[
 
 @pytest.mark.slow
 @examples(300)
-@given(graphs(), LIMITS, CHOICE)
-def test_three_counts_agree_on_many(
-    g: Graph, limits: tuple[int, int, int], choice: tuple[str, int | None]
-) -> None:
-    check_listing(g, limits, choice)
+@given(graphs(), LIMITS, choices())
+def test_three_counts_agree_on_many(g: Graph, limits: tuple[int, int, int], chosen: Chosen) -> None:
+    check_listing(g, limits, chosen)
 
 
 @pytest.mark.slow
