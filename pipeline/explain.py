@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from pipeline.errors import ConfigError
 from pipeline.stages.emit import row_id
 from pipeline.tables import Reason
 
+_EPOCH = datetime(1970, 1, 1)
 _HEX = re.compile(r"[0-9a-f]+")
 _WORDS = {
     Reason.NOT_A_FILE: "it is a symbolic link or a submodule",
@@ -34,7 +36,7 @@ _WORDS = {
     Reason.NOT_ARCHIVED: "the archive does not have its bytes",
     Reason.TOO_LARGE: "it is larger than files.max_bytes, or than the archive says",
     Reason.VENDORED: "it lies in a vendored directory",
-    Reason.NOT_SELECTED: "its language was not asked for",
+    Reason.NOT_SELECTED: "its language or its content was not asked for",
     Reason.LICENSE: "no permitted license covers its directory",
     Reason.MISSING: "its object is missing from the object store",
     Reason.CORRUPT: "its object does not hold the bytes that its hashes promise",
@@ -143,10 +145,25 @@ def _content(
                 if row["sha1_git"] == sha1_git:
                     found += _occurrences(ledger, row, kept)
         story["found"], story["occurrences"] = len(found), found[:limit]
+        story["earliest"] = _earliest(ledger, sha1_git) if sha1_git else None
     if not kept and not story["occurrences"]:
         where = "the release" if ledger is None else "the archive that this release was made from"
         raise ConfigError(f"{shown} does not occur in {where}")
     return story
+
+
+def _earliest(ledger: _Ledger, sha1_git: str) -> dict[str, Any] | None:
+    """Where the archive has the content first, whatever became of that occurrence; None for what is no file."""
+    known = ledger.rows("earliest", "contents", sha1_git, "sha1_git")
+    if not known:
+        return None
+    one = known[0]
+    date = None if one["revision_date"] is None else _EPOCH + timedelta(microseconds=one["revision_date"])
+    return {
+        "revision_date": date and date.isoformat(),
+        "origin": one["origin"],
+        "path": escape(one["path"]),
+    }
 
 
 def _sha1_git(ledger: _Ledger, sha256: str) -> str | None:
@@ -186,6 +203,11 @@ def _origin(
             "revision": one["revision"],
             "root": one["directory"],
             "visit_date": one["visit_date"].isoformat() if one["visit_date"] is not None else None,
+            "fork_of": one["fork_of"],
+            "network": {
+                "id": one["network"],
+                "origins": ledger.rows("networks", "networks", one["network"], "network")[0]["origins"],
+            },
         }
     }
     if one["directory"] is None:
@@ -304,8 +326,10 @@ def render(story: dict[str, Any]) -> str:
         lines += [
             f"  {name:<10} {value}"
             for name, value in origin.items()
-            if name != "licenses" and value is not None
+            if name not in ("licenses", "network") and value is not None
         ]
+        if (network := origin.get("network")) is not None:
+            lines.append(f"  network    {network['id']}, {network['origins']:,} origins of this release")
         lines += [
             f"  license    {item['expression'] or 'none found'} in {item['directory'] or '/'}"
             f" ({'permitted' if item['permitted'] else item['reason']})"
@@ -325,6 +349,9 @@ def render(story: dict[str, Any]) -> str:
         if row["redactions"]:
             kinds = sorted({r["kind"] for r in row["redactions"]})
             lines.append(f"  {len(row['redactions'])} redactions: {', '.join(kinds)}")
+    if (first := story.get("earliest")) is not None:
+        dated = first["revision_date"] or "date unknown"
+        lines.append(f"  earliest known: {dated}, {first['origin']}, {first['path']}")
     for item in story.get("occurrences", story.get("files", [])):
         if "why" not in item:
             lines.append(f"  kept     {item['path']}")
