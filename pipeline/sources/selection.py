@@ -210,7 +210,9 @@ def _open(name: str, store: Store, entry: Entry, workdir: Store, copy: bool) -> 
         )
     if store.root is None:
         return UserFile(store, entry.key, kind, _remote_digest(store, entry, kind), shown)
-    UserFile(store, entry.key, kind, "", shown).columns(name)  # a wrong file is told by its own name, not its copy's
+    UserFile(store, entry.key, kind, "", shown).columns(
+        name
+    )  # a wrong file is told by its own name, not its copy's
     path = store.path(entry.key)
     with disk_errors(str(path)), path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

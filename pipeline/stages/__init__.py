@@ -1,9 +1,14 @@
 """The stages, one file per step of the flow; pipeline/release.py strings them together.
 
 graph.py       the graph tables, bucketed
-resolve.py     origin -> latest full visit -> snapshot -> branch -> revision -> root directory; roots
+selections.py  the user's files that choose origins and contents, bucketed
+choose.py      which origins take part
+resolve.py     origin -> latest full visit -> snapshot -> branch -> revision -> root directory
+networks.py    fork networks
+origins.py     the origin ledger; roots
 walk.py        root -> every path, level by level; what the graph knows of each content
 files.py       wave W0: what can be decided from the graph alone
+earliest.py    the earliest known occurrence of each content
 fetch.py       bodies of wanted contents, verified, kept in a store
 licenses.py    wave W1: license-like files -> evidence -> attribution to directories -> survivors
 judge.py       wave W2: decoding, language, generated, quality, license headers
