@@ -132,15 +132,16 @@ def memory_bytes(rows: pa.Table | pa.RecordBatch) -> int:
     """Return the size of a row group's columns in Arrow memory: `num_bytes` of the dataset card, summed over
     groups.
 
-    The sum of `row_bytes`, but booleans as bits, and a validity bitmap for each column that holds a null:
-    what `datasets` counts when it prepares a shard (equal to the byte where row groups have equal numbers of
+    The sum of `row_bytes`, but booleans as bits, and a validity bitmap for each column that holds a null, or
+    could and is of fixed width (Arrow's reader makes one for those): what `datasets` counts when it prepares a shard (equal to the byte where row groups have equal numbers of
     rows).
     """
     bits = (rows.num_rows + 7) // 8
     total = 0
-    for column in rows.columns:
+    for field, column in zip(rows.schema, rows.columns, strict=True):
         total += bits if pa.types.is_boolean(column.type) else int(row_bytes(column).sum())
-        total += bits if column.null_count else 0
+        bitmap = column.null_count or (field.nullable and pa.types.is_primitive(column.type))
+        total += bits if bitmap else 0
     return total
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.engine.store import Store
 from pipeline.sources.graph import GraphExport
 from pipeline.sources.selection import MAX_URL_BYTES
@@ -141,7 +143,7 @@ def _tables(name: str, asked: Asked) -> Iterator[tuple[list[str], Iterator[tuple
                 wanted = [
                     c for c in head if any(c in names for (of, _), names in _NAMES.items() if of == name)
                 ]
-                batches = file.iter_batches(columns=wanted, use_threads=False)
+                batches = map(_distinct, file.iter_batches(columns=wanted, use_threads=False))
                 yield (
                     wanted,
                     (
@@ -150,6 +152,11 @@ def _tables(name: str, asked: Asked) -> Iterator[tuple[list[str], Iterator[tuple
                         for row in zip(*(c.to_pylist() for c in batch.columns), strict=True)
                     ),
                 )
+
+
+def _distinct(batch: pa.RecordBatch) -> pa.Table:
+    """The rows of a batch, each once: a dataset names an origin as often as it has files."""
+    return pa.Table.from_batches([batch]).group_by(batch.schema.names).aggregate([])
 
 
 def _has(name: str, asked: Asked, what: str) -> bool:

@@ -19,6 +19,7 @@ import io
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,6 +39,7 @@ MAX_URL_BYTES = 2_048
 """A longer line is no URL: the length that servers and browsers agree on."""
 
 ROWS_PER_UNIT = 1_000_000  # rows of Parquet that one task reads
+_LONGEST_HEAD = 1 << 20  # bytes of the line with the names of the columns
 _FOLDER = "inputs"  # of the work directory: copies of the user's local files
 
 COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -95,8 +97,12 @@ class UserFile:
         if self.kind == "parquet":
             with self.store.parquet(self.key) as file:
                 return list(file.schema_arrow.names)
-        head = self._bytes().split(b"\n", 1)[0].decode("utf-8-sig", "replace")
-        return next(csv.reader([head.rstrip("\r")]), [])
+        if self.store.root is not None:
+            with disk_errors(self.shown), self.store.path(self.key).open("rb") as stream:
+                head = stream.readline(_LONGEST_HEAD)
+        else:
+            head = self._bytes()[:_LONGEST_HEAD].split(b"\n", 1)[0]
+        return next(csv.reader([head.decode("utf-8-sig", "replace").rstrip("\r\n")]), [])
 
     def _bytes(self) -> bytes:
         try:
@@ -113,12 +119,12 @@ class Selection:
     address: str
     files: tuple[UserFile, ...]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Names the bytes of all files; does not depend on where they lie."""
         return digest([[file.kind, file.digest] for file in self.files])
 
-    @property
+    @cached_property
     def holds(self) -> frozenset[str]:
         """What is read of its files, the same of each. Raises ConfigError naming a file that differs."""
         found = [frozenset(file.columns(self.name)) for file in self.files]
@@ -130,7 +136,7 @@ class Selection:
                 )
         return found[0] or frozenset({"origin"})
 
-    @property
+    @cached_property
     def units(self) -> tuple[dict[str, int], ...]:
         """Work items that cover all files: the file's number, for Parquet with a range of row groups."""
         items: list[dict[str, int]] = []

@@ -163,7 +163,7 @@ def check_release(g: Graph, limits: tuple[int, int, int]) -> None:
             assert sum(one["reason"] is None for one in story["occurrences"]) == 1
 
 
-@examples(30)
+@examples(20)
 @given(graphs(), LIMITS, choices())
 def test_three_counts_agree(g: Graph, limits: tuple[int, int, int], chosen: Chosen) -> None:
     check_listing(g, limits, chosen)
