@@ -133,8 +133,8 @@ def memory_bytes(rows: pa.Table | pa.RecordBatch) -> int:
     groups.
 
     The sum of `row_bytes`, but booleans as bits, and a validity bitmap for each column that holds a null, or
-    could and is of fixed width (Arrow's reader makes one for those): what `datasets` counts when it prepares a shard (equal to the byte where row groups have equal numbers of
-    rows).
+    could and is of fixed width (Arrow's reader makes one for those): what `datasets` counts when it prepares
+    a shard (equal to the byte where row groups have equal numbers of rows).
     """
     bits = (rows.num_rows + 7) // 8
     total = 0

@@ -143,6 +143,8 @@ def _tables(name: str, asked: Asked) -> Iterator[tuple[list[str], Iterator[tuple
                 wanted = [
                     c for c in head if any(c in names for (of, _), names in _NAMES.items() if of == name)
                 ]
+                if not wanted:
+                    continue
                 batches = map(_distinct, file.iter_batches(columns=wanted, use_threads=False))
                 yield (
                     wanted,

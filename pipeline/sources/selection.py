@@ -3,8 +3,9 @@
     origins.list        text (one URL a line, `#` comments), or Parquet or CSV with a column `url` or `origin`
     origins.revisions   Parquet or CSV: `origin` (or `url`), `revision` (or `revision_id`): 40 hex digits or swh:1:rev:...
     origins.metadata    Parquet or CSV: `origin` (or `url`), and any of `stars`, `forks`, `default_branch`, `fork_of` (URL)
-    origins.dataset     Parquet or CSV: `content_id` (or `swhid`) and/or `origin` (or `url`, or `repo_name` on GitHub), and
-                        `revision_id` (or `revision`); other columns of The Stack v2 and of our releases are ignored
+    origins.dataset     Parquet or CSV: `content_id` (or `swhid`, or a list `files` of such rows) and/or `origin` (or `url`, or
+                        `repo_name` on GitHub), and `revision_id` (or `revision`); other columns of The Stack v2 and of our
+                        releases are ignored
 
 Each is a file, or a folder whose .parquet and .csv files are read, local or on S3. Local files are first copied into the
 work directory under the digest of their bytes, so that the workers of a cluster read them where they read everything
@@ -52,7 +53,7 @@ COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "dataset": {
         "origin": ("origin", "url", "repo_name"),
         "revision": ("revision_id", "revision"),
-        "content": ("content_id", "swhid"),
+        "content": ("content_id", "swhid", "files"),
     },
 }
 """Key of the configuration -> what is read -> the columns that it may have, the first that is there counts."""
@@ -270,6 +271,8 @@ def read_item(name: str, extra: Mapping[str, Any], item: Mapping[str, int]) -> p
                 groups = list(range(item["first"], item["last"]))
                 data = parquet.read_row_groups(groups, columns=list(columns.values()), use_threads=False)
                 data.validate(full=True)
+        if columns.get("content") == "files":  # one row per repository, as some published datasets have it
+            data = _exploded(data)
         table = pa.table({meaning: _plain(data[column]) for meaning, column in columns.items()})
     except pa.ArrowException as error:
         raise SourceError(f"origins.{name}: {shown} cannot be read: {error}") from error
@@ -304,6 +307,22 @@ def _csv(file: UserFile, columns: list[str]) -> pa.Table:
             strings_can_be_null=True,
         ),
     )
+
+
+def _exploded(data: pa.Table) -> pa.Table:
+    """A row for each element of the list `files`, which becomes its `content_id`; for an empty list one with null."""
+    data = data.combine_chunks()
+    files = data["files"].combine_chunks()
+    inner = (
+        files.type.value_type if pa.types.is_list(files.type) or pa.types.is_large_list(files.type) else None
+    )
+    if inner is None or not pa.types.is_struct(inner) or inner.get_field_index("content_id") < 0:
+        raise pa.ArrowInvalid(f"the column 'files' is no list of rows with a content_id, but {files.type}")
+    ids = pc.struct_field(pc.list_flatten(files), "content_id")
+    empty = pc.indices_nonzero(pc.equal(pc.fill_null(pc.list_value_length(files), 0), 0)).cast(pa.int64())
+    places = pa.concat_arrays([pc.list_parent_indices(files).cast(pa.int64()), empty])
+    ids = pa.concat_arrays([ids, pa.nulls(len(empty), ids.type)])
+    return data.drop_columns(["files"]).take(places).append_column("files", ids)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

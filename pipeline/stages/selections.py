@@ -164,7 +164,7 @@ def dataset(task: Task) -> Mapping[str, pa.Table]:
             """,
             data=data,
         )
-        task.count("dataset.malformed_content", data.num_rows - found.num_rows)
+        task.count("dataset.malformed_content", data.num_rows - data["content"].null_count - found.num_rows)
         contents = task.sql("select distinct sha1_git from t", t=found)
     if "o" in named:
         revision = "lower(revision)" if "revision" in named else "null::varchar"

@@ -63,6 +63,7 @@ class Chosen:
         choice = choose(self.runner, graph["origin"], config.origins, self.files)
         rows = resolve(self.runner, graph, choice, as_of=config.origins.as_of)
         self.ledger, self.networks, self.roots = settle(self.runner, rows, choice, registry=None)
+        self.contents = choice.contents
         self.said = said.getvalue()
         told = self.runner.table(self.ledger.ref("ledger")).to_pylist()
         self.rows = {row["origin"]: row for row in told}

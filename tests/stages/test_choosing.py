@@ -14,6 +14,7 @@ import pytest
 from choosing import MIT, Chosen, code, world
 from graphs import DAY, Graph, file, oid, release
 
+from manifests.verify import verify_release
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, SourceError
 from pipeline.explain import explain, render
@@ -237,6 +238,7 @@ def test_named_revisions_need_no_visit(tmp_path: Path) -> None:
     assert manifest["origins"] == {"found": 6, "resolved": 5, "unresolved": {"revision_not_archived": 1}}
     by_path = made.by_path
     assert {"old.py", "dev.py"} <= set(by_path) and "new.py" in by_path  # the last by HEAD of `dev`
+    assert not verify_release(made.directory).faults
     old = by_path["old.py"]
     assert (old["origin"], old["revision_id"]) == (TWICE, oid(("rev", "old")))
     assert old["snapshot_id"] is None and old["branch_name"] is None and old["visit_date"] is None
@@ -312,6 +314,25 @@ def test_the_stack_names_repositories_revisions_and_contents(archive: Path, tmp_
     manifest = json.loads((made.directory / "manifest.json").read_bytes())
     assert manifest["origins"] == {"found": 3, "resolved": 2, "unresolved": {"not_in_export": 1}}
     assert set(made.by_path) == {"a.py", "old.py"}
+
+
+def test_a_row_for_each_repository_with_a_list_of_files(archive: Path, tmp_path: Path) -> None:
+    """Breach: the ids that are published by repository name nothing, or one without files is lost."""
+    files = [
+        [{"path": "x", "content_id": oid_of(code(0))}, {"path": "y", "content_id": oid_of(MIT)}],
+        [],
+        None,
+    ]
+    table = pa.table({"repo_name": ["a/one", "b/two", "c/twice"], "files": files})
+    pq.write_table(table, tmp_path / "ids.parquet")
+    chosen = Chosen(archive, tmp_path / "work", {"dataset": str(tmp_path / "ids.parquet")})
+    assert set(chosen.rows) == {ONE, TWO, TWICE}
+    (contents,) = chosen.contents
+    assert chosen.runner.table(contents)["sha1_git"].to_pylist() == sorted([oid_of(code(0)), oid_of(MIT)])
+    assert not chosen.files["dataset"].rows.counts
+    pq.write_table(pa.table({"files": ["a"]}), tmp_path / "no.parquet")
+    with pytest.raises(SourceError, match=r"no\.parquet|inputs/.*no list of rows"):
+        Chosen(archive, tmp_path / "other", {"dataset": str(tmp_path / "no.parquet")})
 
 
 def test_our_own_release_is_a_selection(archive: Path, tmp_path: Path) -> None:
