@@ -33,8 +33,8 @@ from pipeline.engine.keys import digest
 from pipeline.engine.store import Entry, Store, TooLargeError, disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
 
-MAX_TEXT_BYTES = 1 << 30
-"""A text or CSV file is read by one task as a whole; more than this has to come as Parquet."""
+MAX_TEXT_BYTES = 256 << 20
+"""A text or CSV file (of about five million URLs) is read by one task as a whole; more has to come as Parquet."""
 
 MAX_URL_BYTES = 2_048
 """A longer line is no URL: the length that servers and browsers agree on."""

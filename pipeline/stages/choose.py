@@ -148,6 +148,6 @@ def _up_to(runner: Runner, done: Done, limit: int | None) -> str:
                     extra={"bucket": bucket, "place": limit - before - 1},
                 )
             )
-            return str(cut.facts[0]["up_to"])
+            return "" if cut.planned else str(cut.facts[0]["up_to"])
         before += facts["selected"]
     return ""

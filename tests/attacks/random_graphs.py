@@ -210,6 +210,10 @@ _LINES = (
     b"7:x",
     b"x:",
     b"a b:c",
+    "x:\x85".encode(),
+    b"x:\0y",
+    "x:\u00e9\u3000".encode(),
+    b"\xef\xbb\xbfx:y",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from choosing import MIT, Chosen, code, world
-from graphs import DAY, Graph, file, oid, release
+from graphs import DAY, Graph, file, oid, release, settings
 
 from manifests.verify import verify_release
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, SourceError
 from pipeline.explain import explain, render
+from pipeline.release import plan_release
 from pipeline.sources import selection
 
 ONE, TWO, THREE = "https://github.com/a/one", "https://github.com/b/two", "https://gitlab.com/a/three"
@@ -185,6 +187,10 @@ def test_a_sample_is_the_first_by_sha1_whatever_the_buckets(archive: Path, tmp_p
         chosen = Chosen(archive, work, {"limit": limit, "list": str(tmp_path / "list.csv")}, buckets)
         assert chosen.resolved == set(ordered[:limit])
         assert len(chosen.rows) == min(limit, 5) + 2
+        for summary in work.glob("stages/origins.sample/*/stage.json"):
+            assert json.loads(summary.read_bytes())["units"]["all"]["rows_in"] < 7 or buckets == 1, (
+                "one bucket is enough"
+            )
     sampled = Chosen(archive, tmp_path / "few", {"limit": 2, "prefixes": ["https://github.com/"]})
     assert sampled.resolved == set([url for url in ordered if "github" in url][:2])
 
@@ -356,6 +362,22 @@ def test_one_and_many_units_say_the_same(
     assert len(cut.files["dataset"].selection.units) == 3
     assert whole.rows == cut.rows and whole.files["dataset"].digest == cut.files["dataset"].digest
     assert whole.rows[ONE]["snapshot"] is None and whole.rows[TWO]["snapshot"] is not None
+
+
+def test_a_plan_reads_the_choice_and_writes_nothing(archive: Path, tmp_path: Path) -> None:
+    """Breach: a plan copies the user's files, breaks where the sample is not known yet, or plans what is done."""
+    write(tmp_path / "list.csv", url=[*EVERY, "no url"])
+    sections = {**LOOSE, "origins": {"list": str(tmp_path / "list.csv"), "limit": 2}}
+    place = {"version": "1.0", "out": tmp_path / "out", "workdir": str(tmp_path / "work")}
+    before = plan_release(settings(archive, sections), **place)  # type: ignore[arg-type]
+    assert not (tmp_path / "work").exists()
+    assert {"shuffle.list", "origins.selected", "earliest"} <= {stage["stage"] for stage in before["stages"]}
+    release(archive, tmp_path, sections)
+    after = plan_release(settings(archive, sections), **place)  # type: ignore[arg-type]
+    assert after["note"] == "nothing to run: every stage is done"
+    shutil.rmtree(tmp_path / "work" / "stages" / "origins.sample")
+    again = plan_release(settings(archive, sections), **place)  # type: ignore[arg-type]
+    assert next(s["stage"] for s in again["stages"] if not s["done"]) == "origins.sample"
 
 
 # ------------------------------------------------------------------------------------------------ what explain says
