@@ -17,11 +17,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -29,9 +28,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 
 from pipeline.content.names import escape
+from pipeline.engine import inputs
 from pipeline.engine.keys import digest
 from pipeline.engine.store import Entry, Store, TooLargeError, disk_errors
-from pipeline.errors import ConfigError, IntegrityError, SourceError
+from pipeline.errors import ConfigError, SourceError
 
 MAX_TEXT_BYTES = 256 << 20
 """A text or CSV file (of about five million URLs) is read by one task as a whole; more has to come as Parquet."""
@@ -41,7 +41,6 @@ MAX_URL_BYTES = 2_048
 
 ROWS_PER_UNIT = 1_000_000  # rows of Parquet that one task reads
 _LONGEST_HEAD = 1 << 20  # bytes of the line with the names of the columns
-_FOLDER = "inputs"  # of the work directory: copies of the user's local files
 
 COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
     "list": {"origin": ("url", "origin")},
@@ -159,7 +158,8 @@ class Selection:
         """What a task needs to read an item: addresses, which are in no key."""
         return {
             "files": [
-                (file.store.uri, file.store.anonymous, file.key, file.kind, file.shown) for file in self.files
+                (file.store.address, file.store.anonymous, file.key, file.kind, file.shown)
+                for file in self.files
             ]
         }
 
@@ -223,21 +223,11 @@ def _open(name: str, store: Store, entry: Entry, workdir: Store, copy: bool) -> 
     path = store.path(entry.key)
     with disk_errors(str(path)), path.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    if not copy:
-        return UserFile(store, entry.key, kind, sha256, shown)
-    key = f"{_FOLDER}/{sha256}{suffix}"
-    if (there := workdir.stat(key)) is None or there.size != entry.size:
-        with workdir.writing(key) as target:
-            shutil.copyfile(path, target)
-            _check_copy(target, sha256, shown)
-    return UserFile(workdir, key, kind, sha256, shown)
-
-
-def _check_copy(path: Path, sha256: str, shown: str) -> None:
-    """The name of a copy is the digest of its bytes: a file that is written to while it is copied is no input."""
-    with path.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != sha256:
-            raise IntegrityError(f"{shown} changed while it was read; run again when nothing writes to it")
+    return (
+        UserFile(workdir, inputs.keep(workdir, path), kind, sha256, shown)
+        if copy
+        else UserFile(store, entry.key, kind, sha256, shown)
+    )
 
 
 def _remote_digest(store: Store, entry: Entry, kind: str) -> str:
