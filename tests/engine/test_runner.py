@@ -13,8 +13,9 @@ import textwrap
 import pytest
 
 from pipeline.engine import executor
+from pipeline.engine.lock import exclusive
 from pipeline.engine.progress import Progress
-from pipeline.engine.runner import Runner, exclusive, open_workdir
+from pipeline.engine.runner import Runner, open_workdir
 from pipeline.engine.store import TEMPORARY, Store
 from pipeline.errors import ConfigError, IntegrityError, SourceError, TransientError
 
@@ -274,7 +275,7 @@ def test_one_run_at_a_time(tmp_path):
     script = textwrap.dedent(
         """
         import os, signal, sys
-        from pipeline.engine.runner import exclusive
+        from pipeline.engine.lock import exclusive
         from pipeline.engine.store import TEMPORARY, Store
         with exclusive(Store(sys.argv[1])):
             os.kill(os.getpid(), signal.SIGKILL)
