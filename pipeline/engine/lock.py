@@ -168,8 +168,8 @@ class Heir:
     inherit: Callable[[Holder], bool]
     """Whether the holder is known to be dead and the place is this run's. Then it is taken over at once, so this may
     also put in order what the holder left."""
-    stale: Callable[[Holder], str]
-    """What to say of a holder that is dead but not this run's: the place is not taken over."""
+    stale: Callable[[Holder], str] | None = None
+    """What to say of a holder that is dead but not this run's: then the place is not taken over."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _take(
                 raise ConfigError(
                     f"another run uses {what} ({found.words()}); wait for it, or give another address"
                 )
-            if heir is not None:
+            if heir is not None and heir.stale is not None:
                 raise ConfigError(heir.stale(found))
         number = 1 if found is None else found.number + 1
         if not store.put_new(_name(place, number), content) and not _reads(store, place, number, content):
