@@ -217,15 +217,20 @@ def test_a_run_that_slept_finds_out(store):
 
 
 def test_the_beat_beats(store, monkeypatch):
+    """And what it learns need not be asked again before the next stage."""
     with exclusive(store) as held:
         seen = set()
         while len(seen) < 3:
             with contextlib.suppress(FileNotFoundError):
                 seen.add(store.read("lock/000001.beat"))
-        before = held.checked
-        monkeypatch.setattr(held, "check", lambda: pytest.fail("asked again"))
+        monkeypatch.setattr(lock, "BEAT_SECONDS", 60)
+        asked: list[str] = []
+        monkeypatch.setattr(held, "check", lambda: asked.append(threading.current_thread().name))
         held.recheck()
-    assert before > 0
+        assert "MainThread" not in asked, "the answer is fresh"
+        held.checked = 0
+        held.recheck()
+        assert "MainThread" in asked
 
 
 def test_an_answer_that_got_lost_is_still_a_win(store, monkeypatch):
