@@ -24,6 +24,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from pipeline.release import DEFAULT_BUCKETS, UNFINISHED
 
 KINDS = ("stages", "annotations", "orphans", "temporary", "locks", "records", "releases")
 _CHUNK = 1_000  # keys removed at once, what S3 takes in a request
+_AT_ONCE = 16  # sidecars read at once
 _FOLDER = re.compile(r"((?:stages|annotations)/[^/]+/[^/]+)/(.+)")
 
 Note = Callable[[str], None]
@@ -188,23 +190,36 @@ def _named_files(store: Store, used: set[str], listed: Sequence[Entry]) -> set[s
         match = _FOLDER.fullmatch(entry.key)
         if match and match[1] in used and entry.key.endswith(".json") and TEMPORARY not in entry.key:
             sidecars.setdefault(match[1], []).append(entry.key)
+    # A folded summary speaks for its whole folder.
+    read = [
+        key
+        for folder, keys in sidecars.items()
+        for key in ([f"{folder}/stage.json"] if f"{folder}/stage.json" in keys else keys)
+    ]
     whole: set[str] = set()
-    for folder, keys in sidecars.items():
-        summary = f"{folder}/stage.json"
-        if summary in keys:
-            units = json.loads(store.read(summary))["units"]
-            whole.add(summary)
-        else:
-            units = {}
-            for key in keys:
-                with contextlib.suppress(ValueError, KeyError):  # a torn sidecar: its unit is run again
-                    sidecar = json.loads(store.read(key))
-                    units[sidecar["unit"]] = sidecar
-                    whole.add(key)
-        for unit, sidecar in units.items():
-            whole |= {f"{folder}/{output}-{unit}.parquet" for output in sidecar["outputs"]}
-            whole |= {f"{folder}/{name}" for name in sidecar["files"]}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for key, data in zip(read, pool.map(store.read, read), strict=True):
+            whole |= _named(key, data)
     return whole
+
+
+def _named(key: str, data: bytes) -> set[str]:
+    """A sidecar, or a folded summary, and the files that it names; nothing for a torn one: its unit is run again."""
+    folder, _, name = key.rpartition("/")
+    try:
+        found = json.loads(data)
+        units = found["units"] if name == "stage.json" else {found["unit"]: found}
+        named = {key}
+        for unit, sidecar in units.items():
+            named |= {f"{folder}/{output}-{unit}.parquet" for output in sidecar["outputs"]}
+            named |= {f"{folder}/{file}" for file in sidecar["files"]}
+    except (ValueError, KeyError, TypeError) as error:
+        if name == "stage.json":
+            raise IntegrityError(
+                f"{key} is not readable ({error}); delete its folder and run the release again"
+            ) from error
+        return set()
+    return named
 
 
 def _kind_of(key: str, used: set[str], whole: set[str]) -> str | None:

@@ -46,14 +46,16 @@ def release(
     buckets: int | None = 2,
     executor: Executor | None = None,
     log: io.StringIO | None = None,
+    out: str | None = None,
+    workdir: str | None = None,
     **sections: dict[str, Any],
 ) -> Outcome:
-    """`folder/out/<version>` with the work directory `folder/work`."""
+    """`folder/out/<version>` with the work directory `folder/work`, unless these are given."""
     return make_release(
         parsed(archive, buckets=buckets, **sections),
         version=version,
-        out=folder / "out",
-        workdir=str(folder / "work"),
+        out=out or folder / "out",
+        workdir=workdir or str(folder / "work"),
         executor=executor or InProcess(),
         progress=Progress(log or io.StringIO()),
     )
@@ -65,6 +67,8 @@ def command(
     *arguments: str,
     version: str = "1.0",
     buckets: int = 2,
+    out: str | None = None,
+    workdir: str | None = None,
     **sections: dict[str, Any],
 ) -> list[str]:
     """The command line of `pipeline release`, its configuration written to `folder`."""
@@ -73,7 +77,7 @@ def command(
     path.write_text(yaml.safe_dump(settings(archive, buckets=buckets, **sections)))
     return [
         sys.executable, "-m", "pipeline.cli.main", "release", "--config", str(path), "--version", version,
-        "--out", str(folder / "out"), "--workdir", str(folder / "work"), *arguments,
+        "--out", out or str(folder / "out"), "--workdir", workdir or str(folder / "work"), *arguments,
     ]  # fmt: skip
 
 
