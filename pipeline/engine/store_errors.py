@@ -113,6 +113,8 @@ def _object_store_error(where: str, error: Exception) -> Exception | None:
         return FileNotFoundError(where)
     if isinstance(error, (known.PermissionDeniedError, known.UnauthenticatedError)):
         remedy = remedy or _DENIED
+    if "redirect without LOCATION" in said:
+        remedy = remedy or _REGION
     remedy = remedy or _STATUSES.get(number)
     if remedy is None and 400 <= number < 500 and number not in _WORTH_A_TRY:
         remedy = "the object store refused the request; check the endpoint, AWS_REGION and the credentials"
