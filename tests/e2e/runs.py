@@ -18,7 +18,7 @@ from pipeline.engine.progress import Progress
 from pipeline.release import Outcome, make_release
 
 
-def settings(archive: Path, *, buckets: int | None = None, **sections: dict[str, Any]) -> dict[str, Any]:
+def settings(archive: Path, /, *, buckets: int | None = None, **sections: dict[str, Any]) -> dict[str, Any]:
     """Configuration data for an archive of tests: no ScanCode (slow to load), the registry beside the archive."""
     registry = archive.parent / "registry.yaml"
     data: dict[str, Any] = {
@@ -34,13 +34,14 @@ def settings(archive: Path, *, buckets: int | None = None, **sections: dict[str,
     return data
 
 
-def parsed(archive: Path, *, buckets: int | None = None, **sections: dict[str, Any]) -> ReleaseConfig:
+def parsed(archive: Path, /, *, buckets: int | None = None, **sections: dict[str, Any]) -> ReleaseConfig:
     return configuration.parse(settings(archive, buckets=buckets, **sections))
 
 
 def release(
     archive: Path,
     folder: Path,
+    /,
     *,
     version: str = "1.0",
     buckets: int | None = 2,
@@ -64,6 +65,7 @@ def release(
 def command(
     archive: Path,
     folder: Path,
+    /,
     *arguments: str,
     version: str = "1.0",
     buckets: int = 2,
