@@ -32,6 +32,7 @@ from typing import Any
 from manifests.names import MANIFEST
 from pipeline.engine.lock import Heir, exclusive, hold, holder
 from pipeline.engine.runner import open_workdir, workdir_id
+from pipeline.engine.stage import part_name
 from pipeline.engine.store import TEMPORARY, Entry, Store
 from pipeline.errors import ConfigError, IntegrityError, SourceError
 from pipeline.publish import WRITE_CHECK, left_staging, sha256_of
@@ -211,7 +212,11 @@ def _named(key: str, data: bytes) -> set[str]:
         units = found["units"] if name == "stage.json" else {found["unit"]: found}
         named = {key}
         for unit, sidecar in units.items():
-            named |= {f"{folder}/{output}-{unit}.parquet" for output in sidecar["outputs"]}
+            for output, part in sidecar["outputs"].items():
+                if part["rows"]:  # which of the two forms it has does not matter here
+                    named |= {
+                        f"{folder}/{part_name(output, unit, routed=routed)}" for routed in (False, True)
+                    }
             named |= {f"{folder}/{file}" for file in sidecar["files"]}
     except (ValueError, KeyError, TypeError) as error:
         if name == "stage.json":
