@@ -23,6 +23,7 @@ import contextlib
 import json
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from manifests.names import MANIFEST
-from pipeline.engine.lock import Heir, exclusive, hold, holder
+from pipeline.engine.lock import SETTLE_SECONDS, Heir, exclusive, hold, holder
 from pipeline.engine.runner import open_workdir, workdir_id
 from pipeline.engine.stage import part_name
 from pipeline.engine.store import TEMPORARY, Entry, Store
@@ -243,16 +244,20 @@ def _kind_of(key: str, used: set[str], whole: set[str]) -> str | None:
 
 
 def _remove(store: Store, kind: str, entries: Sequence[Entry], done: Cleaned) -> None:
+    """Sidecars and summaries before what they describe: a stage that is half removed must not look finished."""
     for entry in entries:
         done.count(kind, entry.size)
-    if not done.dry_run:
-        for start in range(0, len(entries), _CHUNK):
-            store.delete(*(entry.key for entry in entries[start : start + _CHUNK]))
+    if done.dry_run:
+        return
+    for described in (False, True):
+        keys = [entry.key for entry in entries if entry.key.endswith(".json") != described]
+        for start in range(0, len(keys), _CHUNK):
+            store.delete(*keys[start : start + _CHUNK])
 
 
-def _abort_uploads(store: Store, done: Cleaned) -> None:
+def _abort_uploads(store: Store, done: Cleaned, below: str = "") -> None:
     try:
-        for _ in store.pending_uploads(abort=not done.dry_run):
+        for _ in store.pending_uploads(below, abort=not done.dry_run):
             done.count("temporary", 0)  # how many bytes its parts have is not listed
     except SourceError as error:
         done.notes.append(str(error))
@@ -286,9 +291,9 @@ def _clean_prefix(
     tops: dict[str, list[Entry]] = {}
     for entry in out.list():
         tops.setdefault(entry.key.partition("/")[0], []).append(entry)
-    _remove(
-        out, "temporary", [e for name, es in tops.items() if name.startswith(WRITE_CHECK) for e in es], done
-    )
+    if checks := [e for name, entries in tops.items() if name.startswith(WRITE_CHECK) for e in entries]:
+        time.sleep(SETTLE_SECONDS)  # a run that starts just now has its own there for a moment
+        _remove(out, "temporary", [entry for entry in checks if out.stat(entry.key) is not None], done)
     for name in sorted(name for name in tops if name.endswith(CLAIM)):
         version, claim = name.removesuffix(CLAIM), tops[name]
         place = f"{out.uri.rstrip('/')}/{version}"
@@ -301,11 +306,11 @@ def _clean_prefix(
             with _claimed(out, name, identity, dry_run=done.dry_run, note=note):
                 if not finished:
                     _remove(out, "releases", written, done)
+                    _abort_uploads(out, done, f"{version}/")
                 for entry in claim:
                     done.count("locks", entry.size)
         except ConfigError as error:  # its run is alive
             done.notes.append(str(error))
-    _abort_uploads(out, done)
 
 
 @contextlib.contextmanager

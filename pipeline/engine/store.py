@@ -400,12 +400,12 @@ class Store:
             return
         self.delete(*(entry.key for entry in self.list(prefix)))
 
-    def pending_uploads(self, *, abort: bool = False) -> builtins.list[str]:
+    def pending_uploads(self, below: str = "", *, abort: bool = False) -> builtins.list[str]:
         """Uploads in parts that a killed process left on S3; on disk there are none (see `list`)."""
         if self.root is not None or self.anonymous:
             return []
         with self._errors(""):
-            return pending_uploads(self.bucket, f"{self.prefix}/".lstrip("/"), abort=abort)
+            return pending_uploads(self.bucket, f"{self.prefix}/".lstrip("/") + below, abort=abort)
 
     # -------------------------------------------------------------------------------------------------- errors
 

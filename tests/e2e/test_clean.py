@@ -131,6 +131,27 @@ def test_an_interrupted_run_can_go_on_after_a_clean(archive, folder):
     assert runs.release(archive, folder).digest == finished.digest
 
 
+def test_a_clean_that_was_killed_leaves_no_half_stage(archive, folder, monkeypatch):
+    """A summary goes before its files: what is half removed is made again, not taken for finished."""
+    first = runs.release(archive, folder, version="1.1", **OTHER)
+    shutil.rmtree(first.directory)
+    real, left = Store.delete, [3]
+
+    def delete(self, *keys):
+        left[0] -= 1
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        real(self, *keys)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "delete", delete)
+        patch.setattr("pipeline.clean._CHUNK", 5)
+        with pytest.raises(KeyboardInterrupt):
+            clean(str(folder / "work"), forget_missing=True)
+    again = runs.release(archive, folder, version="1.1", **OTHER)
+    assert (again.state, again.digest) == ("made", first.digest)
+
+
 def test_clean_on_s3(archive, folder, s3_bucket):
     """The same on S3; and what a killed upload and a killed publication left."""
     import boto3
@@ -149,6 +170,8 @@ def test_clean_on_s3(archive, folder, s3_bucket):
     expected = litter(work, a_stage(work))
     client = boto3.Session().client("s3", config=Config(s3={"addressing_style": "path"}))
     client.create_multipart_upload(Bucket=work.bucket, Key="work/stages/large.parquet")
+    client.create_multipart_upload(Bucket=work.bucket, Key="out/2.0/data/large.parquet")
+    client.create_multipart_upload(Bucket=work.bucket, Key="out/3.0/data/of-a-living-run.parquet")
     out.put("2.0/data/C/train-all.parquet", b"PAR1")
     out.put(
         "2.0.claim/000001.json",
@@ -160,10 +183,11 @@ def test_clean_on_s3(archive, folder, s3_bucket):
     kept = clean(work.uri, [out.uri], dry_run=True)
     assert [note for note in kept.notes if "2.0 is unfinished; what it holds is kept" in note]
     done = clean(work.uri, [out.uri], drop_unfinished=True)
-    assert removed(done) == expected | {"temporary": 1, "releases": 1, "locks": 2}
+    assert removed(done) == expected | {"temporary": 2, "releases": 1, "locks": 2}
     assert state(work) == only
     assert {entry.key for entry in out.list()} == released
     assert work.pending_uploads() == []
+    assert out.pending_uploads() == ["out/3.0/data/of-a-living-run.parquet"]
     assert explain(first.directory, ORIGIN, path=None, workdir=work.uri)["found"] > 0
 
 
