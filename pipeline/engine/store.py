@@ -128,7 +128,7 @@ class Store:
     def _client(self, prefix: str) -> Any:
         """The client of a prefix of the bucket. Kept for the process: each task makes stores, and a connection is dear."""
         settings = tuple(sorted((n, v) for n, v in os.environ.items() if n.startswith("AWS_")))
-        identity = (self.bucket, prefix, self.anonymous, settings, _REQUEST_SECONDS)
+        identity = (self.bucket, prefix, self.anonymous, self.retries, self.request_seconds, settings)
         if identity not in _CLIENTS:
             _CLIENTS[identity] = self._open(prefix)
         return _CLIENTS[identity]

@@ -11,7 +11,7 @@ import errno
 import re
 from collections.abc import Iterator
 
-from pipeline.errors import SourceError, TransientError
+from pipeline.errors import DeniedError, SourceError, ThrottledError, TransientError
 
 _HINTS = {
     errno.ENOSPC: "no space left on the device; free some or give another --workdir / --out",
@@ -62,6 +62,7 @@ _STATUSES = {401: _DENIED, 403: _DENIED, 301: _REGION, 307: _REGION, 413: _FULL,
 _WORTH_A_TRY = frozenset({408, 409, 425, 429})
 """Statuses of class 4xx that pass: time-outs, a conditional put that met another one, throttling."""
 
+_THROTTLED = re.compile(r"SlowDown|RequestLimitExceeded|Throttling\w*")
 _STATUS = re.compile(r"status code: (\d{3})\b")
 _XML = re.compile(r"(: )?<\?xml.*", re.DOTALL)
 _CODE = re.compile(r"<Code>([^<]{1,100})</Code>")
@@ -119,7 +120,9 @@ def _object_store_error(where: str, error: Exception) -> Exception | None:
     if remedy is None and 400 <= number < 500 and number not in _WORTH_A_TRY:
         remedy = "the object store refused the request; check the endpoint, AWS_REGION and the credentials"
     if remedy is not None:
-        return SourceError(f"{where}: {remedy} ({said})")
+        return (DeniedError if remedy == _DENIED else SourceError)(f"{where}: {remedy} ({said})")
+    if number == 429 or _THROTTLED.fullmatch(code[1] if code else ""):
+        return ThrottledError(f"{where}: {said}")
     if not number and "error sending request" in said:
         return TransientError(
             f"{where}: no answer; check AWS_ENDPOINT_URL, the network and whether the object store runs ({said})"

@@ -17,8 +17,14 @@ from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 from pipeline.engine.store import Store
-from pipeline.errors import ConfigError, SourceError, StackmillError, TransientError
-from pipeline.sources.contents import Wanted, fetch
+from pipeline.errors import (
+    ConfigError,
+    DeniedError,
+    SourceError,
+    StackmillError,
+    ThrottledError,
+    TransientError,
+)
 
 SOON = 30  # seconds until a user is told
 
@@ -142,12 +148,18 @@ def test_what_passes_is_worth_another_try(endpoint, status, code):
 
 
 def test_a_denied_content_is_not_a_missing_one(endpoint):
-    """A right that is lacking says nothing about the object: the run stops, it does not drop the file as missing."""
-    for endpoint.status, endpoint.code in ((403, "AccessDenied"), (503, "SlowDown"), (404, "NoSuchBucket")):
-        with pytest.raises(SourceError, match=r"content/1234"):
-            fetch(Store("s3://bucket/archive"), Wanted("1234", "5678", 10))
+    """A right that is lacking says nothing about the object: whoever fetches must be able to tell the two apart."""
+    store = Store("s3://bucket/archive")
+    for endpoint.status, endpoint.code, kind in (
+        (403, "AccessDenied", DeniedError),
+        (503, "SlowDown", ThrottledError),
+        (404, "NoSuchBucket", SourceError),
+    ):
+        with pytest.raises(kind, match=r"content/1234"):
+            store.read("content/1234")
     endpoint.status, endpoint.code = 404, "NoSuchKey"
-    assert fetch(Store("s3://bucket/archive"), Wanted("1234", "5678", 10)).status == "missing"
+    with pytest.raises(FileNotFoundError):
+        store.read("content/1234")
 
 
 @contextlib.contextmanager
