@@ -192,13 +192,21 @@ def _named_files(store: Store, used: set[str], listed: Sequence[Entry]) -> set[s
         match = _FOLDER.fullmatch(entry.key)
         if match and match[1] in used and entry.key.endswith(".json") and TEMPORARY not in entry.key:
             sidecars.setdefault(match[1], []).append(entry.key)
+    # What units keep below their stage's folder until they end (the answers of an object store) is theirs until then.
+    whole = {
+        entry.key
+        for entry in listed
+        if (match := _FOLDER.fullmatch(entry.key)) is not None
+        and match[1] in used
+        and "/" in match[2]
+        and f"{match[1]}/stage.json" not in sidecars.get(match[1], [])
+    }
     # A folded summary speaks for its whole folder.
     read = [
         key
         for folder, keys in sidecars.items()
         for key in ([f"{folder}/stage.json"] if f"{folder}/stage.json" in keys else keys)
     ]
-    whole: set[str] = set()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for key, data in zip(read, pool.map(store.read, read), strict=True):
             whole |= _named(key, data)

@@ -113,6 +113,9 @@ def test_an_interrupted_run_can_go_on_after_a_clean(archive, folder):
 
     with pytest.raises(KeyboardInterrupt):
         runs.release(archive, folder, version="1.1", executor=Stops(), near_duplicates={"threshold": "0.95"})
+    begun = {key.rpartition("/")[0] for key in state(store) - before if key.startswith("stages/")}
+    open_stage = next(place for place in sorted(begun) if store.stat(f"{place}/stage.json") is None)
+    store.put(f"{open_stage}/answers/0001/address/first.parquet", b"what a unit was told so far")
     left = state(store)
     assert "unfinished.json" in left
     assert len(left - before) > 3
