@@ -12,12 +12,12 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
