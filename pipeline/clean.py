@@ -2,7 +2,7 @@
 
 A release's record, `releases/<version>-<id>.json`, lists all stage folders and annotation stores that it used, and
 `unfinished.json` those of a run that was interrupted. What they list is kept; so is the directory's own state
-(`workdir.json`, `asked.json`, `archive/`, the records of `runs/`). Everything else goes:
+(`workdir.json`, `asked.json`, `archive/`, `inputs/`, the records of `runs/`). Everything else goes:
 
     stages          folders that nothing lists
     annotations     stores that nothing lists
