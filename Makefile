@@ -2,7 +2,8 @@
 #
 # The first target that needs the product creates a virtual environment and installs into it, with the versions of
 # constraints.txt; later calls find the stamp files and install nothing until pyproject.toml or constraints.txt change.
-# Paths given on the command line (CONFIG, OUT, WORKDIR, ARCHIVE) may contain spaces; VENV may not.
+# Paths given on the command line (CONFIG, OUT, WORKDIR, ARCHIVE) may contain spaces; VENV may not. OUT, WORKDIR and
+# ARCHIVE may each be an address s3://bucket/prefix (docs/s3.md).
 
 PYTHON  ?= python3
 VENV    ?= .venv

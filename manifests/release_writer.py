@@ -2,7 +2,8 @@
 
 Order: `ids.parquet`, the card, `config.yaml`, `CHANGELOG.md`, then `manifest.json` over all of them, then
 `SHA256SUMS` over the manifest too. A folder without `SHA256SUMS` is not finished. The bytes depend on the
-arguments alone; renaming the folder to its final place is the caller's commit.
+arguments alone; renaming the folder to its final place is the caller's commit, or, where there is no rename,
+putting `manifest.json` there last.
 """
 
 from __future__ import annotations
@@ -44,12 +45,14 @@ def finish_release(
     text: CardFacts | None = None,
     parent: Parent | None = None,
     extra: Sequence[str] = (),
+    shards_elsewhere: bool = False,
 ) -> str:
     """Write everything of a release but its shards into `staging`, and return the release's digest (hex).
 
     `staging` holds the files of `shards` at their paths, and those of `extra` (paths of further files to
     publish, such as `removals.jsonl`), and nothing else but what an interrupted call left. `ids` are rows of
-    schema `IDS` in any order; None reads them from the shards.
+    schema `IDS` in any order; None reads them from the shards. With `shards_elsewhere` the files of the shards
+    are not in `staging` (but in an object store, say): their facts are trusted, and `ids` must be given.
 
     Raises `ReleaseError` for a file that is missing, of another size than its facts say, or unexpected, and
     for ids that are not exactly the rows of the shards or not unique; `ManifestError` for figures that do not
@@ -64,7 +67,9 @@ def finish_release(
         names.MANIFEST,
         names.CHECKSUMS,
     )
-    _check_staging(staging, shards, extra, generated)
+    if shards_elsewhere and ids is None:
+        raise ReleaseError(f"{staging}: the ids of shards that are elsewhere must be given")
+    _check_staging(staging, () if shards_elsewhere else shards, extra, generated)
     ordered = sorted(shards, key=lambda shard: shard.path)
     table = _sorted_ids(staging, ordered, ids)
     merkle_root = root_of(ids_leaf_hashes(table)).hex()

@@ -10,12 +10,14 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from manifests.names import visible
 from manifests.reader import Release
@@ -23,7 +25,8 @@ from pipeline.content.names import escape
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.stage import Ref, read_ref
 from pipeline.engine.store import Store
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, IntegrityError
+from pipeline.local_copy import manifest_of
 from pipeline.stages.emit import row_id
 from pipeline.tables import Reason
 
@@ -84,14 +87,61 @@ class _Ledger:
         return self.rows("origins", "by_root", root, "directory")
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """A release's rows where they lie: a folder, or a prefix on S3."""
+
+    release: Release
+    place: Store
+
+    def kept(self, column: str, value: str) -> list[dict[str, Any]]:
+        """Kept rows by a column, without their text; row groups whose statistics exclude the value are not read."""
+        names = ["row_id", "swhid", "content_id", "sha256", "content_sha256", "origin", "path", "language",
+                 "license_expression", "num_occurrences", "num_origins", "cluster_size", "redactions"]  # fmt: skip
+        found: list[dict[str, Any]] = []
+        for shard in self.release.shards():
+            for row in self._read(shard.path, column, value, names):
+                kinds = [{k: r[k] for k in ("kind", "start", "end", "rule")} for r in row["redactions"]]
+                found.append({**row, "redactions": kinds, "shard": shard.path})
+        return found
+
+    def _read(self, path: str, column: str, value: str, names: list[str]) -> list[dict[str, Any]]:
+        try:
+            with self.place.parquet(path) as file:
+                groups = [
+                    n
+                    for n in range(file.num_row_groups)
+                    if _may_hold(file.metadata.row_group(n), column, value)
+                ]
+                table = file.read_row_groups(groups, columns=names, use_threads=False) if groups else None
+        except FileNotFoundError:
+            raise IntegrityError(f"{self.place.uri}: {path} is missing; fetch the release again") from None
+        return [] if table is None else table.filter(pc.equal(table[column], value)).to_pylist()
+
+
+def _may_hold(group: pq.RowGroupMetaData, column: str, value: str) -> bool:
+    for number in range(group.num_columns):
+        chunk = group.column(number)
+        if chunk.path_in_schema == column:
+            known = chunk.statistics
+            return known is None or not known.has_min_max or bool(known.min <= value <= known.max)
+    return True
+
+
 def explain(
-    directory: Path, identifier: str, *, path: str | None, workdir: str, limit: int = 20
+    directory: Path | str, identifier: str, *, path: str | None, workdir: str, limit: int = 20
 ) -> dict[str, Any]:
     """The story of an id as plain data: stable keys `query`, `occurrences` or `origin`, `kept`, `notes`.
 
     Raises ConfigError for an id that is none, or that neither release nor ledger knows.
     """
-    release = Release.open(directory)
+    with manifest_of(str(directory)) as folder:
+        rows = _Rows(Release.open(folder), Store(str(directory)))
+    return _story(rows, identifier, path=path, workdir=workdir, limit=limit)
+
+
+def _story(rows: _Rows, identifier: str, *, path: str | None, workdir: str, limit: int) -> dict[str, Any]:
+    release = rows.release
     ledger = _Ledger.open(release, workdir)
     story: dict[str, Any] = {"query": identifier, "release": release.manifest.version, "notes": []}
     if ledger is None:
@@ -100,10 +150,10 @@ def explain(
         )
     swhid = identifier.startswith("swh:")  # its qualifiers may hold a URL
     if not swhid and ("://" in identifier or identifier.startswith("pkg:")):
-        return {**story, **_origin(release, ledger, identifier, path, limit)}
+        return {**story, **_origin(rows, ledger, identifier, path, limit)}
     if path is not None:
         raise ConfigError("a path can only be given with an origin")
-    return {**story, **_content(release, ledger, _parse(identifier), identifier, limit)}
+    return {**story, **_content(rows, ledger, _parse(identifier), identifier, limit)}
 
 
 def _parse(identifier: str) -> tuple[str, str]:
@@ -127,12 +177,10 @@ def _parse(identifier: str) -> tuple[str, str]:
 
 
 def _content(
-    release: Release, ledger: _Ledger | None, key: tuple[str, str], shown: str, limit: int
+    rows: _Rows, ledger: _Ledger | None, key: tuple[str, str], shown: str, limit: int
 ) -> dict[str, Any]:
     column, value = key
-    kept = _kept_rows(release, column, value) or (
-        _kept_rows(release, "content_sha256", value) if column == "sha256" else []
-    )
+    kept = rows.kept(column, value) or (rows.kept("content_sha256", value) if column == "sha256" else [])
     story: dict[str, Any] = {"kept": kept[0] if kept else None, "occurrences": [], "found": 0}
     sha1_git = kept[0]["content_id"] if kept else value if column == "content_id" else None
     if ledger is not None:
@@ -177,16 +225,14 @@ def _sha1_git(ledger: _Ledger, sha256: str) -> str | None:
     return None
 
 
-def _origin(
-    release: Release, ledger: _Ledger | None, url: str, path: str | None, limit: int
-) -> dict[str, Any]:
+def _origin(rows: _Rows, ledger: _Ledger | None, url: str, path: str | None, limit: int) -> dict[str, Any]:
     if ledger is None:
-        rows = [row for row in _kept_rows(release, "origin", url) if path is None or row["path"] == path]
-        if not rows:
+        found = [row for row in rows.kept("origin", url) if path is None or row["path"] == path]
+        if not found:
             raise ConfigError(
                 f"{url} has no kept row in the release, and its dropped files are in the ledger only"
             )
-        return {"origin": {"url": url}, "files": rows[:limit], "found": len(rows)}
+        return {"origin": {"url": url}, "files": found[:limit], "found": len(found)}
     identity = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
     known = ledger.rows("origins", "ledger", identity, "origin_id")
     if not known:
@@ -212,11 +258,11 @@ def _origin(
     }
     if one["directory"] is None:
         return {**story, "files": [], "found": 0, "totals": {}}
-    rows = ledger.rows("ledger", "ledger", one["directory"], "root")
-    kept = {(row["sha256"]): row for row in _kept_rows(release, "origin", url)}
+    files = ledger.rows("ledger", "ledger", one["directory"], "root")
+    kept = {(row["sha256"]): row for row in rows.kept("origin", url)}
     told = [
         _told(row, one, [kept[row["sha256"]]] if row["sha256"] in kept else [])
-        for row in rows
+        for row in files
         if path is None or escape(row["path"]) == path
     ]
     if path is not None and not told:
@@ -226,7 +272,7 @@ def _origin(
         name = item["reason"] or "kept"
         totals[name] = totals.get(name, 0) + 1
     story["origin"]["licenses"] = _licenses(
-        ledger, one["directory"], {_folder(r["path"]) for r in rows if r["path"]}, limit
+        ledger, one["directory"], {_folder(r["path"]) for r in files if r["path"]}, limit
     )
     return {**story, "files": told[:limit], "found": len(told), "totals": dict(sorted(totals.items()))}
 
@@ -291,23 +337,6 @@ def _why(reason: str) -> str:
     if name == Reason.QUALITY:
         return f"it fails the quality rule {rule!r} of the profile"
     return _WORDS[Reason(name)]
-
-
-def _kept_rows(release: Release, column: str, value: str) -> list[dict[str, Any]]:
-    """Kept rows by a column, without their text; shards whose statistics exclude the value are not read."""
-    import pyarrow.dataset as ds
-
-    names = ["row_id", "swhid", "content_id", "sha256", "content_sha256", "origin", "path", "language", "license_expression",
-             "num_occurrences", "num_origins", "cluster_size", "redactions"]  # fmt: skip
-    found = []
-    for shard in release.shards():
-        data = ds.dataset(release.directory / shard.path, format="parquet")
-        for row in data.to_table(columns=names, filter=ds.field(column) == value).to_pylist():
-            row["redactions"] = [
-                {k: r[k] for k in ("kind", "start", "end", "rule")} for r in row["redactions"]
-            ]
-            found.append({**row, "shard": shard.path})
-    return found
 
 
 def _visible(value: Any) -> Any:

@@ -1,18 +1,23 @@
 """From finished shards to the release directory: assembled beside its place, compared, then renamed into it.
 
-A release is never overwritten. What is already there with the same manifest is called identical; anything else of the
-same version is refused.
+On S3, which cannot rename, see publish_s3.py. A release is never overwritten. What is already there with the same manifest
+is called identical; anything else of the same version is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.card import CardFacts
 from manifests.manifest import Digests, Manifest, Origins, ShardFacts, Totals
+from manifests.names import MANIFEST
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
@@ -29,7 +35,8 @@ from pipeline.config import ReleaseConfig
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import as_path
-from pipeline.engine.store import Store, disk_errors, fsync
+from pipeline.engine.store import TEMPORARY, Store, fsync
+from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
 
 LIBRARIES = (
@@ -37,6 +44,8 @@ LIBRARIES = (
     "phonenumberslite", "pyarrow", "scancode-toolkit-mini",
 )  # fmt: skip
 """Third-party libraries whose versions can change a released byte."""
+
+WRITE_CHECK = ".write-check-"  # begin of the name of an object that is there for a moment
 
 
 def release_facts(
@@ -66,127 +75,221 @@ def release_facts(
     }
 
 
-def record_key(final: Path) -> str:
-    """Where a work directory remembers what it put at `final`."""
-    return f"releases/{final.name}-{digest(str(final.absolute()))[:12]}.json"
+def place_of(out: str | Path, version: str) -> Store:
+    """Where a release lies: the folder or prefix `out/version`."""
+    return Store(f"{str(out).rstrip('/')}/{version}")
 
 
-def known_digest(store: Store, final: Path, facts: Mapping[str, Any]) -> str | None:
+def address_of(place: Store) -> str:
+    """The one way to write where a release lies: an absolute path, or s3://bucket/prefix."""
+    return str(place.root) if place.root is not None else f"s3://{place.bucket}/{place.prefix}"
+
+
+def record_key(place: Store) -> str:
+    """Where a work directory remembers what it put at `place`."""
+    address = address_of(place)
+    return f"releases/{address.rsplit('/', 1)[-1]}-{digest(address)[:12]}.json"
+
+
+def known_digest(store: Store, place: Store, facts: Mapping[str, Any]) -> str | None:
     """The digest of the release in place, when it was made by this work directory from exactly these facts."""
     try:
-        record = json.loads(store.read(record_key(final)))
-        manifest = (final / "manifest.json").read_bytes()
+        record = json.loads(store.read(record_key(place)))
+        manifest = place.read(MANIFEST)
     except FileNotFoundError:
         return None
     same = {key: record.get(key) for key in facts} == json.loads(json.dumps(facts))
-    if not same or _sha256(manifest) != record["digest"]:
+    if not same or sha256_of(manifest) != record["digest"]:
         return None
-    _check_sizes(final, manifest)
+    _check_sizes(place, manifest)
     return str(record["digest"])
 
 
-def _check_sizes(final: Path, manifest: bytes) -> None:
+def _check_sizes(place: Store, manifest: bytes) -> None:
     """Raise IntegrityError when a file that the manifest lists is gone or has another size."""
+    sizes = {entry.key: entry.size for entry in place.list()}
     for listed in Manifest.parse(manifest).listed().values():
-        path = final / listed.path
-        if not path.is_file() or path.stat().st_size != listed.bytes:
+        if sizes.get(listed.path) != listed.bytes:
+            what = "folder" if place.root is not None else "objects below it"
             raise IntegrityError(
-                f"{final} is there, but {listed.path} is missing or has another size than its manifest says;"
-                " run `pipeline verify` on it, and remove the folder to have it made again"
+                f"{address_of(place)} is there, but {listed.path} is missing or has another size than its manifest"
+                f" says; run `pipeline verify` on it, and remove the {what} to have it made again"
             )
 
 
-def _sha256(data: bytes) -> str:
+def sha256_of(data: bytes) -> str:
+    """The SHA-256, as hex."""
     return hashlib.sha256(data).hexdigest()
 
 
-def publish(
-    runner: Runner, *, shards: Done, origins: Done, facts: Mapping[str, Any], totals: Totals, final: Path
-) -> tuple[str, str]:
-    """Assemble the directory beside its final place, compare with what is there, and rename. Returns digest and state."""
-    staging = final.with_name(f"{final.name}.tmp-{uuid.uuid4().hex[:12]}")
-    with disk_errors(str(staging)):
-        for left in final.parent.glob(f"{final.name}.tmp-*"):
-            shutil.rmtree(left, ignore_errors=True)  # of a run that was killed here
+def state_of(place: Store, made: str) -> str | None:
+    """`identical` when a release with the digest `made` is in place, None when there is none.
+
+    Raises ConfigError when it is another one: releases are never overwritten.
+    """
+    try:
+        manifest = place.read(MANIFEST)
+    except FileNotFoundError:
+        if place.root is None or not place.root.exists():
+            return None
+        manifest = b""  # a folder without a manifest is none of ours
+    there = sha256_of(manifest) if manifest else "unreadable"
+    if there != made:
+        raise ConfigError(
+            f"{address_of(place)} exists and is another release (manifest {there[:16]}, this one would be"
+            f" {made[:16]}); releases are never overwritten: give another --version or --out"
+        )
+    _check_sizes(place, manifest)
+    return "identical"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a release directory is made of: its shards, as files of the work directory, and the facts of all else."""
+
+    runner: Runner
+    shards: Done
+    origins: Done
+    facts: Mapping[str, Any]
+    totals: Totals
+
+    def described(self) -> list[tuple[ShardFacts, str]]:
+        """Every shard and its key in the work directory."""
+        found = []
+        for unit in self.shards.facts:
+            for recorded in unit["shards"]:
+                shard = dict(recorded)  # the summary is shared with later runs of this process
+                name = shard.pop("file")
+                found.append((ShardFacts(**shard), f"{self.shards.stage.folder}/{name}"))
+        return found
+
+    def finish(self, staging: Path, *, shards_elsewhere: bool = False) -> str:
+        """Write everything but the shards into `staging`; returns the release's digest."""
+        facts = self.facts
+        ended: Counter[str] = Counter()
+        for unit in self.origins.facts:
+            ended.update(dict(unit["input"]))
+        resolved = ended.pop("resolved", 0)
+        return finish_release(
+            staging,
+            name=facts["name"],
+            version=facts["version"],
+            shards=[shard for shard, _ in self.described()],
+            ids=self.runner.table(self.shards.ref("ids")),
+            totals=self.totals,
+            origins=Origins(
+                found=resolved + sum(ended.values()),
+                resolved=resolved,
+                unresolved=dict(sorted(ended.items())),
+            ),
+            inputs=facts["inputs"],
+            digests=Digests(
+                configuration=digest(facts["config"]),
+                code=facts["code"],
+                policies=facts["policies"],
+                detectors=facts["detectors"],
+                libraries=facts["libraries"],
+            ),
+            config_yaml=_config_yaml(facts["config"]),
+            text=CardFacts(),
+            shards_elsewhere=shards_elsewhere,
+        )
+
+
+def publish_folder(parts: Parts, place: Store) -> tuple[str, str]:
+    """Assemble the folder beside its place, compare with what is there, and rename. Returns digest and state."""
+    assert place.root is not None
+    final = place.root
+    with disk_errors(str(final)):
+        _clear_staging(final)
+        staging = final.with_name(f"{final.name}{TEMPORARY}{uuid.uuid4().hex[:12]}")
         try:
             staging.mkdir(parents=True)
-            described = []
-            for unit in shards.facts:
-                for recorded in unit["shards"]:
-                    shard = dict(recorded)  # the summary is shared with later runs of this process
-                    name = shard.pop("file")
-                    target = staging / shard["path"]
+            with _alive(staging):
+                for shard, key in parts.described():
+                    target = staging / shard.path
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    _copy(runner.store, f"{shards.stage.folder}/{name}", target)
-                    described.append(ShardFacts(**shard))
-            ended: Counter[str] = Counter()
-            for unit in origins.facts:
-                ended.update(dict(unit["input"]))
-            resolved = ended.pop("resolved", 0)
-            made = finish_release(
-                staging,
-                name=facts["name"],
-                version=facts["version"],
-                shards=described,
-                ids=runner.table(shards.ref("ids")),
-                totals=totals,
-                origins=Origins(
-                    found=resolved + sum(ended.values()),
-                    resolved=resolved,
-                    unresolved=dict(sorted(ended.items())),
-                ),
-                inputs=facts["inputs"],
-                digests=Digests(
-                    configuration=digest(facts["config"]),
-                    code=facts["code"],
-                    policies=facts["policies"],
-                    detectors=facts["detectors"],
-                    libraries=facts["libraries"],
-                ),
-                config_yaml=_config_yaml(facts["config"]),
-                text=CardFacts(),
-            )
-            if final.exists():
-                return made, _same_or_refuse(final, made)
-            for path in (staging, *staging.rglob("*")):
-                fsync(path)
-            staging.rename(final)
-            fsync(final.parent)
-            return made, "made"
+                    parts.runner.store.fetch(key, target)
+                made = parts.finish(staging)
+                if (state := state_of(place, made)) is not None:
+                    return made, state
+                for path in (staging, *staging.rglob("*")):
+                    fsync(path)
+                try:
+                    staging.rename(final)
+                except OSError as error:
+                    # Another run was faster, from another work directory.
+                    if error.errno in (errno.ENOTEMPTY, errno.EEXIST) and (state := state_of(place, made)):
+                        return made, state
+                    raise
+                fsync(final.parent)
+                return made, "made"
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
 
-def _same_or_refuse(final: Path, made: str) -> str:
+@contextlib.contextmanager
+def _alive(staging: Path) -> Iterator[None]:
+    """Hold a lock of the operating system on the folder: it ends with this process."""
+    handle = os.open(staging, os.O_RDONLY)
     try:
-        manifest = (final / "manifest.json").read_bytes()
-        there = _sha256(manifest)
-    except OSError:
-        manifest, there = b"", "unreadable"
-    if there != made:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def left_staging(out: Path, pattern: str = "*") -> tuple[list[Path], list[Path]]:
+    """Folders of unfinished releases in `out`: those of killed runs, and those that a run is writing now."""
+    dead, alive = [], []
+    for folder in sorted(out.glob(f"{pattern}{TEMPORARY}*")):
+        try:
+            with _alive(folder):
+                dead.append(folder)
+        except BlockingIOError:
+            alive.append(folder)
+        except OSError:
+            continue  # renamed or removed a moment ago
+    return dead, alive
+
+
+def _clear_staging(final: Path) -> None:
+    dead, alive = left_staging(final.parent, glob.escape(final.name))
+    if alive:
         raise ConfigError(
-            f"{final} exists and is another release (manifest {there[:16]}, this one would be {made[:16]});"
-            " releases are never overwritten: give another --version or --out"
+            f"another run, from another work directory, is writing {final}; wait for it, or give another --version or --out"
         )
-    _check_sizes(final, manifest)
-    return "identical"
+    for folder in dead:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy(store: Store, key: str, target: Path) -> None:
-    if store.root is not None:
-        shutil.copyfile(store.path(key), target)
-    else:
-        target.write_bytes(store.read(key))
-
-
-def check_output(out: Path) -> None:
+def check_output(out: str | Path) -> None:
     """Raise SourceError before any work is done when no release could be written to `out`."""
+    store = Store(str(out))
+    if store.root is None:
+        _check_bucket(store)
+        return
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SourceError(f"--out {out}: {error.strerror or error}") from error
-    if not os.access(out, os.W_OK):
+    if not os.access(store.root, os.W_OK):
         raise SourceError(f"--out {out}: no permission to write there")
+
+
+def _check_bucket(store: Store) -> None:
+    """Whether objects can be written, and whether a conditional put is one: two runs are told apart by it."""
+    key = f"{WRITE_CHECK}{uuid.uuid4().hex[:12]}"
+    try:
+        first, second = store.put_new(key, b"1"), store.put_new(key, b"2")
+    finally:
+        with contextlib.suppress(SourceError):
+            store.delete(key)
+    if not first or second:
+        raise SourceError(
+            f"{store.uri}: this object store does not heed `If-None-Match: *`, so two runs could overwrite each other;"
+            " use another one, or a folder, as --out"
+        )
 
 
 def _config_yaml(resolved: Mapping[str, Any]) -> bytes:

@@ -28,12 +28,24 @@ from manifests.manifest import Totals
 from manifests.names import check_version
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
+from pipeline.engine.lock import exclusive
 from pipeline.engine.progress import MemoryWatch, Progress, run_record
-from pipeline.engine.runner import Done, Runner, exclusive, open_workdir
+from pipeline.engine.runner import Done, Runner, open_workdir
 from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
-from pipeline.publish import LIBRARIES, check_output, known_digest, publish, record_key, release_facts
+from pipeline.publish import (
+    LIBRARIES,
+    Parts,
+    address_of,
+    check_output,
+    known_digest,
+    place_of,
+    publish_folder,
+    record_key,
+    release_facts,
+)
+from pipeline.publish_s3 import publish_objects
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
 from pipeline.stages.census import take_census
@@ -56,14 +68,17 @@ from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.walk import walk
 
+UNFINISHED = (
+    "unfinished.json"  # in the work directory, from a run's first stage until its release is in place
+)
 DEFAULT_BUCKETS = 8  # of a new work directory: units of a laptop's release last around a second each
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did: the release's folder and digest, its totals, and how much was already there."""
+    """What a run did: the release's folder (or s3:// address) and digest, its totals, and how much was already there."""
 
-    directory: Path
+    directory: Path | str
     digest: str
     totals: Mapping[str, Any]
     state: str  # made | unchanged (nothing was to be done) | identical (made again, same bytes as what was there)
@@ -175,13 +190,16 @@ def make_release(
     settings: ReleaseConfig,
     *,
     version: str,
-    out: Path,
+    out: Path | str,
     workdir: str,
     executor: Executor,
     progress: Progress,
     ask_again: bool = False,
 ) -> Outcome:
-    """Make `out/version` from the configured archive. Raises the errors of pipeline.errors; see the module's words."""
+    """Make `out/version`, a folder or a prefix on S3, from the configured archive; see the module's words.
+
+    Raises the errors of pipeline.errors.
+    """
     started = time.perf_counter()
     try:
         check_version(version)
@@ -193,27 +211,38 @@ def make_release(
     check_output(out)
     executor.prepare(_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(workdir, settings.engine.buckets, default_buckets=DEFAULT_BUCKETS)
-    with exclusive(store), MemoryWatch() as memory:
+    with exclusive(store, progress.note) as held, MemoryWatch() as memory:
         export, content = open_archive(settings, store, progress)
         runner = Runner(store, executor, buckets, progress, settings.engine.task_memory)
+        place = place_of(out, version)
+        runner.before_stage = lambda: _begun(runner, place)
+        runner.before_commit = held.recheck
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
         inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
         facts = release_facts(settings, version, inputs=inputs, shards=flow.shards, ledger=flow.ledger)
-        final = out / version
-        known = known_digest(store, final, facts)
+        known = known_digest(store, place, facts)
         if known is None:
             _conservation_gate(flow, totals)
-            known, state = publish(
-                runner, shards=flow.shards, origins=flow.origins, facts=facts, totals=totals, final=final
+            parts = Parts(runner, flow.shards, flow.origins, facts, totals)
+            known, state = (
+                publish_folder(parts, place)
+                if place.root is not None
+                else publish_objects(parts, Store(str(out)), version, workdir=held)
             )
-            store.put(
-                record_key(final), json.dumps({**facts, "digest": known, "folders": flow.folders}).encode()
-            )
+            record = {
+                **facts,
+                "digest": known,
+                "folders": flow.folders,
+                "release": address_of(place),
+                "uses": sorted(runner.used),
+            }
+            store.put(record_key(place), json.dumps(record).encode())
+            store.delete(UNFINISHED)
         else:
             state = "unchanged"
         outcome = Outcome(
-            directory=final,
+            directory=Path(out) / version if place.root is not None else address_of(place),
             digest=known,
             totals=totals.to_json(),
             state=state,
@@ -246,6 +275,12 @@ def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
     }
     roots = {name: Store(address).root for name, address in named.items() if address is not None}
     return {name: str(root) for name, root in roots.items() if root is not None}
+
+
+def _begun(runner: Runner, place: Store) -> None:
+    """Write down what a run that may be interrupted has used so far: `pipeline clean` keeps that."""
+    record = {"release": address_of(place), "uses": sorted(runner.used)}
+    runner.store.put(UNFINISHED, json.dumps(record).encode())
 
 
 # ----------------------------------------------------------------------------------------------- totals and gates
@@ -287,7 +322,7 @@ def _conservation_gate(flow: _Flow, totals: Totals) -> None:
 # ------------------------------------------------------------------------------------------------------- the plan
 
 
-def plan_release(settings: ReleaseConfig, *, version: str, out: Path, workdir: str) -> dict[str, Any]:
+def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, workdir: str) -> dict[str, Any]:
     """What `make_release` would do: stages, units, what is done already. Touches nothing.
 
     Stages whose inputs do not exist yet are listed with as many units as are known now: the depth of the trees and the
@@ -297,7 +332,7 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path, workdir: s
     store, buckets = open_workdir(workdir, settings.engine.buckets, default_buckets=DEFAULT_BUCKETS, dry=True)
     plan: dict[str, Any] = {
         "version": version,
-        "release": str(out / version),
+        "release": f"{str(out).rstrip('/')}/{version}",
         "workdir": workdir,
         "buckets": buckets,
         "stages": [],

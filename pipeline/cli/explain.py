@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
 def explain(
-    directory: Annotated[Path, typer.Argument(help="Release directory.")],
+    directory: Annotated[str, typer.Argument(help="Release directory or s3:// address.")],
     identifier: Annotated[
         str,
         typer.Argument(metavar="ID", help="SWHID, sha256 or sha1_git of a content, row id, or origin URL."),
@@ -22,7 +21,10 @@ def explain(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Occurrences to print.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell the story of a file or repository: where it was found, which rule dropped it, or where it is."""
+    """Tell the story of a file or repository: where it was found, which rule dropped it, or where it is.
+
+    Of a release on S3 only the manifest is fetched, and of its shards what the question needs.
+    """
     from pipeline.explain import explain as look_up
     from pipeline.explain import render
 

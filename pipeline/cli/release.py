@@ -27,8 +27,13 @@ def release(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder that holds the releases; this one becomes OUT/VERSION.")
-    ] = Path("releases"),
+        str,
+        typer.Option(
+            "--out",
+            help="Folder or s3:// prefix that holds the releases; this one becomes OUT/VERSION. On S3 a release is there"
+            " when its manifest.json is: that comes last.",
+        ),
+    ] = "releases",
     workdir: Annotated[
         str,
         typer.Option(

@@ -18,6 +18,7 @@ from manifests.names import visible
 from manifests.reader import Release
 from manifests.summary import summarize
 from pipeline.errors import ConfigError, IntegrityError, SourceError
+from pipeline.local_copy import local_copy
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +28,8 @@ def register(app: typer.Typer) -> None:
 
 def stats(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A release directory, such as releases/2.1.")
+        str,
+        typer.Argument(metavar="DIR", help="A release, such as releases/2.1 or s3://bucket/releases/2.1."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
     top: Annotated[int, typer.Option(min=1, max=100_000, help="Lines of the longer tables.")] = 20,
@@ -35,23 +37,29 @@ def stats(
     """Show what a release holds: kept and dropped by reason, languages, licenses, sizes, redactions, origins.
 
     The figures are those of the manifest and of the rows; whether the files are intact is `pipeline verify`.
+    A release on S3 is fetched whole into a temporary folder first: below TMPDIR it needs as much space as its size.
     """
-    try:
-        release = Release.open(directory)
-    except ReleaseError as error:
-        raise ConfigError(str(error)) from error
-    except OSError as error:
-        raise SourceError(f"{directory}: the manifest cannot be read: {error.strerror}") from error
-    try:
-        summary = summarize(release, top=top)
-    except ReleaseError as error:
-        raise IntegrityError(str(error)) from error
-    except OSError as error:
-        raise SourceError(f"{directory}: {error}") from error
+    with local_copy(directory) as folder:
+        summary = _summary(folder, directory, top)
     if as_json:
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     else:
         _show(summary, top)
+
+
+def _summary(folder: Path, shown: str, top: int) -> dict[str, Any]:
+    try:
+        release = Release.open(folder)
+    except ReleaseError as error:
+        raise ConfigError(str(error).replace(str(folder), shown)) from error
+    except OSError as error:
+        raise SourceError(f"{shown}: the manifest cannot be read: {error.strerror}") from error
+    try:
+        return summarize(release, top=top)
+    except ReleaseError as error:
+        raise IntegrityError(str(error).replace(str(folder), shown)) from error
+    except OSError as error:
+        raise SourceError(f"{shown}: {error}") from error
 
 
 def _show(summary: dict[str, Any], top: int) -> None:

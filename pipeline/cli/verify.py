@@ -23,6 +23,7 @@ from manifests.errors import ReleaseError
 from manifests.names import visible
 from manifests.verify import Report, verify_release
 from pipeline.errors import ConfigError, IntegrityError
+from pipeline.local_copy import local_copy
 
 JSON_VERSION = 1
 """Version of the keys of `pipeline verify --json`."""
@@ -38,7 +39,8 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A release directory, such as releases/2.1.")
+        str,
+        typer.Argument(metavar="DIR", help="A release, such as releases/2.1 or s3://bucket/releases/2.1."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     threads: Annotated[
@@ -49,9 +51,11 @@ def verify(
     """Verify a release: its files, every checksum, every row, every figure.
 
     Exit code 0 when there is no fault; 4, with each fault and its file on stdout, when there is one.
+    A release on S3 is fetched whole into a temporary folder first: below TMPDIR it needs as much space as its size.
     """
     try:
-        report = _run(directory, threads)
+        with local_copy(directory, everything=True) as folder:
+            report = _run(folder, threads)
     except ReleaseError as error:
         raise ConfigError(str(error)) from error
     sys.stdout.write(_json(report) if as_json else _text(directory, report))
@@ -98,7 +102,7 @@ def _json(report: Report) -> str:
     return json.dumps(value, indent=2) + "\n"
 
 
-def _text(directory: Path, report: Report) -> str:
+def _text(directory: str, report: Report) -> str:
     lines = [visible(f"{fault.path}: {fault.code}: {fault.message}") for fault in report.faults]
     if report.ok:
         figures = report.figures

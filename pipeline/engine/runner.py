@@ -4,18 +4,18 @@
 <workdir>/stages/<stage>/<key>/...          outputs, one sidecar per unit, folded into stage.json at the end
 <workdir>/annotations/<name>/<key>/...      see annotations.py
 <workdir>/inputs/<sha256>                   the user's files that stages read; see inputs.py
+<workdir>/releases/<version>-<id>.json      what was released, from what, and all that it uses of the two above
 <workdir>/runs/<id>/                        timings and memory of each run; never part of a release
+<workdir>/lock                              who uses the directory, see lock.py
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 import tempfile
+import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from pipeline.engine.buckets import check_buckets
 from pipeline.engine.executor import Executor
 from pipeline.engine.progress import Progress
 from pipeline.engine.stage import Ref, Stage, part_name, read_ref, read_summary
-from pipeline.engine.store import TEMPORARY, Store, disk_errors
+from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, IntegrityError
 
 WORKDIR_FORMAT = 1
@@ -81,10 +81,16 @@ class Runner:
     skipped_units: int = 0
     dry: bool = False
     plan: list[tuple[str, int, bool]] = field(default_factory=list)
+    # What this run has used, done before or not: stage folders, and annotation stores as `annotations/<name>/<key>`.
+    used: set[str] = field(default_factory=set)
+    before_stage: Callable[[], None] = lambda: None  # a stage is about to run
+    before_commit: Callable[[], None] = lambda: None  # raises when this run may not commit any more
 
     def run(self, stage: Stage) -> Done:
         """The finished stage; units whose sidecar is there are not run again."""
         finished = self.is_done(stage)
+        stores: Mapping[str, str] = stage.config.get("stores", {})
+        self.used |= {stage.folder, *(f"annotations/{name}/{key}" for name, key in stores.items())}
         self.plan.append((stage.name, len(self._units(stage)), finished))
         if self.dry and not finished:
             return Done(stage, {"units": {}, "outputs": {}})
@@ -93,6 +99,7 @@ class Runner:
             self.skipped_units += len(summary["units"])
             self.progress.skipped(stage.name)
             return Done(stage, summary)
+        self.before_stage()
         units = self._units(stage)
         names = {unit[0] for unit in units}
         # Units of another split of the same stage (another number of processes) do not count.
@@ -180,15 +187,20 @@ class Runner:
             },
             "units": done,
         }
+        self.before_commit()
         self.store.put(f"{stage.folder}/stage.json", json.dumps(summary, sort_keys=True).encode())
-        for unit in done:
-            self.store.delete(f"{stage.folder}/{unit}.json")
+        self.store.delete(*(f"{stage.folder}/{unit}.json" for unit in done))
         self.progress.end()
         return summary
 
     def table(self, ref: Ref, columns: Sequence[str] | None = None, bucket: int | None = None) -> pa.Table:
         """Rows of a small table in the driver; flows never pass here."""
         return read_ref(self.store, ref, bucket, list(columns) if columns is not None else None)
+
+
+def workdir_id(store: Store) -> str:
+    """What tells a work directory from every other one; its address where it was made without an id."""
+    return str(json.loads(store.read("workdir.json")).get("id", store.uri))
 
 
 def open_workdir(
@@ -204,7 +216,8 @@ def open_workdir(
     if dry and store.stat("workdir.json") is None:
         return store, wanted
     if not dry:
-        store.put_new("workdir.json", json.dumps({"format": WORKDIR_FORMAT, "buckets": wanted}).encode())
+        made = {"format": WORKDIR_FORMAT, "buckets": wanted, "id": uuid.uuid4().hex}
+        store.put_new("workdir.json", json.dumps(made).encode())
     try:
         found = json.loads(store.read("workdir.json"))
         count, version = int(found["buckets"]), int(found["format"])
@@ -220,40 +233,3 @@ def open_workdir(
             " remove engine.buckets, or use a new --workdir"
         )
     return store, count
-
-
-@contextlib.contextmanager
-def exclusive(store: Store) -> Iterator[None]:
-    """Hold the work directory: a second run on the same folder ends with a clear message instead of a race."""
-    if store.root is None:
-        yield
-        return
-    path = Path(store.root, "lock")
-    with disk_errors(f"{store.uri}/lock"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b")
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(
-                f"another run uses {store.uri}; wait for it, or give another --workdir"
-            ) from error
-        if handle.read():  # the last run did not come to its end
-            _sweep(store)
-        with disk_errors(f"{store.uri}/lock"):
-            handle.seek(0)
-            handle.write(b"running\n")
-            handle.flush()
-        yield
-        handle.truncate(0)
-
-
-def _sweep(store: Store) -> None:
-    """Remove the unfinished files that killed processes left: nobody else writes while the directory is held."""
-    assert store.root is not None
-    for name in ("stages", "annotations"):
-        for folder, _, files in os.walk(store.root / name):
-            for file in files:
-                if TEMPORARY in file:
-                    Path(folder, file).unlink(missing_ok=True)

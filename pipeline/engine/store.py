@@ -8,9 +8,8 @@ is a SourceError that names the object, or a TransientError where a later try ma
 
 from __future__ import annotations
 
+import builtins
 import contextlib
-import errno
-import io
 import os
 import re
 import shutil
@@ -27,16 +26,17 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import (
-    ConfigError,
-    DeniedError,
-    IntegrityError,
-    SourceError,
-    ThrottledError,
-    TransientError,
-)
+from pipeline.engine.remote import RemoteFile, copy_object, pending_uploads
+from pipeline.engine.store_errors import disk_errors, no_shorter
+from pipeline.errors import ConfigError, IntegrityError, SourceError
 
-_CONNECT_SECONDS, _REQUEST_SECONDS = 10, 120
+# A host that does not answer is given up after 4 tries of 5 s; no single request of ours takes 2 minutes.
+_CONNECT_SECONDS, _REQUEST_SECONDS = 5, 120
+_WHOLE_BYTES = 32 << 20  # put in one request: atomic by itself, held in memory; larger files go in parts
+_PART_BYTES, _PARTS_AT_ONCE = 16 << 20, 4
+_CHUNK_BYTES = 8 << 20
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+_CLIENTS: dict[Any, Any] = {}
 TEMPORARY = ".tmp-"  # in the name of a file that is being written; never listed
 
 
@@ -74,9 +74,27 @@ class Store:
     request_seconds: float = _REQUEST_SECONDS
 
     def __post_init__(self) -> None:
+        if self.uri.startswith("s3://"):
+            self._check_address()
+            return
         scheme = urlsplit(self.uri).scheme
-        if scheme not in ("", "file", "s3") and "://" in self.uri:
+        if scheme == "s3":
+            raise ConfigError(f"{self.uri}: an address on S3 is written s3://bucket/prefix")
+        if scheme not in ("", "file") and "://" in self.uri:
             raise ConfigError(f"{self.uri}: only folders, file:// and s3:// addresses can be used")
+
+    def _check_address(self) -> None:
+        bucket, prefix = self.bucket, self.uri[len("s3://") :].partition("/")[2].rstrip("/")
+        if not bucket:
+            raise ConfigError(f"{self.uri}: the bucket is missing; write s3://bucket/prefix")
+        if not _BUCKET.fullmatch(bucket):
+            raise ConfigError(
+                f"{self.uri}: {bucket!r} cannot be the name of a bucket; write s3://bucket/prefix"
+            )
+        if prefix and any(part in ("", ".", "..") for part in prefix.split("/")):
+            raise ConfigError(f"{self.uri}: the prefix holds an empty name, '.' or '..'")
+        if any(character in prefix for character in "?#\\") or not prefix.isprintable():
+            raise ConfigError(f"{self.uri}: the prefix may not hold ?, #, a backslash or control characters")
 
     # ---------------------------------------------------------------------------------------- where things are
 
@@ -93,11 +111,31 @@ class Store:
         """The URI as another process opens it, whatever folder that works in."""
         return self.uri if self.root is None else str(self.root)
 
+    @property
+    def bucket(self) -> str:
+        """The bucket of a store on S3."""
+        return self.uri[len("s3://") :].partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of a store on S3, without slashes at its ends; '' for the whole bucket."""
+        return self.uri[len("s3://") :].partition("/")[2].strip("/")
+
     @cached_property
     def _remote(self) -> Any:
+        return self._client(self.prefix)
+
+    def _client(self, prefix: str) -> Any:
+        """The client of a prefix of the bucket. Kept for the process: each task makes stores, and a connection is dear."""
+        settings = tuple(sorted((n, v) for n, v in os.environ.items() if n.startswith("AWS_")))
+        identity = (self.bucket, prefix, self.anonymous, self.retries, self.request_seconds, settings)
+        if identity not in _CLIENTS:
+            _CLIENTS[identity] = self._open(prefix)
+        return _CLIENTS[identity]
+
+    def _open(self, prefix: str) -> Any:
         from obstore.store import S3Store
 
-        parts = urlsplit(self.uri)
         options: dict[str, Any] = {
             "region": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
             "client_options": {
@@ -125,7 +163,7 @@ class Store:
                     f"{self.uri}: no AWS credentials found; set AWS_PROFILE or AWS_ACCESS_KEY_ID and"
                     " AWS_SECRET_ACCESS_KEY, or read anonymously"
                 ) from error
-        return S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **options)
+        return S3Store(self.bucket, prefix=prefix or None, **options)
 
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # no open connection travels to a worker
@@ -182,14 +220,19 @@ class Store:
                 if self.root is not None:
                     return Entry(key, self.path(key).stat().st_size)
                 import obstore
+                from obstore.exceptions import GenericError, PermissionDeniedError
 
-                meta = obstore.head(self._remote, key)
+                try:
+                    meta = obstore.head(self._remote, key)
+                except (GenericError, PermissionDeniedError):
+                    # The answer to a HEAD has no words; the one to a GET says whether it is the token, the region or a right.
+                    meta = obstore.get(self._remote, key).meta
                 return Entry(key, meta["size"], meta.get("e_tag"))
         except FileNotFoundError:
             return None
 
-    def list(self, prefix: str = "") -> list[Entry]:
-        """All objects below a folder-like prefix, sorted by key; temporary files are not listed."""
+    def list(self, prefix: str = "", *, temporary: bool = False) -> list[Entry]:
+        """All objects below a folder-like prefix, sorted by key; with `temporary` also what is being written."""
         with self._errors(prefix):
             if self.root is not None:
                 base = self.path(prefix)
@@ -202,7 +245,7 @@ class Store:
                     )
                     for folder, _, names in os.walk(base)
                     for name in names
-                    if TEMPORARY not in name
+                    if temporary or TEMPORARY not in name
                 ]
             else:
                 import obstore
@@ -215,6 +258,20 @@ class Store:
                 ]
         return sorted(found, key=lambda entry: entry.key)
 
+    def fetch(self, key: str, target: Path) -> None:
+        """Write an object to a local file, a piece at a time. Raises FileNotFoundError when there is none."""
+        with self._errors(key):
+            if self.root is not None:
+                shutil.copyfile(self.path(key), target)
+                return
+            import obstore
+
+            found = obstore.get(self._remote, key)
+            with target.open("wb") as file:
+                for piece in found.stream(min_chunk_size=_CHUNK_BYTES):
+                    file.write(piece)
+            no_shorter(f"{self.uri}/{key}", target.stat().st_size, found.meta["size"])
+
     @contextlib.contextmanager
     def parquet(self, key: str) -> Iterator[pq.ParquetFile]:
         """The Parquet file at `key`, opened for reading by row group, page checksums verified.
@@ -226,7 +283,7 @@ class Store:
             if self.root is not None:
                 source: Any = self.path(key)
             else:
-                source = pa.PythonFile(_RemoteFile(self._remote, key), mode="r")
+                source = pa.PythonFile(RemoteFile(self._remote, key), mode="r")
             try:
                 # pre_buffer: on S3 the columns of a row group come in a few requests, not one each.
                 file = pq.ParquetFile(source, page_checksum_verification=True, pre_buffer=self.root is None)
@@ -293,22 +350,47 @@ class Store:
                 finally:
                     temporary.unlink(missing_ok=True)
             else:
-                import obstore
-
                 with tempfile.TemporaryDirectory(prefix="stackmill-") as folder:
                     temporary = Path(folder, "object")
                     yield temporary
-                    obstore.put(self._remote, key, temporary)
+                    self._put_file(key, temporary)
 
-    def delete(self, key: str) -> None:
-        """Remove one object; nothing happens when there is none."""
-        with self._errors(key), contextlib.suppress(FileNotFoundError):
-            if self.root is not None:
-                self.path(key).unlink()
-            else:
-                import obstore
+    def _put_file(self, key: str, path: Path) -> None:
+        import obstore
 
-                obstore.delete(self._remote, key)
+        if path.stat().st_size <= _WHOLE_BYTES:
+            obstore.put(self._remote, key, path.read_bytes(), use_multipart=False)
+        else:
+            obstore.put(self._remote, key, path, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+
+    def copy_from(self, source: Store, key: str, target: str) -> None:
+        """Copy the object `key` of another store to `target` here; within a bucket without moving its bytes."""
+        if (
+            self.root is None
+            and source.root is None
+            and self.bucket == source.bucket
+            and not source.anonymous
+        ):
+            with self._errors(target):
+                names = [f"{one.prefix}/{name}".lstrip("/") for one, name in ((source, key), (self, target))]
+                copy_object(self._client(""), *names)
+        else:
+            with self.writing(target) as path:
+                source.fetch(key, path)
+
+    def delete(self, *keys: str) -> None:
+        """Remove objects; those that are not there are gone already. On S3 up to 1,000 in one request."""
+        if not keys:
+            return
+        if self.root is not None:
+            for key in keys:
+                with self._errors(key), contextlib.suppress(FileNotFoundError):
+                    self.path(key).unlink()
+            return
+        import obstore
+
+        with self._errors(keys[0]), contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._remote, keys[0] if len(keys) == 1 else list(keys))
 
     def delete_all(self, prefix: str) -> None:
         """Remove every object below a folder-like prefix."""
@@ -316,107 +398,19 @@ class Store:
             with self._errors(prefix):
                 shutil.rmtree(self.path(prefix), ignore_errors=False) if self.path(prefix).exists() else None
             return
-        for entry in self.list(prefix):
-            self.delete(entry.key)
+        self.delete(*(entry.key for entry in self.list(prefix)))
+
+    def pending_uploads(self, below: str = "", *, abort: bool = False) -> builtins.list[str]:
+        """Uploads in parts that a killed process left on S3; on disk there are none (see `list`)."""
+        if self.root is not None or self.anonymous:
+            return []
+        with self._errors(""):
+            return pending_uploads(self.bucket, f"{self.prefix}/".lstrip("/") + below, abort=abort)
 
     # -------------------------------------------------------------------------------------------------- errors
 
     def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
         return disk_errors(f"{self.uri.rstrip('/')}/{key}")
-
-
-@contextlib.contextmanager
-def disk_errors(where: str) -> Iterator[None]:
-    """Translate what a disk or an object store raises about `where` into the error tree."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
-            raise SourceError(f"{where}: there is no such bucket; check the address") from error
-        raise
-    except OSError as error:
-        if isinstance(error, (TimeoutError, ConnectionError)):
-            raise TransientError(f"{where}: {error}") from error
-        hint = {
-            errno.ENOSPC: "no space left on the device; free some or give another --workdir / --out",
-            errno.EDQUOT: "disk quota exceeded; free some space or give another --workdir / --out",
-            errno.EACCES: "permission denied; check the owner and mode, or give another --workdir / --out",
-            errno.EPERM: "operation not permitted",
-            errno.EROFS: "the file system is read-only; give another --workdir / --out",
-            errno.ENOTDIR: "a part of this path is a file, not a folder",
-            errno.EEXIST: "a part of this path is a file, not a folder",
-        }.get(error.errno or 0)
-        raise SourceError(f"{where}: {hint or error.strerror or error}") from error
-    except Exception as error:
-        translated = _object_store_error(where, error)
-        if translated is None:
-            raise
-        raise translated from error
-
-
-def _object_store_error(where: str, error: Exception) -> Exception | None:
-    """The error tree's view of an obstore exception; None when it is not one."""
-    from obstore import exceptions as known
-
-    if not isinstance(error, known.BaseError):
-        return None
-    said = _said(error)
-    if "NoSuchBucket" in said:
-        return SourceError(f"{where}: there is no such bucket; check the address")
-    if isinstance(error, known.NotFoundError):
-        return FileNotFoundError(where)
-    denied = isinstance(error, (known.PermissionDeniedError, known.UnauthenticatedError))
-    if denied or _DENIED.search(said):  # a refused listing comes as a generic error
-        return DeniedError(f"{where}: access denied; check the credentials and the bucket policy ({said})")
-    return (ThrottledError if _THROTTLED.search(said) else TransientError)(f"{where}: {said}")
-
-
-_DENIED = re.compile(r"status code: 40[13]\b")
-_THROTTLED = re.compile(r"status code: 429\b|: (SlowDown|RequestLimitExceeded|Throttling\w*): ")
-_XML = re.compile(r": <\?xml.*", re.DOTALL)
-_CODE = re.compile(r"<Code>([^<]{1,100})</Code>\s*<Message>([^<]{0,500})</Message>")
-
-
-def _said(error: Exception) -> str:
-    """What the endpoint said, in one line: without the debug dump, which repeats the signed request."""
-    text = str(error).split("\n\nDebug source", 1)[0]
-    code = _CODE.search(text)
-    return _XML.sub("", text) + (f": {code[1]}: {code[2]}" if code else "")
-
-
-class _RemoteFile(io.RawIOBase):
-    """An object on S3 as Arrow reads it: each read is one range request."""
-
-    def __init__(self, remote: Any, key: str) -> None:
-        import obstore
-
-        self._remote, self._key = remote, key
-        self._size = int(obstore.head(remote, key)["size"])
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        import obstore
-
-        left = max(0, self._size - self._at)
-        length = left if size is None or size < 0 else min(size, left)
-        if length == 0:
-            return b""
-        data = bytes(obstore.get_range(self._remote, self._key, start=self._at, length=length))
-        self._at += len(data)
-        return data
 
 
 def fsync(path: Path) -> None:

@@ -18,7 +18,7 @@ from pipeline.engine.progress import Progress
 from pipeline.release import Outcome, make_release
 
 
-def settings(archive: Path, *, buckets: int | None = None, **sections: dict[str, Any]) -> dict[str, Any]:
+def settings(archive: Path, /, *, buckets: int | None = None, **sections: dict[str, Any]) -> dict[str, Any]:
     """Configuration data for an archive of tests: no ScanCode (slow to load), the registry beside the archive."""
     registry = archive.parent / "registry.yaml"
     data: dict[str, Any] = {
@@ -34,26 +34,29 @@ def settings(archive: Path, *, buckets: int | None = None, **sections: dict[str,
     return data
 
 
-def parsed(archive: Path, *, buckets: int | None = None, **sections: dict[str, Any]) -> ReleaseConfig:
+def parsed(archive: Path, /, *, buckets: int | None = None, **sections: dict[str, Any]) -> ReleaseConfig:
     return configuration.parse(settings(archive, buckets=buckets, **sections))
 
 
 def release(
     archive: Path,
     folder: Path,
+    /,
     *,
     version: str = "1.0",
     buckets: int | None = 2,
     executor: Executor | None = None,
     log: io.StringIO | None = None,
+    out: str | None = None,
+    workdir: str | None = None,
     **sections: dict[str, Any],
 ) -> Outcome:
-    """`folder/out/<version>` with the work directory `folder/work`."""
+    """`folder/out/<version>` with the work directory `folder/work`, unless these are given."""
     return make_release(
         parsed(archive, buckets=buckets, **sections),
         version=version,
-        out=folder / "out",
-        workdir=str(folder / "work"),
+        out=out or folder / "out",
+        workdir=workdir or str(folder / "work"),
         executor=executor or InProcess(),
         progress=Progress(log or io.StringIO()),
     )
@@ -62,9 +65,12 @@ def release(
 def command(
     archive: Path,
     folder: Path,
+    /,
     *arguments: str,
     version: str = "1.0",
     buckets: int = 2,
+    out: str | None = None,
+    workdir: str | None = None,
     **sections: dict[str, Any],
 ) -> list[str]:
     """The command line of `pipeline release`, its configuration written to `folder`."""
@@ -73,7 +79,7 @@ def command(
     path.write_text(yaml.safe_dump(settings(archive, buckets=buckets, **sections)))
     return [
         sys.executable, "-m", "pipeline.cli.main", "release", "--config", str(path), "--version", version,
-        "--out", str(folder / "out"), "--workdir", str(folder / "work"), *arguments,
+        "--out", out or str(folder / "out"), "--workdir", workdir or str(folder / "work"), *arguments,
     ]  # fmt: skip
 
 

@@ -1,16 +1,45 @@
-"""The archive and the work directory on a real S3 server: the same release, and it resumes there too."""
+"""The archive, the work directory and the release on a real S3 server: the same bytes, also after any number of kills."""
 
 from __future__ import annotations
 
-import io
+import json
+import os
+import random
+import subprocess
+import sys
 from pathlib import Path
 
 import e2e_runs as runs
 import pytest
 
-from pipeline import config as configuration
+from manifests.verify import verify_release
+from pipeline.clean import clean
+from pipeline.engine import lock
 from pipeline.engine.store import Store
-from pipeline.release import Outcome, make_release
+from pipeline.explain import explain
+from pipeline.local_copy import local_copy
+
+KILLED = """
+import os, signal, sys
+from pipeline.engine.store import Store
+left = [int(os.environ["KILL_AT"])]
+def counted(name):
+    real = getattr(Store, name)
+    def operation(self, *arguments, **more):
+        left[0] -= 1
+        if left[0] == 0 and left[0] % 2 == int(os.environ["KILL_AT"]) % 2:
+            os.kill(os.getpid(), signal.SIGKILL)  # before it is done
+        result = real(self, *arguments, **more)
+        if left[0] <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)  # after it is done
+        return result
+    setattr(Store, name, operation)
+for name in ("put_new", "_put_file", "copy_from", "delete"):
+    counted(name)
+from pipeline.cli.main import run
+run()
+"""
+"""A driver that dies, without a word, at its n-th change of a store: even numbers right before it, odd ones right after."""
 
 
 def upload(archive: Path, store: Store) -> None:
@@ -19,37 +48,123 @@ def upload(archive: Path, store: Store) -> None:
             store.put(path.relative_to(archive).as_posix(), path.read_bytes())
 
 
-def released(archive: Path, uri: str, out: Path, workdir: str) -> Outcome:
-    data = runs.settings(archive, buckets=1)
-    data["archive"] = {"uri": uri, "anonymous": False}
-    return make_release(
-        configuration.parse(data),
-        version="1.0",
-        out=out,
-        workdir=workdir,
-        executor=runs.InProcess(),
-        progress=runs.Progress(io.StringIO()),
-    )
-
-
-def test_an_archive_on_s3(archive, made, s3_bucket, tmp_path):
+@pytest.fixture
+def line(archive, s3_bucket, tmp_path) -> list[str]:
+    """The command of a release that has everything on S3."""
     store = Store(f"{s3_bucket}/swh")
     upload(archive, store)
-    outcome = released(archive, store.uri, tmp_path / "out", str(tmp_path / "work"))
-    assert (outcome.digest, outcome.totals) == (made[0].digest, made[0].totals)
+    return runs.command(
+        archive, tmp_path, "--in-process", "--json", buckets=1, archive={"uri": store.uri, "anonymous": False},
+        out=f"{s3_bucket}/out", workdir=f"{s3_bucket}/work",
+    )  # fmt: skip
+
+
+def killed(line: list[str], at: int) -> bool:
+    """Run until the change number `at`, or to the end; whether it was killed."""
+    done = subprocess.run(
+        [line[0], "-c", KILLED, *line[3:]],
+        env={**os.environ, "KILL_AT": str(at)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode in (0, -9), done.stderr
+    return done.returncode != 0
+
+
+def check_no_trace(bucket: str, line: list[str], made, *, killed_before: bool) -> None:
+    """After the run that came to its end: the same bytes, nothing but the release, nothing that clean would find."""
+    done = runs.run(line)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["digest"] == made[0].digest
+    if killed_before:
+        assert told["units_skipped"] > 0
+    out, work = Store(f"{bucket}/out"), Store(f"{bucket}/work")
+    here = made[0].directory
+    wanted = {f"1.0/{p.relative_to(here).as_posix()}": p.read_bytes() for p in here.rglob("*") if p.is_file()}
+    assert {entry.key: out.read(entry.key) for entry in out.list()} == wanted
+    with local_copy(f"{out.uri}/1.0", everything=True) as folder:
+        assert verify_release(folder).ok
+    before = {entry.key for entry in work.list()}
+    cleaned = clean(work.uri, [out.uri])
+    kinds = {kind: found["objects"] for kind, found in cleaned.removed.items() if found["objects"]}
+    assert set(kinds) <= {"orphans"}, "what killed units left, and nothing else"
+    left = before - {entry.key for entry in work.list() if not entry.key.startswith("lock/")}
+    assert {key.partition("/")[0] for key in left} <= {"stages", "lock"}
+    assert not clean(work.uri, [out.uri], dry_run=True).notes
+    again = json.loads(runs.run(line).stdout)
+    assert (again["state"], again["units_run"]) == ("unchanged", 0)
+    story = explain(f"{out.uri}/1.0", "https://forge.example/alice/tool", path=None, workdir=work.uri)
+    assert story["found"] > 0
+
+
+def test_a_release_on_s3_killed_and_resumed(line, made, s3_bucket, monkeypatch):
+    """SIGKILL in the middle of the stages, and again later; then a rerun."""
+    monkeypatch.setattr(lock, "SETTLE_SECONDS", 0.0)
+    assert killed(line, 90)
+    assert not Store(f"{s3_bucket}/out").list()
+    assert killed(line, 91)
+    check_no_trace(s3_bucket, line, made, killed_before=True)
 
 
 @pytest.mark.slow
-def test_a_work_directory_on_s3(archive, made, s3_bucket, tmp_path):
-    store = Store(f"{s3_bucket}/swh")
-    upload(archive, store)
-    workdir = f"{s3_bucket}/work"
-    outcome = released(archive, store.uri, tmp_path / "out", workdir)
-    assert (outcome.digest, outcome.state) == (made[0].digest, "made")
-    again = released(archive, store.uri, tmp_path / "out", workdir)
-    assert (again.state, again.units_run) == ("unchanged", 0)
-    # One stage is lost: its units, and nothing else, are run again, and the release that they make is the same.
-    Store(workdir).delete_all("stages/elect")
-    third = released(archive, store.uri, tmp_path / "out", workdir)
-    assert third.digest == made[0].digest
-    assert third.units_run == 1
+@pytest.mark.parametrize("seed", range(2))
+def test_ten_kills_at_random_points(line, made, s3_bucket, seed):
+    """Ten reruns are killed, each somewhere else; the eleventh comes to the same end as a run that was never killed."""
+    dice = random.Random(seed)
+    assert [killed(line, dice.randint(8, 40)) for _ in range(10)] == [True] * 10
+    assert Store(f"{s3_bucket}/out").stat("1.0/manifest.json") is None
+    check_no_trace(s3_bucket, line, made, killed_before=True)
+
+
+@pytest.mark.slow
+def test_kills_near_the_end(line, made, s3_bucket):
+    """Every change from the last stages to the record of the release is a point to die at."""
+    whole = runs.run(line)
+    assert json.loads(whole.stdout)["digest"] == made[0].digest
+    out, work = Store(f"{s3_bucket}/out"), Store(f"{s3_bucket}/work")
+    for at in range(1, 60, 3):
+        out.delete_all("1.0")
+        work.delete_all("releases")
+        work.delete_all("stages/emit.shards")
+        if not killed(line, at):
+            break
+        if out.stat("1.0/manifest.json") is not None:
+            with local_copy(f"{out.uri}/1.0", everything=True) as folder:
+                assert verify_release(folder).ok, "a manifest comes after all that it lists"
+    assert at > 30
+    check_no_trace(s3_bucket, line, made, killed_before=False)
+
+
+@pytest.mark.slow
+def test_a_lost_stage(line, made, s3_bucket):
+    """One stage is lost: its units, and nothing else, are run again, and the release that they make is the same."""
+    first = json.loads(runs.run(line).stdout)
+    assert (first["digest"], first["state"]) == (made[0].digest, "made")
+    Store(f"{s3_bucket}/work").delete_all("stages/elect")
+    again = json.loads(runs.run(line).stdout)
+    assert (again["digest"], again["units_run"]) == (made[0].digest, 1)
+
+
+@pytest.mark.slow
+def test_ray_workers_that_share_nothing_but_s3(line, made, s3_bucket):
+    line = [part for part in line if part != "--in-process"]
+    told = json.loads(runs.run([*line, "--workers", "2"]).stdout)
+    assert (told["digest"], told["directory"]) == (made[0].digest, f"{s3_bucket}/out/1.0")
+
+
+def test_an_archive_on_s3(line, made, tmp_path):
+    local = [
+        *line[: line.index("--out")],
+        "--out",
+        str(tmp_path / "out"),
+        "--workdir",
+        str(tmp_path / "work"),
+    ]
+    done = subprocess.run(
+        [sys.executable, *local[1:], "--in-process", "--json"], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["digest"] == made[0].digest
+    assert json.loads(done.stdout)["totals"] == made[0].totals

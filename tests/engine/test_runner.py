@@ -13,8 +13,9 @@ import textwrap
 import pytest
 
 from pipeline.engine import executor
+from pipeline.engine.lock import exclusive
 from pipeline.engine.progress import Progress
-from pipeline.engine.runner import Runner, exclusive, open_workdir
+from pipeline.engine.runner import Runner, open_workdir
 from pipeline.engine.store import TEMPORARY, Store
 from pipeline.errors import ConfigError, IntegrityError, SourceError, TransientError
 
@@ -211,6 +212,31 @@ def test_planning_runs_nothing(runner_at, calls, tmp_path):
     assert (called(calls), files_of(runner.store)) == ([], before)
 
 
+def test_what_a_run_uses_is_known_whether_it_ran_or_not(runner_at, calls):
+    """The record of a release is made of this: `clean` keeps it, and nothing else."""
+    for _ in range(2):
+        runner, begun = runner_at(), []
+        runner.before_stage = lambda runner=runner, begun=begun: begun.append(set(runner.used))
+        rows = runner.run(stages.made(calls))
+        done = runner.run(stages.then(stages.double, rows, calls, factor=2))
+        assert runner.used == {rows.stage.folder, done.stage.folder}
+        calls.write_text("")
+    assert begun == [], "nothing was left to do"
+
+
+def test_a_run_that_lost_its_place_commits_no_stage(runner_at, calls):
+    runner = runner_at()
+
+    def lost():
+        raise SourceError("another run has taken over")
+
+    runner.before_commit = lost
+    with pytest.raises(SourceError, match="taken over"):
+        runner.run(stages.made(calls))
+    assert not runner.is_done(stages.made(calls))
+    assert runner.store.list("stages"), "its units stay for the next run"
+
+
 def test_parts_and_sidecars_are_the_same_wherever_they_are_made(runner_at, calls, tmp_path):
     one, other = runner_at("one"), runner_at("a/longer path/other")
     for runner in (one, other):
@@ -274,7 +300,7 @@ def test_one_run_at_a_time(tmp_path):
     script = textwrap.dedent(
         """
         import os, signal, sys
-        from pipeline.engine.runner import exclusive
+        from pipeline.engine.lock import exclusive
         from pipeline.engine.store import TEMPORARY, Store
         with exclusive(Store(sys.argv[1])):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -92,6 +92,8 @@ def test_what_a_killed_process_left_is_not_listed(store):
     assert len(list(store.root.rglob("*"))) == 2, "a folder and the temporary file"
     assert keys(store) == []
     assert store.stat("dir/k.parquet") is None
+    [left] = store.list(temporary=True)
+    assert left.key.startswith("dir/k.parquet.tmp-"), "only `clean` asks for such"
     store.put("dir/k.parquet", b"whole")
     assert keys(store) == ["dir/k.parquet"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -73,6 +74,102 @@ def test_parquet_by_row_group(store):
         assert file.read_row_groups([3, 7])["x"].to_pylist() == [*range(300, 400), *range(700, 800)]
     with pytest.raises(FileNotFoundError), store.parquet("none.parquet"):
         pass
+
+
+@pytest.fixture
+def requests(monkeypatch) -> list[str]:
+    """The calls of the object client, in their order."""
+    made: list[str] = []
+    for name in ("get", "get_range", "head", "put", "copy", "delete", "list"):
+        real = getattr(obstore, name)
+        monkeypatch.setattr(
+            obstore, name, lambda *a, real=real, name=name, **k: (made.append(name), real(*a, **k))[1]
+        )
+    return made
+
+
+def test_a_small_parquet_file_is_one_request(store, requests):
+    """Most parts of a stage are small: one GET brings footer and rows. Of a large one comes what is asked for."""
+    for name, rows in (("small", 100), ("large", 200_000)):
+        with store.writing(f"{name}.parquet") as path:
+            pq.write_table(
+                pa.table({"x": list(range(rows))}), path, row_group_size=rows // 4, use_dictionary=False,
+                compression="none", write_page_checksum=True,
+            )  # fmt: skip
+        requests.clear()
+        with store.parquet(f"{name}.parquet") as file:
+            assert file.read_row_groups([0])["x"].to_pylist() == list(range(rows // 4))
+        assert requests == (["get"] if name == "small" else ["get", "get_range"])
+    store.put("empty.parquet", b"")
+    with (
+        pytest.raises(SourceError, match=r"empty\.parquet is not a readable Parquet file"),
+        store.parquet("empty.parquet"),
+    ):
+        pass
+
+
+def test_objects_go_in_one_request_or_in_parts(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.engine.store._WHOLE_BYTES", 6 << 20)
+    monkeypatch.setattr("pipeline.engine.store._PART_BYTES", 5 << 20)
+    for name, size in (("whole", 6 << 20), ("parts", 13 << 20)):
+        data = bytes(range(256)) * (size // 256)
+        store.put(name, data)
+        tag = store.stat(name).etag
+        assert ("-" in tag) == (name == "parts"), "the tag of an object in parts says so"
+        store.fetch(name, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == data
+    with pytest.raises(FileNotFoundError):
+        store.fetch("none", tmp_path / "none")
+
+
+def test_copies_stay_on_the_server(store, s3_bucket, tmp_path, requests):
+    """Within a bucket no byte comes here; from elsewhere an object passes through, one at a time."""
+    store.put("a b/ü", b"text")
+    requests.clear()
+    target = Store(f"{s3_bucket}/another")
+    target.copy_from(store, "a b/ü", "x/y")
+    assert requests == ["copy"]
+    assert target.read("x/y") == b"text"
+    local = Store(str(tmp_path / "local"))
+    local.copy_from(store, "a b/ü", "k")
+    target.copy_from(local, "k", "from disk")
+    assert (local.read("k"), target.read("from disk")) == (b"text", b"text")
+    for source in (store, local):
+        with pytest.raises(FileNotFoundError):
+            target.copy_from(source, "none", "z")
+
+
+def test_many_are_removed_in_one_request(store, requests):
+    for number in range(20):
+        store.put(f"many/{number}", b"")
+    store.put("other", b"")
+    requests.clear()
+    store.delete_all("many")
+    assert requests == ["list", "delete"]
+    store.delete()
+    store.delete("none", "other", "none either")
+    assert keys(store) == []
+
+
+def test_an_upload_that_never_ended_is_no_object(store):
+    """A process killed while it puts a large file: parts lie there, unseen by every reader, until they are aborted."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.Session().client("s3", config=Config(s3={"addressing_style": "path"}))
+    upload = client.create_multipart_upload(Bucket=store.bucket, Key=f"{store.prefix}/dir/large")
+    client.upload_part(
+        Bucket=store.bucket,
+        Key=f"{store.prefix}/dir/large",
+        PartNumber=1,
+        UploadId=upload["UploadId"],
+        Body=b"x",
+    )
+    assert keys(store) == []
+    assert store.stat("dir/large") is None
+    assert store.pending_uploads() == [f"{store.prefix}/dir/large"]
+    store.pending_uploads(abort=True)
+    assert store.pending_uploads() == []
 
 
 def test_annotations_live_there(store):

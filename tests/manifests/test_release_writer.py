@@ -75,6 +75,22 @@ def test_release_is_what_it_says(pristine):
     assert "70 rows" in (pristine / "CHANGELOG.md").read_text()
 
 
+def test_shards_may_lie_elsewhere(factory, pristine, staging, tmp_path):
+    """Where there is no rename, the shards are in an object store: the small files, and the digest, are the same."""
+    folder, facts = staging
+    ids = [shard_ids(folder / shard.path, shard.path) for shard in facts]
+    whole = finish_release(folder, **arguments(pristine, facts, ids=ids))
+    small = tmp_path / "small"
+    small.mkdir()
+    assert finish_release(small, **arguments(pristine, facts, ids=ids, shards_elsewhere=True)) == whole
+    shards = {shard.path for shard in facts}
+    assert files_of(small) == {path: data for path, data in files_of(folder).items() if path not in shards}
+    with pytest.raises(ReleaseError, match="ids of shards that are elsewhere must be given"):
+        finish_release(small, **arguments(pristine, facts, shards_elsewhere=True))
+    with pytest.raises(ReleaseError, match=rf"the shard {facts[0].path} is missing"):
+        finish_release(small, **arguments(pristine, facts, ids=ids))
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="coreutils is not installed")
 def test_plain_sha256sum_checks_the_release(pristine):
     done = subprocess.run(
