@@ -40,12 +40,22 @@ def census(
     max_entries: int,
     asked: Asked = NOTHING_ASKED,
 ) -> Census:
-    """Count the occurrences of the selected origins of an archive. `asked`: what else selects them."""
+    """Count the occurrences of the selected origins of an archive, all tables in memory. `asked`: what else selects them.
+
+    The plain form of what the stages of pipeline.stages.census count, and a reference for them in tests.
+    """
+    origins, roots = selected_roots(export, prefixes=prefixes, limit=limit, asked=asked)
+    tree, known = _tree(export)
+    counted = {root: _count(root, tree, known, max_depth, max_entries) for root in set(roots)}
+    return Census(origins, len(roots), sum(counted[root] for root in roots))
+
+
+def selected_roots(
+    export: GraphExport, *, prefixes: Sequence[str], limit: int | None, asked: Asked
+) -> tuple[int, list[str]]:
+    """How many origins take part, and the root directory of each one that has one."""
     chosen, in_vain = chosen_origins(export, prefixes, limit, asked)
-    roots = roots_of(export, chosen, asked)
-    counted = {root: _count(root, tree, known, max_depth, max_entries)
-               for tree, known in [_tree(export)] for root in set(roots)}  # fmt: skip
-    return Census(len(chosen) + in_vain, len(roots), sum(counted[root] for root in roots))
+    return len(chosen) + in_vain, roots_of(export, chosen, asked)
 
 
 def _tree(export: GraphExport) -> tuple[dict[str, tuple[int, Counter[str]]], set[str] | None]:

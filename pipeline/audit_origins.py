@@ -10,12 +10,13 @@ import hashlib
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.engine.store import Store
 from pipeline.sources.graph import GraphExport
@@ -45,10 +46,18 @@ class Asked:
 NOTHING_ASKED = Asked()
 
 
-def raw_rows(export: GraphExport, table: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The rows of a raw table, dates as microseconds."""
+def raw_rows(
+    export: GraphExport, table: str, columns: Sequence[str], where: tuple[str, Collection[str]] | None = None
+) -> Iterator[dict[str, Any]]:
+    """The rows of a raw table, dates as microseconds.
+
+    `where`: only those whose column has one of the values, picked out before they become Python's.
+    """
+    wanted = None if where is None else pa.array(sorted(where[1]), pa.string())
     for item in export.units(table):
         data = export.read(table, item).select(list(columns))
+        if where is not None:
+            data = data.filter(pc.is_in(data[where[0]], value_set=wanted))
         if "date" in columns:  # as a number: a calendar ends, a column of 64-bit integers does not
             data = data.set_column(columns.index("date"), "date", data["date"].cast("int64"))
         for batch in data.to_batches():
@@ -213,25 +222,33 @@ def _default_branches(asked: Asked) -> dict[str, bytes]:
 
 
 def roots_of(export: GraphExport, urls: set[str], asked: Asked = NOTHING_ASKED) -> list[str]:
-    """The root directory of every origin that has one (a list: origins may share a root)."""
-    revisions: dict[str, _Target] = {}
-    for row in raw_rows(export, "revision", ["id", "directory"]):
-        if row["directory"] is not None and IS_ID(row["directory"]):
-            _keep(revisions, row["id"], ("directory", row["directory"]))
+    """The root directory of every origin that has one (a list: origins may share a root).
+
+    Memory: the selected origins' visits, the branches of their snapshots, and the tags and revisions that these lead to.
+    """
     named = {url: revision for url, revision in _named_revisions(asked).items() if url in urls}
-    roots = [revisions.get(revision, _NOWHERE)[1] for revision in named.values()]
     latest = _latest_visits(export, urls - named.keys(), asked.as_of)
     branches: dict[str, dict[bytes, _Target]] = defaultdict(dict)
-    wanted = set(latest.values())
-    for row in raw_rows(export, "snapshot_branch", ["snapshot_id", "name", "target", "target_type"]):
-        if row["snapshot_id"] in wanted and row["name"] is not None:
+    columns = ["snapshot_id", "name", "target", "target_type"]
+    for row in raw_rows(export, "snapshot_branch", columns, ("snapshot_id", set(latest.values()))):
+        if row["name"] is not None:
             kind, target = row["target_type"], row["target"]
             known = kind == "alias" or (target is not None and IS_ID(target))
             _keep(branches[row["snapshot_id"]], row["name"], (kind, target if known else None))
+    ends = {target for table in branches.values() for target in table.values()}
     releases: dict[str, _Target] = {}
-    for row in raw_rows(export, "release", ["id", "target", "target_type"]):
-        known = row["target"] is not None and IS_ID(row["target"])
-        _keep(releases, row["id"], (row["target_type"], row["target"] if known else None))
+    for _ in range(TAG_HOPS):
+        tags = {target for kind, target in ends if kind == "release" and target is not None} - releases.keys()
+        for row in raw_rows(export, "release", ["id", "target", "target_type"], ("id", tags)):
+            known = row["target"] is not None and IS_ID(row["target"])
+            _keep(releases, row["id"], (row["target_type"], row["target"] if known else None))
+        ends |= set(releases.values())
+    tips = {target for kind, target in ends if kind == "revision" and target is not None}
+    revisions: dict[str, _Target] = {}
+    for row in raw_rows(export, "revision", ["id", "directory"], ("id", tips | set(named.values()))):
+        if row["directory"] is not None and IS_ID(row["directory"]):
+            _keep(revisions, row["id"], ("directory", row["directory"]))
+    roots = [revisions.get(revision, _NOWHERE)[1] for revision in named.values()]
     first = _default_branches(asked)
     roots += [
         _root(
@@ -252,10 +269,11 @@ def _latest_visits(export: GraphExport, urls: set[str], as_of: str | None) -> di
         since = datetime.fromisoformat(as_of).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
         last = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     latest: dict[str, tuple[int, int | float, str]] = {}
-    for row in raw_rows(export, "origin_visit_status", ["origin", "visit", "date", "status", "snapshot"]):
+    columns = ["origin", "visit", "date", "status", "snapshot"]
+    for row in raw_rows(export, "origin_visit_status", columns, ("origin", urls)):
         # Later date, then higher visit, then the smaller snapshot id; one without a number is the oldest of its date.
         dated = row["date"] is not None and _FIRST_DAY <= row["date"] <= last
-        if dated and row["origin"] in urls and row["status"] == "full" and IS_ID(row["snapshot"] or ""):
+        if dated and row["status"] == "full" and IS_ID(row["snapshot"] or ""):
             number = float("inf") if row["visit"] is None else -row["visit"]
             key = (-row["date"], number, row["snapshot"])
             latest[row["origin"]] = min(key, latest.get(row["origin"], key))

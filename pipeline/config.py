@@ -217,7 +217,9 @@ class Engine(_Section):
     """How the work is done; none of it can change a released byte."""
 
     buckets: int | None = Field(
-        None, ge=1, description="buckets of a new work directory, a power of two; null: 8"
+        None,
+        ge=1,
+        description="buckets of a new work directory, a power of two; null: by the size of the input",
     )
     workers: int | None = Field(
         None, ge=1, description="units at once; null: one per core, of all nodes on a cluster"

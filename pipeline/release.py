@@ -46,9 +46,10 @@ from pipeline.publish import (
     release_facts,
 )
 from pipeline.publish_s3 import publish_objects
+from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
-from pipeline.stages.census import take_census
+from pipeline.stages.census import Counted, take_census
 from pipeline.stages.choose import choose
 from pipeline.stages.earliest import find_earliest
 from pipeline.stages.elect import elect_wave
@@ -71,7 +72,6 @@ from pipeline.stages.walk import walk
 UNFINISHED = (
     "unfinished.json"  # in the work directory, from a run's first stage until its release is in place
 )
-DEFAULT_BUCKETS = 8  # of a new work directory: units of a laptop's release last around a second each
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class _Flow:
     ledger: Done
     shards: Done
     identity: Done
-    census: Done
+    census: Counted | None  # None: only planned
     selections: Mapping[str, str]  # the digests of the user's files
     folders: dict[str, str] = field(default_factory=dict)
 
@@ -210,7 +210,9 @@ def make_release(
     Registry.load(as_path(settings.optout.registry))
     check_output(out)
     executor.prepare(_folders(settings, workdir), LIBRARIES)
-    store, buckets = open_workdir(workdir, settings.engine.buckets, default_buckets=DEFAULT_BUCKETS)
+    store, buckets = open_workdir(
+        workdir, settings.engine.buckets, default_buckets=lambda: _default_buckets(settings, workdir)
+    )
     with exclusive(store, progress.note) as held, MemoryWatch() as memory:
         export, content = open_archive(settings, store, progress)
         runner = Runner(store, executor, buckets, progress, settings.engine.task_memory)
@@ -257,9 +259,11 @@ def make_release(
             "driver_peak_pss_bytes": memory.driver_peak_bytes,
         }
     )
-    run = f"runs/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}/run.json"
+    run = f"runs/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
+    store.put(f"{run}/units.jsonl.gz", progress.units())
     store.put(
-        run, run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds)
+        f"{run}/run.json",
+        run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds),
     )
     return outcome
 
@@ -275,6 +279,15 @@ def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
     }
     roots = {name: Store(address).root for name, address in named.items() if address is not None}
     return {name: str(root) for name, root in roots.items() if root is not None}
+
+
+def _default_buckets(settings: ReleaseConfig, workdir: str) -> int:
+    """The number of buckets of a new work directory, by the size of its input."""
+    archive, memory = settings.archive, settings.engine.task_memory
+    if archive.uri is None and archive.graph is None:  # it will be built: no more files than it may have
+        return buckets_for({"directory_entry": 2 * archive.max_files, "content": archive.max_files}, memory)
+    export, _ = open_archive(settings, Store(workdir), Progress(quiet=True))
+    return buckets_of(export, memory)
 
 
 def _begun(runner: Runner, place: Store) -> None:
@@ -306,11 +319,12 @@ def _conservation_gate(flow: _Flow, totals: Totals) -> None:
         raise GateError(
             f"conservation: kept + dropped = {added:,}, but {totals.found:,} occurrences were listed"
         )
-    counted = flow.census.facts[0]
-    if counted["found"] != totals.found:
+    counted = flow.census
+    assert counted is not None
+    if counted.found != totals.found:
         raise GateError(
-            f"conservation: an independent walk of the archive finds {counted['found']:,} occurrences"
-            f" below {counted['resolved']:,} roots, the ledger has {totals.found:,}; nothing was released"
+            f"conservation: an independent walk of the archive finds {counted.found:,} occurrences"
+            f" below {counted.resolved:,} roots, the ledger has {totals.found:,}; nothing was released"
         )
     if totals.kept == 0:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in Counter(totals.dropped).most_common(5))
@@ -329,7 +343,12 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
     number of shards show only when the stages before them have run.
     """
     check_version(version)
-    store, buckets = open_workdir(workdir, settings.engine.buckets, default_buckets=DEFAULT_BUCKETS, dry=True)
+    store, buckets = open_workdir(
+        workdir,
+        settings.engine.buckets,
+        default_buckets=lambda: _default_buckets(settings, workdir),
+        dry=True,
+    )
     plan: dict[str, Any] = {
         "version": version,
         "release": f"{str(out).rstrip('/')}/{version}",

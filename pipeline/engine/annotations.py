@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.engine.buckets import write_part
 from pipeline.engine.keys import make_key
+from pipeline.engine.measure import phase, wrote
 from pipeline.engine.store import Store
 from pipeline.errors import IntegrityError
 
@@ -98,6 +99,10 @@ class AnnotationStore:
     def read(self, columns: Sequence[str] | None = None, wanted: pa.Table | None = None) -> pa.Table:
         """Rows of this bucket, one per id, in no promised order; only those whose id is in `wanted`, if given."""
         names = list(dict.fromkeys([*self.ids, *(columns if columns is not None else self.schema.names)]))
+        with phase("read"):
+            return self._read(names, wanted)
+
+    def _read(self, names: list[str], wanted: pa.Table | None) -> pa.Table:
         tables = []
         for key in self._segments():
             with self.store.parquet(key) as file:
@@ -170,8 +175,9 @@ class AnnotationStore:
             yield pa.concat_tables(held)
 
     def _write(self, key: str, tables: Iterable[pa.Table]) -> None:
-        with self.store.writing(key) as path:
+        with phase("write"), self.store.writing(key) as path:
             write_part(path, tables, self.schema, order=self.ids)
+            wrote(path.stat().st_size)
 
 
 def _joined(table: pa.Table, ids: Sequence[str]) -> pa.Array:

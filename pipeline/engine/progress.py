@@ -10,11 +10,14 @@ import json
 import sys
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
 import psutil
+
+from pipeline.engine.measure import StageFigures
 
 _SAMPLE_SECONDS = 1.0
 
@@ -30,6 +33,9 @@ class Progress:
         self._name = ""
         self._total = self._done = self._rows = self._bytes = 0
         self._dropped: Counter[str] = Counter()
+        self._figures = StageFigures()
+        self._packer = zlib.compressobj(1, wbits=31)
+        self._packed: list[bytes] = []  # about 60 bytes a unit
         self._started = self._last = 0.0
 
     def note(self, message: str) -> None:
@@ -43,11 +49,16 @@ class Progress:
         self._name, self._total, self._done = name, total, already
         self._rows = self._bytes = 0
         self._dropped = Counter()
+        self._figures = StageFigures()
         self._started = time.perf_counter()
         self._already = already
 
-    def unit(self, sidecar: Mapping[str, Any]) -> None:
-        """One unit is done."""
+    def unit(self, sidecar: Mapping[str, Any], measured: Mapping[str, Any]) -> None:
+        """One unit is done; what it cost is one line of the run's `units.jsonl.gz`."""
+        self._figures.add(measured)
+        line = {"stage": self._name, "unit": sidecar["unit"], **measured}
+        if piece := self._packer.compress(json.dumps(line, sort_keys=True).encode() + b"\n"):
+            self._packed.append(piece)
         self._done += 1
         self._rows += sidecar["rows_in"]
         self._bytes += sidecar["bytes_in"]
@@ -69,7 +80,7 @@ class Progress:
             line += f"  ({self._already} of {self._total} units were already done)"
         self.stages.append(
             {"stage": self._name, "units": self._total, "skipped": self._already, "rows": self._rows,
-             "bytes": self._bytes, "seconds": round(seconds, 3)}
+             "bytes": self._bytes, "seconds": round(seconds, 3), **self._figures.to_json()}
         )  # fmt: skip
         self.note(line)
 
@@ -90,6 +101,10 @@ class Progress:
         if self._live:
             print("\r\x1b[2K", end="", file=self._stream)
 
+    def units(self) -> bytes:
+        """gzip of one JSON line per unit that ran: stage, unit, and the figures of pipeline.engine.measure."""
+        return b"".join([*self._packed, self._packer.copy().flush()])
+
     def close(self) -> None:
         """Leave the terminal clean."""
         self._clear()
@@ -104,17 +119,20 @@ class MemoryWatch:
     def __init__(self) -> None:
         self.peak_bytes = 0
         self.driver_peak_bytes = 0
+        self.driver_cpu_seconds = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory-watch", daemon=True)
 
     def __enter__(self) -> MemoryWatch:
         self._thread.start()
+        self._cpu = time.process_time()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
         self._sample()
+        self.driver_cpu_seconds = time.process_time() - self._cpu
 
     def _watch(self) -> None:
         while not self._stop.wait(_SAMPLE_SECONDS):
@@ -147,6 +165,7 @@ def run_record(progress: Progress, memory: MemoryWatch, **more: Any) -> bytes:
         **more,
         "peak_pss_bytes": memory.peak_bytes,
         "driver_peak_pss_bytes": memory.driver_peak_bytes,
+        "driver_cpu_seconds": round(memory.driver_cpu_seconds, 3),
         "stages": progress.stages,
     }
     return json.dumps(record, indent=1, sort_keys=True).encode()

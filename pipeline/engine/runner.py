@@ -112,8 +112,7 @@ class Runner:
             heavy = int(stage.extra.get("processes", 1)) if stage.heavy else None
             for sidecar in self.executor.run(payloads, heavy=heavy):
                 self.ran_units += 1
-                self.progress.unit(sidecar)
-                sidecar.pop("seconds")
+                self.progress.unit(sidecar, sidecar.pop("measured"))
                 done[sidecar["unit"]] = sidecar
         return Done(stage, self._fold(stage, done))
 
@@ -204,18 +203,22 @@ def workdir_id(store: Store) -> str:
 
 
 def open_workdir(
-    uri: str, buckets: int | None, *, default_buckets: int, dry: bool = False
+    uri: str, buckets: int | None, *, default_buckets: int | Callable[[], int], dry: bool = False
 ) -> tuple[Store, int]:
     """The store of a work directory and its bucket count; makes the directory when it is new (not when `dry`).
+
+    A callable `default_buckets` is asked when the directory is new and `buckets` is None.
 
     Raises ConfigError when another bucket count is asked for than the directory was made with.
     """
     store = Store(uri)
     read_summary.cache_clear()  # the directory may have been deleted and made anew since this process saw it
-    wanted = check_buckets(buckets if buckets is not None else default_buckets)
-    if dry and store.stat("workdir.json") is None:
-        return store, wanted
-    if not dry:
+    new = store.stat("workdir.json") is None
+    if new:
+        default = default_buckets() if buckets is None and callable(default_buckets) else default_buckets
+        wanted = check_buckets(buckets if buckets is not None else default)  # type: ignore[arg-type]
+        if dry:
+            return store, wanted
         made = {"format": WORKDIR_FORMAT, "buckets": wanted, "id": uuid.uuid4().hex}
         store.put_new("workdir.json", json.dumps(made).encode())
     try:

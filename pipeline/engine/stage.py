@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
@@ -29,6 +28,7 @@ import pyarrow as pa
 from pipeline.engine import inputs
 from pipeline.engine.buckets import write_part
 from pipeline.engine.keys import make_key
+from pipeline.engine.measure import FUNCTION, Meter, drawn, phase
 from pipeline.engine.shuffle import read_routed, write_routed
 from pipeline.engine.store import Store
 from pipeline.errors import IntegrityError
@@ -150,11 +150,24 @@ class Task:
 
     def read_bucket(self, name: str, bucket: int, columns: list[str] | None = None) -> pa.Table:
         """The rows of input `name` in `bucket`."""
-        return self._concat([read_ref(self.store, ref, bucket, columns) for ref in self.refs[name]])
+        with phase("read"):
+            return self._concat([read_ref(self.store, ref, bucket, columns) for ref in self.refs[name]])
+
+    def pieces(self, name: str) -> Iterator[pa.Table]:
+        """What `read` gives, one part at a time: for tables whose rows carry texts."""
+        for ref in self.refs[name]:
+            parts = iter_ref(self.store, ref, self.bucket)
+            while True:
+                with phase("read"):
+                    if (table := next(parts, None)) is None:
+                        break
+                    self._concat([table])
+                yield table
 
     def read_all(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """All rows of input `name`, over all buckets; only where the table is small by design."""
-        return self._concat([read_ref(self.store, ref, None, columns) for ref in self.refs[name]])
+        with phase("read"):
+            return self._concat([read_ref(self.store, ref, None, columns) for ref in self.refs[name]])
 
     def _concat(self, tables: list[pa.Table]) -> pa.Table:
         table = pa.concat_tables(tables) if tables else pa.table({})
@@ -189,12 +202,13 @@ class Task:
 
     def commit_file(self, name: str, path: Path) -> None:
         """Store a finished local file beside the stage's tables, with its size and SHA-256 in the sidecar."""
-        with path.open("rb") as stream:
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        size = path.stat().st_size
-        with self.store.writing(f"{self.folder}/{name}") as target:
-            shutil.move(path, target)  # scratch and work directory may be on two file systems
-        self.files[name] = {"bytes": size, "sha256": sha256}
+        with phase("commit"):
+            with path.open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = path.stat().st_size
+            with self.store.writing(f"{self.folder}/{name}") as target:
+                shutil.move(path, target)  # scratch and work directory may be on two file systems
+            self.files[name] = {"bytes": size, "sha256": sha256}
 
 
 @cache
@@ -212,10 +226,21 @@ def _database(memory: str) -> duckdb.DuckDBPyConnection:
 
 def read_ref(store: Store, ref: Ref, bucket: int | None, columns: list[str] | None = None) -> pa.Table:
     """Rows of a table: those of one bucket, or all of them (`bucket=None`), in the order of the parts."""
+    if tables := list(iter_ref(store, ref, bucket, columns)):
+        return pa.concat_tables(tables)
+    output = read_summary(store, ref.folder)["outputs"][ref.output]
+    schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(output["schema"])))
+    return schema.empty_table().select(columns) if columns is not None else schema.empty_table()
+
+
+def iter_ref(
+    store: Store, ref: Ref, bucket: int | None, columns: list[str] | None = None
+) -> Iterator[pa.Table]:
+    """The same, one part at a time: what one unit wrote."""
     summary = read_summary(store, ref.folder)
-    output = summary["outputs"][ref.output]
-    routed = output["buckets"]  # how many a routed part is split into; None: the part is its unit's bucket
-    tables: list[pa.Table] = []
+    routed = summary["outputs"][ref.output][
+        "buckets"
+    ]  # of a routed part; None: the part is its unit's bucket
     for unit, sidecar in sorted(summary["units"].items()):
         part = sidecar["outputs"][ref.output]
         elsewhere = routed is None and bucket is not None and sidecar["bucket"] != bucket
@@ -223,9 +248,9 @@ def read_ref(store: Store, ref: Ref, bucket: int | None, columns: list[str] | No
             continue
         if routed is None:
             with store.parquet(f"{ref.folder}/{part_name(ref.output, unit, routed=False)}") as file:
-                tables.append(file.read(columns=columns, use_threads=False))
+                yield file.read(columns=columns, use_threads=False)
         else:
-            tables += read_routed(
+            yield from read_routed(
                 store,
                 f"{ref.folder}/{part_name(ref.output, unit, routed=True)}",
                 size=part["bytes"],
@@ -234,10 +259,6 @@ def read_ref(store: Store, ref: Ref, bucket: int | None, columns: list[str] | No
                 bucket=bucket,
                 columns=columns,
             )
-    if tables:
-        return pa.concat_tables(tables)
-    schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(output["schema"])))
-    return schema.empty_table().select(columns) if columns is not None else schema.empty_table()
 
 
 def part_name(output: str, unit: str, *, routed: bool) -> str:
@@ -251,12 +272,24 @@ def as_path(text: str | None) -> Path | None:
 
 
 def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Run one unit and commit it: tables first, its sidecar last. Returns the sidecar."""
+    """Run one unit and commit it: tables first, its sidecar last. Returns the sidecar, and `measured` beside it.
+
+    What was measured goes to the run's record only: a sidecar is the same whenever and wherever the unit ran.
+    """
+    with Meter() as meter:
+        sidecar = _run_unit(payload)
+    parts = [part for part in (*sidecar["outputs"].values(), *sidecar["files"].values()) if part["bytes"]]
+    measured = meter.figures(
+        written_bytes=sum(part["bytes"] for part in parts), written_objects=len(parts) + 1
+    )
+    return {**sidecar, "measured": measured}
+
+
+def _run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
     store = Store(payload["workdir"])
     function = getattr(importlib.import_module(payload["module"]), payload["function"])
     folder, unit = payload["folder"], payload["unit"]
     outputs: Mapping[str, Output] = payload["outputs"]
-    started = time.perf_counter()
     # The driver's scratch folder, which it removes whatever becomes of its workers; on another machine there is none.
     base = payload["scratch"] if os.path.isdir(payload["scratch"] or "") else None  # noqa: PTH112
     with tempfile.TemporaryDirectory(prefix="stackmill-task-", dir=base) as scratch:
@@ -273,12 +306,13 @@ def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
             memory=payload["memory"],
             folder=folder,
         )
-        tables = dict(function(task))
+        with phase(FUNCTION):
+            tables = dict(function(task))
         assert set(tables) == set(outputs), (payload["function"], sorted(tables), sorted(outputs))
         written = {}
         for name, output in outputs.items():
             key = f"{folder}/{part_name(name, unit, routed=output.route is not None)}"
-            written[name] = _write(store, key, tables[name], output, payload["buckets"])
+            written[name] = _write(store, key, tables.pop(name), output, payload["buckets"])
         if "db" in task.__dict__:
             task.db.close()
     sidecar = {
@@ -291,23 +325,27 @@ def run_unit(payload: Mapping[str, Any]) -> dict[str, Any]:
         "facts": task.facts,
         "files": task.files,
     }
-    store.put(f"{folder}/{unit}.json", json.dumps(sidecar, sort_keys=True).encode())
-    # Seconds go to the run's record only: a sidecar is the same whenever and wherever the unit ran.
-    return {**sidecar, "seconds": time.perf_counter() - started}
+    with phase("commit"):
+        store.put(f"{folder}/{unit}.json", json.dumps(sidecar, sort_keys=True).encode())
+    return sidecar
 
 
 def _write(store: Store, key: str, made: Rows, output: Output, buckets: int) -> dict[str, Any]:
     given = [made] if isinstance(made, pa.Table) else made
-    chunks = _filled(chunk.select(output.schema.names).cast(output.schema) for chunk in given)
+    del made
+    chunks = _filled(chunk.select(output.schema.names).cast(output.schema) for chunk in drawn(given))
     if (first := next(chunks, None)) is None:
         return {"rows": 0, "bytes": 0, "chunks": 0, "sha256": None}
     chunks = itertools.chain([first], chunks)
     del first
-    with store.writing(key) as path:
-        if output.route is not None:
-            rows, count = write_routed(path, chunks, order=output.order, route=output.route, buckets=buckets)
-        else:
-            rows, count = write_part(path, chunks, output.schema, order=output.order), 1
+    with phase("commit"), store.writing(key) as path:
+        with phase("write"):
+            if output.route is not None:
+                rows, count = write_routed(
+                    path, chunks, order=output.order, route=output.route, buckets=buckets
+                )
+            else:
+                rows, count = write_part(path, chunks, output.schema, order=output.order), 1
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         size = path.stat().st_size

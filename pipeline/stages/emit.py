@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +25,7 @@ from pipeline.content.names import escape_paths, extension
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.errors import IntegrityError
-from pipeline.stages.judge import TEXT_OF
+from pipeline.stages.judge import TEXT_OF, in_batches
 from pipeline.stages.ledger import FINAL
 from pipeline.stages.secrets import RELEASED_OF, released_stores, released_texts
 
@@ -103,7 +103,8 @@ def rows(task: Task) -> Mapping[str, pa.Table]:
 def place(task: Task) -> Mapping[str, pa.Table]:
     """Cut each language into shards: one pass over (language, key, size) of all kept rows."""
     table = task.sql(
-        "select language, key, released_bytes from t order by language, key", t=task.read_all("placed")
+        "select language, key, released_bytes from t order by language, key",
+        t=task.read_all("placed", columns=["language", "key", "released_bytes"]),
     )
     plan: list[tuple[str, str, str, str]] = []
     languages = table["language"].to_pylist()
@@ -145,11 +146,14 @@ def leaves(keys: list[str], sizes: np.ndarray, target: int) -> list[str]:
     return found
 
 
-def texts(task: Task) -> Mapping[str, pa.Table]:
-    """Complete rows, with their released text, routed to the bucket that writes their shard."""
-    facts = task.read("facts")
-    if facts.num_rows == 0:
-        return {"rows": SHARD_ROWS.empty_table()}
+def texts(task: Task) -> Mapping[str, Iterator[pa.Table]]:
+    """Complete rows, with their released text, routed to the bucket that writes their shard; some texts at a time."""
+    facts = task.sql("select * from t order by sha256", t=task.read("facts"))
+    plan = task.read_all("plan") if facts.num_rows else PLAN.empty_table()
+    return {"rows": (_complete(task, piece, plan) for piece in in_batches(facts, "released_bytes"))}
+
+
+def _complete(task: Task, facts: pa.Table, plan: pa.Table) -> pa.Table:
     table = task.sql(
         """
         select f.*, c.content, k.content_sha256 as recorded, k.redactions, t.encoding, t.num_lines, t.avg_line_length,
@@ -165,7 +169,7 @@ def texts(task: Task) -> Mapping[str, pa.Table]:
         raise IntegrityError(
             f"{facts.num_rows - table.num_rows} kept contents have no body or annotation any more; run again"
         )
-    return {"rows": _with_shards(_released(table), table, task.read_all("plan"))}
+    return _with_shards(_released(table), table, plan)
 
 
 def _released(table: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
@@ -225,13 +229,10 @@ def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def shards(task: Task) -> Mapping[str, pa.Table]:
     """Write the shards of this bucket, rows in the order of their keys."""
-    table = task.read("rows")
     ids, facts = [IDS.empty_table()], []
-    for shard in sorted(pc.unique(table["shard"]).to_pylist()):
-        mine = task.sql(
-            "select * from t where shard = $shard order by key, row_id".replace("$shard", _literal(shard)),
-            t=table,
-        )
+    for shard, rows in _by_shard(task):
+        mine = task.sql("select * from t order by key, row_id", t=rows)
+        del rows
         name = shard.replace("/", "~")
         path = Path(task.scratch, "shard.parquet")
         released = mine.select(DATA.names).cast(DATA)
@@ -249,8 +250,25 @@ def shards(task: Task) -> Mapping[str, pa.Table]:
     return {"ids": pa.concat_tables(ids)}
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _by_shard(task: Task) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each shard of the bucket, sorted by name: one shard's texts in memory, all others on disk."""
+    spilled: dict[str, Path] = {}
+    writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
+    try:
+        for piece in task.pieces("rows"):
+            for shard in pc.unique(piece["shard"]).to_pylist():
+                if shard not in writers:
+                    spilled[shard] = task.scratch / f"rows-{len(spilled)}.arrow"
+                    writers[shard] = pa.ipc.new_stream(spilled[shard], piece.schema)
+                writers[shard].write_table(piece.filter(pc.equal(piece["shard"], shard)))
+    finally:
+        for writer in writers.values():
+            writer.close()
+    for shard, path in sorted(spilled.items()):
+        with pa.ipc.open_stream(pa.OSFile(str(path))) as reader:
+            rows = reader.read_all()
+        path.unlink()
+        yield shard, rows
 
 
 def emit_wave(

@@ -6,7 +6,7 @@ sets, whatever the threshold; the decision walks the contents in rank order over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from dedup.verify import ShingleSets, intersections, shingle_sets
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
+from pipeline.stages.judge import in_batches
 from pipeline.stages.secrets import RELEASED, RELEASED_OF, released_stores, released_texts
 from pipeline.tables import BAND_KEYS, EDGES, PAIRS, REPLACED, Reason
 
@@ -69,26 +70,47 @@ def pairs(task: Task) -> Mapping[str, pa.Table]:
 def verify(task: Task) -> Mapping[str, pa.Table]:
     """Exact intersections and unions of the shingle sets of every candidate pair.
 
-    The better side lives in this bucket and is read once, in blocks; the other sides are read bucket by bucket.
+    The better side lives in this bucket and is read once, in blocks of bounded bytes; the other sides are read bucket by
+    bucket, in pieces of bounded bytes.
     """
     wanted = task.sql("select distinct * from t order by low, high", t=task.read("pairs"))
     task.count("verified", wanted.num_rows)
-    edges = [EDGES.empty_table()]
-    for start in range(0, wanted.num_rows, _PAIRS_AT_ONCE):
-        block = wanted.slice(start, _PAIRS_AT_ONCE)
+    return {"edges": pa.concat_tables([EDGES.empty_table(), *_edges(task, wanted)])}
+
+
+def _edges(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
+    for block in _blocks(task, wanted, "low_sha256", task.bucket):
         left, of_left = _sets(task, block["low_sha256"], task.bucket)
         other = bucket_of(block["high_sha256"], task.buckets)
+        placed = block.append_column("left", pa.array(of_left))
         for bucket in np.unique(other):
-            mine = np.flatnonzero(other == bucket)
-            piece, left_at = block.take(pa.array(mine)), of_left[mine]
-            right, right_at = _sets(task, piece["high_sha256"], int(bucket))
-            inter, union = intersections(left, right, left_at, right_at)
-            edges.append(
-                pa.table(
-                    [*piece.columns, pa.array(inter, pa.int64()), pa.array(union, pa.int64())], schema=EDGES
+            mine = placed.take(pa.array(np.flatnonzero(other == bucket))).sort_by("high_sha256")
+            for piece in _blocks(task, mine, "high_sha256", int(bucket)):
+                right, right_at = _sets(task, piece["high_sha256"], int(bucket))
+                inter, union = intersections(left, right, piece["left"].to_numpy(), right_at)
+                columns = piece.select(wanted.column_names).columns
+                yield pa.table(
+                    [*columns, pa.array(inter, pa.int64()), pa.array(union, pa.int64())], schema=EDGES
                 )
-            )
-    return {"edges": pa.concat_tables(edges)}
+
+
+def _blocks(task: Task, rows: pa.Table, name: str, bucket: int) -> Iterator[pa.Table]:
+    """Runs of `rows`, in which those of one text lie together: texts of BATCH_BYTES at most, and some thousand pairs."""
+    ids = pc.unique(rows[name])
+    sizes = RELEASED_OF.open(task, bucket).read(["released_bytes"], wanted=pa.table({"sha256": ids}))
+    at = pc.index_in(ids, value_set=sizes["sha256"].combine_chunks())
+    known = pa.table(
+        {"bytes": pc.fill_null(sizes["released_bytes"].take(at), 0)}
+    )  # what is missing is told later
+    numbers = pc.index_in(
+        rows[name].combine_chunks(), value_set=ids
+    ).to_numpy()  # ascends: ids are as they come
+    first = 0
+    for batch in in_batches(known, "bytes"):
+        start, end = np.searchsorted(numbers, [first, first + batch.num_rows])
+        for place in range(int(start), int(end), _PAIRS_AT_ONCE):
+            yield rows.slice(place, min(_PAIRS_AT_ONCE, int(end) - place))
+        first += batch.num_rows
 
 
 def _sets(task: Task, ids: pa.ChunkedArray, bucket: int) -> tuple[ShingleSets, npt.NDArray[np.int64]]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import e2e_archives as archives
@@ -19,6 +20,7 @@ import pytest
 
 from manifests.verify import verify_release
 from pipeline.engine.store import Store
+from pipeline.stages.judge import in_batches
 
 LAST_SECONDS = 300  # a run that hangs is a failure, not a hung test
 
@@ -61,7 +63,9 @@ def test_any_number_of_ray_workers(archive, tmp_path, digest, workers):
 def test_any_number_of_buckets(archive, tmp_path, digest, buckets, monkeypatch):
     monkeypatch.setattr(
         "pipeline.engine.annotations.COMPACT_AT", 1
-    )  # nor does folding segments change a byte
+    )  # nor does folding segments change a byte, or how many texts are in memory at once
+    for module in ("emit", "near"):
+        monkeypatch.setattr(f"pipeline.stages.{module}.in_batches", partial(in_batches, size=2_000))
     assert runs.release(archive, tmp_path, buckets=buckets).digest == digest
 
 

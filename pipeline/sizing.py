@@ -1,0 +1,45 @@
+"""How many buckets a new work directory gets, so that the rows of one bucket fit the memory of a task.
+
+    buckets = the power of two at or above max over tables of rows x ROW_BYTES / task_memory, from 8 to MAX_BUCKETS
+
+It is chosen once, when the work directory is made, from the row counts in the footers of the export's tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from pipeline.engine.buckets import MAX_BUCKETS
+from pipeline.sources.graph import GraphExport
+
+LEAST = 8  # units of a laptop's release last around a second each
+
+ROW_BYTES: Mapping[str, int] = {
+    # An entry is about 130 bytes in Arrow (two ids of 40 digits, a name, offsets); distinct and sort hold up to 4 copies.
+    "directory_entry": 512,
+    # A content and what is known of it is about 500 bytes at its widest (judge, elect); it has 2 occurrences or so.
+    "content": 2_048,
+}
+"""Bytes of memory that a task holds for each row of its bucket."""
+
+_UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def memory_bytes(text: str) -> int:
+    """Bytes of an amount as `engine.task_memory` has it: 512MB, 1.5GiB."""
+    found = re.fullmatch(r"([0-9.]+) ?([KMGT])(i?)B", text)
+    assert found is not None, text  # the configuration was checked
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** _UNITS[found[2]])
+
+
+def buckets_for(rows: Mapping[str, int], task_memory: str) -> int:
+    """The number of buckets for tables of so many rows."""
+    memory = memory_bytes(task_memory)
+    wanted = max(-(-rows.get(table, 0) * size // memory) for table, size in ROW_BYTES.items())
+    return min(MAX_BUCKETS, max(LEAST, 1 << max(0, wanted - 1).bit_length()))
+
+
+def buckets_of(export: GraphExport, task_memory: str) -> int:
+    """The number of buckets for an export."""
+    return buckets_for({table: export.rows(table) for table in ROW_BYTES}, task_memory)
