@@ -38,7 +38,8 @@ from pipeline.engine.store import TEMPORARY, Entry, Store
 from pipeline.errors import ConfigError, IntegrityError, SourceError
 from pipeline.publish import WRITE_CHECK, left_staging, sha256_of
 from pipeline.publish_s3 import CLAIM
-from pipeline.release import DEFAULT_BUCKETS, UNFINISHED
+from pipeline.release import UNFINISHED
+from pipeline.sizing import LEAST
 
 KINDS = ("stages", "annotations", "orphans", "temporary", "locks", "records", "releases")
 _CHUNK = 1_000  # keys removed at once, what S3 takes in a request
@@ -86,7 +87,7 @@ def clean(
             store = Store(workdir)
             if store.stat("workdir.json") is None:
                 raise ConfigError(f"{workdir} is not a work directory: it has no workdir.json")
-            open_workdir(workdir, None, default_buckets=DEFAULT_BUCKETS, dry=True)
+            open_workdir(workdir, None, default_buckets=LEAST, dry=True)
             if not dry_run:
                 stack.enter_context(exclusive(store, note, sweep=False))
             identity = workdir_id(store)
