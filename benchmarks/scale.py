@@ -96,7 +96,7 @@ def group(stage: str) -> str:
 def _grouped(stages: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
     for stage in stages:
-        if not stage["units"]:
+        if not stage.get("measured_units"):  # it was done before, or ran in the driver
             continue
         row = rows.setdefault(
             group(stage["stage"]),

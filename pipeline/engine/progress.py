@@ -53,12 +53,13 @@ class Progress:
         self._started = time.perf_counter()
         self._already = already
 
-    def unit(self, sidecar: Mapping[str, Any], measured: Mapping[str, Any]) -> None:
-        """One unit is done; what it cost is one line of the run's `units.jsonl.gz`."""
-        self._figures.add(measured)
-        line = {"stage": self._name, "unit": sidecar["unit"], **measured}
-        if piece := self._packer.compress(json.dumps(line, sort_keys=True).encode() + b"\n"):
-            self._packed.append(piece)
+    def unit(self, sidecar: Mapping[str, Any], measured: Mapping[str, Any] | None = None) -> None:
+        """One unit is done; what it cost, if it was measured, is one line of the run's `units.jsonl.gz`."""
+        if measured is not None:
+            self._figures.add(measured)
+            line = {"stage": self._name, "unit": sidecar["unit"], **measured}
+            if piece := self._packer.compress(json.dumps(line, sort_keys=True).encode() + b"\n"):
+                self._packed.append(piece)
         self._done += 1
         self._rows += sidecar["rows_in"]
         self._bytes += sidecar["bytes_in"]
