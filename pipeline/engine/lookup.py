@@ -47,6 +47,31 @@ def only(table: pa.Table, column: str, ids: pa.Array | pa.ChunkedArray) -> pa.Ta
     return table.filter(pc.is_in(table[column], value_set=_one(ids)))
 
 
+def _sorted_only(table: pa.Table, column: str, words: npt.NDArray[np.bytes_]) -> pa.Table:
+    """The same for a table sorted by `column`, and ascending ids: a few steps per id, whatever the table's size."""
+    have = _words(_one(table[column]))
+    if len(have) == 0:
+        return table
+    words = words[np.searchsorted(words, have[0]) : np.searchsorted(words, have[-1], "right")]
+    first, last = np.searchsorted(have, words, "left"), np.searchsorted(have, words, "right")
+    counts = last - first
+    total = int(counts.sum())
+    if total == len(have):
+        return table
+    return table.take(pa.array(np.arange(total) + np.repeat(last - np.cumsum(counts), counts)))
+
+
+def run_starts(ids: pa.Array) -> npt.NDArray[np.int64]:
+    """Where each run of equal ids begins."""
+    parts = _words(ids).view("<u8").reshape(-1, ID_DIGITS // 8)
+    begins = np.ones(len(ids), np.bool_)
+    if len(ids):
+        begins[1:] = False
+        for part in parts.T:
+            begins[1:] |= part[1:] != part[:-1]
+    return np.flatnonzero(begins)
+
+
 def _one(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
     return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
 
@@ -69,7 +94,7 @@ def find(
 ) -> pa.Table:
     """The rows of input `name`, of whatever buckets, whose `column` is one of `ids` (distinct, ascending).
 
-    Parts that stay in their buckets must be sorted by `column`; then so is the result, if the input is one table. With
+    Each chunk and row group must be sorted by `column`; so is the result, if the input is one table in buckets. With
     `kept`, small parts are read once for all calls.
     """
     words = _words(ids)
@@ -89,7 +114,7 @@ def find(
                 found = part.row_groups(columns, None if kept_whole else (place, words[first:last]))
                 if kept is not None and kept_whole:
                     found = kept.whole(part, found)
-            tables += [only(table, column, ids[first:last]) for table in found]
+            tables += [_sorted_only(table, column, words[first:last]) for table in found]
     result = pa.concat_tables(tables)
     task.rows_in += result.num_rows
     task.bytes_in += result.nbytes
@@ -177,7 +202,6 @@ def _words(ids: pa.Array) -> npt.NDArray[np.bytes_]:
     """Ids as fixed-width bytes, which numpy compares."""
     if len(ids) == 0:
         return np.zeros(0, f"S{ID_DIGITS}")
-    flat = pc.cast(ids, pa.large_string())
-    starts = np.frombuffer(flat.buffers()[1], np.int64, len(flat) + 1, flat.offset * 8)
-    assert starts[-1] - starts[0] == ID_DIGITS * len(flat), "an id has not 40 digits"
-    return np.frombuffer(flat.buffers()[2], f"S{ID_DIGITS}", len(flat), int(starts[0]))
+    starts = np.frombuffer(ids.buffers()[1], np.int32, len(ids) + 1, ids.offset * 4)
+    assert starts[-1] - starts[0] == ID_DIGITS * len(ids), "an id has not 40 digits"
+    return np.frombuffer(ids.buffers()[2], f"S{ID_DIGITS}", len(ids), int(starts[0]))

@@ -13,32 +13,40 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.engine.buckets import bucket_of
+from pipeline.engine.lookup import run_starts
+
 CHUNK_ROWS = 1 << 18
 """Rows of a chunk: at 4,096 buckets still 64 for each, and some 40 MB with paths of usual length."""
 CHUNK_BYTES = 64 << 20
 """Bytes of paths in a chunk, unless a single one is longer."""
 
 
-def expand(frontier: pa.Table, entries: pa.Table) -> Iterator[pa.Table]:
+def expand(frontier: pa.Table, entries: pa.Table, buckets: int) -> Iterator[pa.Table]:
     """Every (row, entry of its directory): root, path of the entry, then what else `entries` has, in its order.
 
-    `frontier` has root, path and directory; `entries` has directory (sorted), name and more. The chunks follow the
-    rows of `frontier`; a row without entries gives none.
+    `frontier` has root, path and directory; `entries` has directory (sorted), name, target and more. Chunks follow the
+    rows of `frontier`; a row without entries gives none. Inside a chunk pairs are in the order of the target's bucket,
+    as a routed output needs them: to order numbers before the gather is cheaper than rows after it.
     """
     if frontier.num_rows == 0 or entries.num_rows == 0:
         return
     entries = entries.combine_chunks()
-    runs = pc.run_end_encode(entries["directory"].combine_chunks())
-    ends = np.asarray(runs.run_ends).astype(np.int64)
+    ids = entries["directory"].combine_chunks()
+    first = run_starts(ids)
     # One more range, empty, for directories that are not there.
-    starts = np.concatenate([[0], ends[:-1], [0]])
-    counts = np.concatenate([np.diff(ends, prepend=0), [0]])
+    starts = np.append(first, 0)
+    counts = np.append(np.diff(first, append=len(ids)), 0)
+    directories = ids.take(pa.array(first))
     columns = [name for name in entries.column_names if name not in ("directory", "name")]
     rest, names = entries.select(columns), entries["name"].combine_chunks()
+    buckets_of = bucket_of(entries["target"], buckets).astype(
+        np.uint16
+    )  # 16 bits: numpy sorts these by radix
     for batch in frontier.combine_chunks().to_batches():
-        places = pc.fill_null(pc.index_in(batch["directory"], value_set=runs.values), len(ends))
+        places = pc.fill_null(pc.index_in(batch["directory"], value_set=directories), len(first))
         at = np.asarray(places).astype(np.int64)
-        yield from _pairs(batch, starts[at], counts[at], names, rest)
+        yield from _pairs(batch, starts[at], counts[at], names, rest, buckets_of)
 
 
 def _pairs(
@@ -47,6 +55,7 @@ def _pairs(
     counts: npt.NDArray[np.int64],
     names: pa.Array,
     rest: pa.Table,
+    buckets_of: npt.NDArray[np.uint16],
 ) -> Iterator[pa.Table]:
     ends = np.cumsum(counts)
     begins = ends - counts
@@ -67,11 +76,12 @@ def _pairs(
             middle = (low + high) // 2
             windows += [(middle, high), (low, middle)]
             continue
-        taken = pa.array(entry)
-        paths = pc.binary_join_element_wise(prefixes.take(pa.array(row)), names.take(taken), b"")
-        others = rest.take(taken)
+        order = np.argsort(buckets_of[entry], kind="stable")
+        parent, child = pa.array(row[order]), pa.array(entry[order])
+        paths = pc.binary_join_element_wise(prefixes.take(parent), names.take(child), b"")
+        others = rest.take(child)
         columns = {name: others[name] for name in rest.column_names}
-        yield pa.table({"root": rows["root"].take(pa.array(row)), "path": paths, **columns})
+        yield pa.table({"root": rows["root"].take(parent), "path": paths, **columns})
 
 
 def gather(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
