@@ -39,7 +39,9 @@ class Walked:
     directories: Counter[tuple[str, bytes]]
     oversized: set[str]
 
-    def of(self, roots: set[str]) -> tuple[dict[tuple[str, bytes, str, str], int], dict[tuple[str, bytes], int]]:
+    def of(
+        self, roots: set[str]
+    ) -> tuple[dict[tuple[str, bytes, str, str], int], dict[tuple[str, bytes], int]]:
         """The rows of these roots."""
         return (
             {row: n for row, n in self.entries.items() if row[0] in roots},
@@ -61,7 +63,9 @@ def runner_at(folder: Path, buckets: int) -> Runner:
     return Runner(store, InProcess(), buckets, Progress(quiet=True))
 
 
-def stored(runner: Runner, folder: Path, tables: Mapping[str, pa.Table], roots: pa.Table) -> tuple[dict[str, Done], Done]:
+def stored(
+    runner: Runner, folder: Path, tables: Mapping[str, pa.Table], roots: pa.Table
+) -> tuple[dict[str, Done], Done]:
     """The tables as `convert` leaves them, and the frontier as `resolve` does."""
     graph = {}
     for name, table in tables.items():
@@ -93,7 +97,9 @@ def tables_of(tree: Tree) -> tuple[dict[str, pa.Table], pa.Table]:
     names = ENTRY_SCHEMAS["directory_entry"].names
     rows = [dict(zip(names, row, strict=True)) for row in sorted(set(tree.rows), key=repr)]
     entries = pa.Table.from_pylist(rows, schema=ENTRY_SCHEMAS["directory_entry"])
-    roots = pa.table({"root": list(tree.roots), "path": [b""] * len(tree.roots), "directory": list(tree.roots)}, FRONTIER)
+    roots = pa.table(
+        {"root": list(tree.roots), "path": [b""] * len(tree.roots), "directory": list(tree.roots)}, FRONTIER
+    )
     known = pa.table({"id": pa.array(sorted(tree.known), pa.string())})
     return {"directory_entry": entries, "directory": known}, roots
 
@@ -115,7 +121,9 @@ def expected(tree: Tree, *, max_depth: int, max_entries: int) -> Walked:
     """The same by one path after the other; here `oversized` are all roots with more than `max_entries` entries."""
     below: dict[str, set[tuple[bytes, str, str]]] = {}
     for directory, name, kind, target, perms in tree.rows:
-        kind = {"dir": "dir", "rev": "submodule"}.get(kind) or ("symlink" if perms == PERMS_SYMLINK else "file")
+        kind = {"dir": "dir", "rev": "submodule"}.get(kind) or (
+            "symlink" if perms == PERMS_SYMLINK else "file"
+        )
         below.setdefault(directory, set()).add((name, kind, target))
     known = set(tree.known)
     found = Walked(Counter(), Counter(), set())
@@ -136,4 +144,3 @@ def expected(tree: Tree, *, max_depth: int, max_entries: int) -> Walked:
             if seen > max_entries:
                 found.oversized.add(root)
     return found
-
