@@ -11,9 +11,10 @@ Ray. DuckDB joins level by level over tables in its memory, one thread; polars, 
 a process of its own, with one thread; CPU seconds are of the process, user and system, without making the input and
 without what checks the result: number and digest (a sum of row hashes) of (root, path, target) must agree.
 
-- join: CPU inside the join alone (pipeline.stages.expand); for the peers all that they do.
-- walk: the stages walk.*, reading, routing and writing included; reach: what finds the reachable part of the graph, once.
-- engine: the share of the stages walk.* that is not the join.
+- join: inside the join alone (pipeline.stages.expand); for the peers all that they do.
+- read, write, rest: of the stages walk.*; write is routing, packing and checksums. walk is the sum of the four, and
+  engine the share of it that is not the join.
+- reach: what finds the reachable part of the graph and its entries, once, before the walk, all included.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.engine import stage
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.executor import InProcess
 from pipeline.engine.progress import Progress
@@ -132,41 +134,78 @@ def prepared(folder: Path, buckets: int) -> tuple[Runner, dict[str, Done], Done]
     return runner, graph, table("roots", "frontier", FRONTIER, "directory", "directory")
 
 
+class Clock:
+    """CPU seconds by what is being done; what is done inside something else counts there alone."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+        self.doing, self.since = ["rest"], time.process_time()
+
+    def switch(self, to: str | None) -> None:
+        """Begin with `to`, or, with None, go back to what was done before."""
+        now = time.process_time()
+        self.spent[self.doing[-1]] += now - self.since
+        self.since = now
+        if to is None:
+            self.doing.pop()
+        else:
+            self.doing.append(to)
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function with its CPU seconds counted as `name`."""
+
+        def wrapped(*arguments: Any, **named: Any) -> Any:
+            self.switch(name)
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.switch(None)
+
+        return wrapped
+
+    def timed_rows(self, name: str, function: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+        """The generator with the CPU seconds of its steps counted as `name`."""
+
+        def wrapped(*arguments: Any, **named: Any) -> Iterator[Any]:
+            rows = function(*arguments, **named)
+            step = self.timed(name, lambda: next(rows, None))
+            while (row := step()) is not None:
+                yield row
+
+        return wrapped
+
+
 def ours(folder: Path, buckets: int) -> dict[str, Any]:
     runner, graph, roots = prepared(folder, buckets)
-    spent: dict[str, float] = defaultdict(float)
-    real_expand, real_run = stages.expand, runner.run
+    clock = Clock()
+    for name in ("write_routed", "write_part"):
+        setattr(stage, name, clock.timed("write", getattr(stage, name)))
+    stage.read_ref = clock.timed("read", stage.read_ref)
+    stages.find, stages.pieces = clock.timed("read", stages.find), clock.timed_rows("read", stages.pieces)
+    stages.expand = clock.timed_rows("join", stages.expand)
+    reach_tree = stages.reach_tree
 
-    def expand(*arguments: Any) -> Iterator[pa.Table]:
-        chunks = real_expand(*arguments)
-        while True:
-            start = time.process_time()
-            chunk = next(chunks, None)
-            spent["join"] += time.process_time() - start
-            if chunk is None:
-                return
-            yield chunk
-
-    def run(stage: Stage) -> Done:
-        start = time.process_time()
-        done = real_run(stage)
-        spent[stage.name] += time.process_time() - start
+    def reach(*arguments: Any, **named: Any) -> Done:
+        done = reach_tree(*arguments, **named)
+        clock.switch("rest")
+        reach_s.append(sum(clock.spent.values()))
+        clock.spent.clear()
         return done
 
-    stages.expand, runner.run = expand, run  # type: ignore[assignment, method-assign]
+    reach_s: list[float] = []
+    stages.reach_tree = reach
     found, _, _ = stages.walk(runner, graph, roots, max_depth=MAX_DEPTH, max_entries=MAX_ENTRIES)
+    clock.switch("check")
+    spent = dict(clock.spent)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    walk = sum(seconds for name, seconds in spent.items() if name.startswith("walk."))
-    reach = sum(spent.values()) - walk - spent["join"]
     checks = [check(runner.table(ref, bucket=bucket)) for ref in found for bucket in range(buckets)]
     return {
         "paths": sum(one["paths"] for one in checks),
         "digest": sum(one["digest"] for one in checks) % 2**64,
-        "join_s": spent["join"],
-        "walk_s": walk,
-        "reach_s": reach,
+        "walk_s": sum(spent.values()),
+        "reach_s": reach_s[0],
+        **{f"{name}_s": seconds for name, seconds in spent.items()},
         "peak_mb": peak / 1024,
-        "stages": {name: round(seconds, 2) for name, seconds in spent.items()},
     }
 
 
@@ -283,28 +322,30 @@ def show(results: dict[int, dict[str, dict[str, Any]]]) -> None:
         "paths",
         "join s",
         "M paths/s",
+        "read s",
+        "write s",
+        "rest s",
         "walk s",
         "M paths/s",
-        "engine",
-        "reach s",
-        "peak MB",
     )
-    print("".join(f"{head:>12}" for head in heads))
+    print("".join(f"{head:>11}" for head in [*heads, "engine", "reach s", "peak MB"]))
     for rows, tools in results.items():
         for tool, one in tools.items():
             cells = [f"{rows:,}", tool, f"{one['paths']:,}", f"{one['join_s']:.2f}"]
             cells.append(f"{one['paths'] / one['join_s'] / 1e6:.2f}")
-            if "walk_s" in one:
-                cells += [f"{one['walk_s']:.2f}", f"{one['paths'] / one['walk_s'] / 1e6:.2f}"]
+            if tool == "ours":
+                cells += [f"{one[key]:.2f}" for key in ("read_s", "write_s", "rest_s", "walk_s")]
+                cells.append(f"{one['paths'] / one['walk_s'] / 1e6:.2f}")
                 cells += [f"{1 - one['join_s'] / one['walk_s']:.0%}", f"{one['reach_s']:.2f}"]
             else:
-                cells += ["", "", "", ""]
-            print("".join(f"{cell:>12}" for cell in [*cells, f"{one['peak_mb']:.0f}"]))
+                cells += [""] * 7
+            print("".join(f"{cell:>11}" for cell in [*cells, f"{one['peak_mb']:.0f}"]))
     if len(results) > 1:
         sizes = list(results)
-        for key in ("join_s", "walk_s", "reach_s"):
-            print(f"growth of {key[:-2]}: rows^{growth(sizes, [results[n]['ours'][key] for n in sizes]):.2f}")
-        print(f"growth of duckdb: rows^{growth(sizes, [results[n]['duckdb']['join_s'] for n in sizes]):.2f}")
+        ours_grow = [f"{key[:-2]} {growth(sizes, [results[n]['ours'][key] for n in sizes]):.2f}"
+                     for key in ("join_s", "walk_s", "reach_s")]  # fmt: skip
+        peer = growth(sizes, [results[n]["duckdb"]["join_s"] for n in sizes])
+        print(f"growth, k in rows^k: {', '.join(ours_grow)}; duckdb {peer:.2f}")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ be reached are found first, breadth-first over distinct ids (a cycle ends becaus
 table is read once for their entries.
 
     reach.edges   directory -> subdirectory of the whole graph, without names
-    reach.NNN     one level in all buckets, or, from a level with few ids on, as many levels as stay small in one task
+    reach.NNN     one level in all buckets, or, where it has few ids, as many levels as stay small in one task
     tree          sizes, leaves and subdirectories of what was reached
 """
 
@@ -41,7 +41,7 @@ def edges(task: Task) -> Mapping[str, Rows]:
 
 
 def reach(task: Task) -> Mapping[str, Rows]:
-    """The ids of one level that are new, and the targets of their edges; `thin`: of levels until they are wide."""
+    """The ids of one level that are new, and the targets of their edges; if `thin`, of levels until one is wide."""
     thin = task.config["thin"]
     kept = Kept() if thin else None
     read = task.read_all if thin else task.read

@@ -1,7 +1,7 @@
 """Walk: root directory -> every path below it. Only directories go level by level; what lies in them is listed at the end.
 
-    walk.NNN          subdirectories of the frontier, in all buckets; or, from a narrow level on, of as many levels as
-                      stay narrow, in one task
+    walk.NNN          subdirectories of the frontier, in all buckets; or, where it is narrow, of as many levels as one
+                      task can hold
     walk.leaves       files, links and submodules of all directories found, in one pass over the table of leaves
     walk.NNN.hot, walk.leaves.hot
                       directories that very many roots share: their rows by root, so that all buckets list them
@@ -42,9 +42,9 @@ from pipeline.tables import (
 THIN_ROWS = 20_000
 """A frontier of at most so many rows is walked on by one task: units of less last milliseconds (bench_walk.py)."""
 THIN_BYTES = 64 << 20
-"""What such a task lists before it hands over."""
+"""Bytes of directories that such a task lists before it hands over: all of them are in memory."""
 HOT_ROWS = 1 << 24
-"""Rows that one directory may make in one task, some ten seconds of work; with more it is split by root."""
+"""Rows that one directory may make in one task, half a minute of work; with more it is split by root."""
 _HELD_LOTS = 4  # of expand.CHUNK_ROWS directories each: some 200 MB
 _ROW_BYTES = 150  # of a frontier row in memory, without its path
 
@@ -69,7 +69,7 @@ def level(task: Task) -> Mapping[str, Rows]:
 
 
 def levels(task: Task) -> Mapping[str, Rows]:
-    """The same for the whole of a narrow frontier, level after level, until one is wide."""
+    """The same for the whole of a narrow frontier, level after level, until it would hold too much at once."""
     first, max_depth = int(task.config["level"]), int(task.config["max_depth"])
     kept, left, number = Kept(), int(task.config["thin_bytes"]), first
     passed: list[pa.Table] = []
@@ -144,8 +144,9 @@ def leaves(task: Task) -> Mapping[str, Rows]:
     np.add.at(rows, _places(counted, sizes["directory"]), np.asarray(amounts))
     hot = _hot(task, sizes, "leaves", rows)
     lost = sizes["directory"].filter(sizes["lost"])
-    here = minus(sizes["directory"].combine_chunks(), hot)
-    found = find(task, "leaves", here, column="directory", columns=LEAVES.names)
+    found = task.read("leaves")  # all that was reached, sorted, with that of roots stopped since
+    if len(hot):
+        found = without(found, "directory", hot)
 
     def entries() -> Iterator[pa.Table]:
         for lot in lots:
