@@ -54,7 +54,7 @@ _ROW_BYTES = 150  # of a frontier row in memory, without its path
 
 def level(task: Task) -> Mapping[str, Rows]:
     """The subdirectories of one bucket of the frontier: the next frontier, or, at the depth limit, `deep` entries."""
-    frontier, oversized, sizes, at = _within_limits(task, task.read("frontier"))
+    frontier, oversized, sizes, at = _within_limits(task, _going_on(task, task.read("frontier")))
     hot = _hot(task, sizes, "subdirectories", np.bincount(at, minlength=sizes.num_rows))
     ids = minus(distinct(frontier["directory"]), hot)
     found = find(task, "subdirectories", ids, column="directory", columns=SUBDIRECTORIES.names)
@@ -75,7 +75,7 @@ def levels(task: Task) -> Mapping[str, Rows]:
     passed: list[pa.Table] = []
     deep: list[pa.Table] = []
     oversized = [OVERSIZED.empty_table()]
-    frontier = task.read_all("frontier")
+    frontier = _going_on(task, task.read_all("frontier"))
     while frontier.num_rows and number < max_depth:
         frontier, stopped, sizes, at = _within_limits(task, frontier, kept)
         oversized.append(stopped)
@@ -109,7 +109,6 @@ def _within_limits(
 
     Counted before anything is listed: a tree that unfolds without end is stopped while it is still one number.
     """
-    frontier = without(frontier, "root", _stopped(task))
     sizes = _sizes(task, distinct(frontier["directory"]), kept)
     at = _places(frontier["directory"], sizes["directory"])
     entries = (_numbers(sizes, "leaves") + _numbers(sizes, "subdirectories"))[at]
@@ -209,6 +208,11 @@ def _stopped(task: Task) -> pa.Array:
     )
 
 
+def _going_on(task: Task, rows: pa.Table) -> pa.Table:
+    """The rows of the roots that are still walked."""
+    return without(rows, "root", _stopped(task))
+
+
 def _sizes(task: Task, directories: pa.Array, kept: Kept | None = None) -> pa.Table:
     return find(
         task, "sizes", directories, column="directory", columns=TREE_SIZES.names, kept=kept
@@ -263,20 +267,14 @@ def walk(
         }
         name = f"walk.{number:03d}"
         if thin:
-            done = [run(name, levels, {**inputs, "frontier": frontier}, {**outputs, "passed": by_directory},
-                        config={**config, "thin_bytes": THIN_BYTES}, units="one")]  # fmt: skip
+            outputs["passed"] = by_directory
+            done = [run(name, levels, {**inputs, "frontier": frontier}, outputs, units="one",
+                        config={**config, "thin_bytes": THIN_BYTES})]  # fmt: skip
             reached = max((facts["level"] for facts in done[0].facts), default=max_depth)
         else:
             outputs["hot"] = by_root
-            done = [
-                run(
-                    name,
-                    level,
-                    {**inputs, "frontier": frontier},
-                    outputs,
-                    config={**config, "hot_rows": HOT_ROWS},
-                )
-            ]
+            config["hot_rows"] = HOT_ROWS
+            done = [run(name, level, {**inputs, "frontier": frontier}, outputs, config=config)]
             if done[0].rows("hot"):
                 shared = {**inputs, "frontier": done[0].ref("hot")}
                 done.append(run(f"{name}.hot", level, shared, outputs, config={**config, "hot_rows": None}))
@@ -284,10 +282,8 @@ def walk(
         oversized += [one.ref("oversized") for one in done if one.rows("oversized")]
         wide, number = reached == number, reached  # a narrow frontier whose next one is wide
         if not wide:
-            frontier, waiting = (
-                [one.ref("frontier") for one in done],
-                sum(one.rows("frontier") for one in done),
-            )
+            frontier = [one.ref("frontier") for one in done]
+            waiting = sum(one.rows("frontier") for one in done)
             deep += [one.ref("deep") for one in done if one.rows("deep")]
             directories += [one.ref("passed") for one in done if thin and one.rows("passed")]
             directories += frontier if waiting else []
