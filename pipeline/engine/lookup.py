@@ -6,7 +6,9 @@ group: a few ids cost a few row groups, whatever the table's size.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +23,7 @@ from pipeline.engine.stage import Ref, Task, part_name, read_summary
 from pipeline.engine.store import Store
 
 ID_DIGITS = 40  # of object ids: SHA-1 in hex
+_REQUESTS = 16  # parts of an object store read at once; each is held while it is filtered
 _KEPT_BYTES = 32 << 20  # of stored parts, about four times that in memory
 
 
@@ -100,21 +103,31 @@ def find(
     words = _words(ids)
     numbers = bucket_of(ids, task.buckets)  # ascending, as the ids are
     schema = _schema(task, task.refs[name][0])
+    place = schema.names.index(column)
+
+    def jobs() -> Iterator[tuple[_Part, int, npt.NDArray[np.bytes_], bool]]:
+        for part in _parts(task, name):
+            for bucket in np.unique(numbers) if part.routed is not None else [part.bucket]:
+                first, last = np.searchsorted(numbers, [bucket, bucket + 1])
+                if first < last:
+                    yield part, int(bucket), words[first:last], kept is not None and kept.takes(part)
+
+    def load(job: tuple[_Part, int, npt.NDArray[np.bytes_], bool]) -> list[pa.Table]:
+        part, bucket, wanted, whole = job
+        if part.routed is not None:
+            found: Iterable[pa.Table] = part.segments(bucket, columns)
+        else:
+            found = part.row_groups(columns, None if whole else (place, wanted))
+            if kept is not None and whole:
+                found = kept.whole(part, found)
+        return [_sorted_only(table, column, wanted) for table in found]
+
     tables = [schema.empty_table().select(columns)]
-    for part in _parts(task, name):
-        for bucket in np.unique(numbers) if part.routed is not None else [part.bucket]:
-            first, last = np.searchsorted(numbers, [bucket, bucket + 1])
-            if first == last:
-                continue
-            if part.routed is not None:
-                found: Iterable[pa.Table] = part.segments(int(bucket), columns)
-            else:
-                place = schema.names.index(column)
-                kept_whole = kept is not None and kept.takes(part)
-                found = part.row_groups(columns, None if kept_whole else (place, words[first:last]))
-                if kept is not None and kept_whole:
-                    found = kept.whole(part, found)
-            tables += [_sorted_only(table, column, words[first:last]) for table in found]
+    if task.store.root is None:  # what waits for answers waits for many at once
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            tables += itertools.chain.from_iterable(pool.map(load, jobs()))
+    else:
+        tables += itertools.chain.from_iterable(map(load, jobs()))
     result = pa.concat_tables(tables)
     task.rows_in += result.num_rows
     task.bytes_in += result.nbytes
@@ -162,14 +175,19 @@ class Kept:
     stored_bytes: int = 0
 
     def takes(self, part: _Part) -> bool:
-        """Whether the part is held, or may be."""
-        return part.key in self.tables or self.stored_bytes + part.bytes <= _KEPT_BYTES
+        """Whether the part is held, or is to be from now on."""
+        if part.routed is not None or part.key in self.tables:
+            return part.routed is None
+        if self.stored_bytes + part.bytes > _KEPT_BYTES:
+            return False
+        self.stored_bytes += part.bytes
+        self.tables[part.key] = []
+        return True
 
     def whole(self, part: _Part, tables: Iterable[pa.Table]) -> list[pa.Table]:
         """The part's tables; they are taken from `tables` the first time."""
-        if part.key not in self.tables:
+        if not self.tables[part.key]:
             self.tables[part.key] = list(tables)
-            self.stored_bytes += part.bytes
         return self.tables[part.key]
 
 
