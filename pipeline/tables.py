@@ -303,6 +303,25 @@ ROOTS = pa.schema(
 # --------------------------------------------------------------------------------------------------------------
 # 5. The tree walk.
 
+REACHED = pa.schema([("directory", pa.string())])
+TREE_EDGES = pa.schema([("directory", pa.string()), ("target", pa.string())])
+"""Directory -> subdirectory, of the whole graph; sorted by directory, as the next three."""
+
+TREE_SIZES = pa.schema(
+    [
+        ("directory", pa.string()),
+        ("leaves", pa.int64()),  # entries that are no directories
+        ("subdirectories", pa.int64()),
+        ("lost", pa.bool_()),  # without entries, and not in the graph's table of directories either
+    ]
+)
+"""Every directory that a root leads to, with its number of entries."""
+
+LEAVES = pa.schema(
+    [("directory", pa.string()), ("name", pa.binary()), ("kind", pa.string()), ("target", pa.string())]
+)
+SUBDIRECTORIES = pa.schema([("directory", pa.string()), ("name", pa.binary()), ("target", pa.string())])
+
 FRONTIER = pa.schema([("root", pa.string()), ("path", pa.binary()), ("directory", pa.string())])
 """Directories to be listed next; `path` is the directory's own, empty for the root."""
 

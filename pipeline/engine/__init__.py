@@ -3,6 +3,7 @@
 store.py        one class for local folders and S3: atomic put, conditional put, ranges, listings
 buckets.py      which bucket an id belongs to; tables split into one row group per target bucket
 keys.py         what a stage's key is made of: configuration, inputs, sources, library versions
+lookup.py       rows of given ids out of a bucketed table, without reading the rest
 stage.py        Stage, its outputs and the context that a task sees
 runner.py       runs stages: skips what is done, retries, folds sidecars
 executor.py     what an executor is; the one in this process

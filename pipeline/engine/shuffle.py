@@ -52,7 +52,8 @@ def _write_chunk(stream: BinaryIO, table: pa.Table, route: str, buckets: int) ->
     counts = np.bincount(numbers, minlength=buckets)
     # Already in the order of its buckets where the route leads the sort key.
     if np.any(numbers[1:] < numbers[:-1]):
-        table = table.take(pa.array(np.argsort(numbers, kind="stable")))
+        # 4,096 buckets at most: numpy sorts numbers of 16 bits by radix.
+        table = table.take(pa.array(np.argsort(numbers.astype(np.uint16), kind="stable")))
     starts = np.concatenate([[0], np.cumsum(counts)])
     for bucket in np.flatnonzero(counts):
         sink = pa.BufferOutputStream()

@@ -6,7 +6,10 @@ choose.py      which origins take part
 resolve.py     origin -> latest full visit -> snapshot -> branch -> revision -> root directory
 networks.py    fork networks
 origins.py     the origin ledger; roots
-walk.py        root -> every path, level by level; what the graph knows of each content
+reach.py       the part of the graph that the roots lead to: its directories, and their entries once
+walk.py        root -> every path: directories level by level, then what lies in them
+expand.py      the join of the walk, in bounded chunks
+listed.py      what the graph knows of each content that the walk found
 files.py       wave W0: what can be decided from the graph alone
 earliest.py    the earliest known occurrence of each content
 fetch.py       bodies of wanted contents, verified, kept in a store

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipeline.engine.lookup import Kept, find
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.errors import SourceError, TransientError
 
@@ -132,3 +133,12 @@ def then(run: Any, before: Any, calls: Path, **config: Any) -> Stage:
         config=config,
         extra={"calls": str(calls)},
     )
+
+
+def look_up(task: Task) -> Mapping[str, pa.Table]:
+    """In one unit: the rows of given ids; `item` names them, and how often they are asked for."""
+    kept = Kept() if task.item["kept"] else None
+    ids = pa.array(sorted(task.item["ids"]), pa.string())
+    for _ in range(task.item["times"]):
+        found = find(task, "rows", ids, column="id", columns=["number", "id"], kept=kept)
+    return {"rows": found}
