@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from pipeline.engine.keys import digest
 from pipeline.engine.store import Store
-from pipeline.errors import SourceError, StackmillError
-from pipeline.sources.orc import read_stripe
+from pipeline.errors import IntegrityError, SourceError
+from pipeline.sources.orc import OPENINGS, read_stripe
 from pipeline.sources.table_files import (
     REQUIRED,
     TableFile,
@@ -111,8 +111,9 @@ class GraphExport:
                 data = conform(chunk, schema)
                 data.validate(full=True)  # text that is no UTF-8, offsets that lead nowhere
                 yield data
-        except StackmillError:
-            raise
+        except IntegrityError as error:  # the bytes are another's: exit code 5, not 4
+            said = str(error).partition("; delete it")[0]
+            raise SourceError(f"{said}; table {table!r} cannot be read, fetch the file again") from error
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, (FileNotFoundError, TimeoutError, ConnectionError)):
                 raise
@@ -131,6 +132,7 @@ class GraphExport:
                     yield pa.Table.from_batches([batch])
 
     def _orc(self, key: str, size: int, stripes: range, schema: pa.Schema) -> Iterator[pa.Table]:
+        opening = next(OPENINGS)
         tail, _ = read_orc_tail(self.store, key, size)
         kinds = {}
         for name, kind in tail.columns:
@@ -139,7 +141,7 @@ class GraphExport:
                 kinds[name] = date if kind == "timestamp" else "plain"
         for number in stripes:
             if tail.stripes[number].rows and kinds:
-                yield read_stripe(self.store, key, size, number, kinds)
+                yield read_stripe(self.store, key, size, number, kinds, opening)
             else:
                 yield pa.table({"": pa.nulls(tail.stripes[number].rows)})
 

@@ -8,6 +8,7 @@ a new process.
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import os
 import subprocess
@@ -28,13 +29,19 @@ _Owner = tuple[int, tuple[str, ...]]
 _serving: dict[_Owner, subprocess.Popen[bytes]] = {}  # the one process, by whose it is and how it reaches S3
 
 
-def read_stripe(store: Store, key: str, size: int, stripe: int, columns: Mapping[str, str]) -> pa.Table:
-    """The columns (name -> plain | date | time) of one stripe of a file of `size` bytes.
+OPENINGS = itertools.count()
+"""A number for each time that a file is opened: what the reader kept of an earlier time may be out of date."""
+
+
+def read_stripe(
+    store: Store, key: str, size: int, stripe: int, columns: Mapping[str, str], opening: int
+) -> pa.Table:
+    """The columns (name -> plain | date | time) of one stripe of a file of `size` bytes; `opening`: one of OPENINGS.
 
     Raises SourceError, naming the file, for one that is damaged; what the store raised where it could not be read.
     """
     request = {"uri": store.address, "anonymous": store.anonymous, "key": key, "size": size,
-               "stripe": stripe, "columns": dict(columns)}  # fmt: skip
+               "stripe": stripe, "columns": dict(columns), "opening": opening}  # fmt: skip
     where = f"{store.uri}/{key}"
     with _lock:
         process = _process()

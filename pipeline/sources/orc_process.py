@@ -3,8 +3,8 @@
 An ORC file has no checksums, and the native readers trust what it says: of 2,500 files with one flipped bit, 3 ended the
 process that read them (pyarrow 26). So they run here, where that ends no worker; see orc.py for the other side.
 
-A request is a line of JSON: uri, anonymous, key, size, stripe, columns (name -> plain | date | time). The answer is a line of
-JSON, `{"requests": n}` followed by an Arrow stream of the columns, or `{"error": [class of pipeline.errors, message]}`.
+A request is a line of JSON: uri, anonymous, key, size, stripe, columns (name -> plain | date | time), opening (stripes of
+one opening share what was fetched). The answer is a line of JSON, `{"requests": n}` followed by an Arrow stream of the columns, or `{"error": [class of pipeline.errors, message]}`.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def _instants(pairs: Sequence[tuple[int, int] | None], kind: str) -> pa.Array:
     return pa.array(bounded * 1_000_000 + micro, mask=missing).cast(pa.timestamp("us"))
 
 
-def _answer(request: Mapping[str, Any], opened: dict[tuple[Any, ...], Opened], out: BinaryIO) -> None:
-    name = (request["uri"], request["anonymous"], request["key"], request["size"])
+def _answer(request: Mapping[str, Any], opened: dict[int, Opened], out: BinaryIO) -> None:
+    name = request["opening"]
     if name not in opened:
         opened.clear()
         opened[name] = Opened(Store(request["uri"], request["anonymous"]), request["key"], request["size"])
@@ -128,7 +128,7 @@ def main() -> None:
     """Answer requests until standard input ends."""
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # what a library prints must not get between the answers
-        opened: dict[tuple[Any, ...], Opened] = {}
+        opened: dict[int, Opened] = {}
         for line in sys.stdin.buffer:
             _answer(json.loads(line), opened, out)
 
