@@ -30,7 +30,12 @@ from pipeline.stages.graph import convert
 from pipeline.stages.resolve import resolve
 from pipeline.stages.walk import walk
 
-FALLBACKS = ("main", "master", "trunk", "develop")  # branches that stand for a repository whose HEAD leads nowhere
+FALLBACKS = (
+    "main",
+    "master",
+    "trunk",
+    "develop",
+)  # branches that stand for a repository whose HEAD leads nowhere
 KINDS = {"100644": "file", "100755": "file", "100664": "file", "120000": "symlink", "160000": "submodule"}
 
 Entries = set[tuple[bytes, str, str]]
@@ -72,7 +77,8 @@ def resolved(archive: Path, workdir: Path, form: str) -> dict[str, Entries | Non
             below.setdefault(row["root"], set()).add((row["path"], row["kind"], row["target"]))
     ledger = runner.table(origins.ref("ledger")).to_pylist()
     return {
-        row["origin"]: None if row["directory"] is None else below.get(row["directory"], set()) for row in ledger
+        row["origin"]: None if row["directory"] is None else below.get(row["directory"], set())
+        for row in ledger
     }
 
 
@@ -106,11 +112,15 @@ def check(repositories: Sequence[Path], forms: Sequence[str], folder: Path) -> l
 def main(arguments: Sequence[str] | None = None) -> int:
     """See the module's words."""
     parser = argparse.ArgumentParser(description="Hold what the pipeline resolves against git ls-tree.")
-    parser.add_argument("--format", action="append", choices=FORMATS, help="form of the tables; default: both")
+    parser.add_argument(
+        "--format", action="append", choices=FORMATS, help="form of the tables; default: both"
+    )
     parser.add_argument("repositories", nargs="+", type=Path, metavar="REPOSITORY")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="stackmill-check-") as folder:
-        results = check([path.resolve() for path in given.repositories], given.format or FORMATS, Path(folder))
+        results = check(
+            [path.resolve() for path in given.repositories], given.format or FORMATS, Path(folder)
+        )
     for result in results:
         print(json.dumps(result))
         if result["differences"]:

@@ -113,9 +113,7 @@ def archive(
     seconds = _source_date()
     forms = ("parquet", "orc") if graph_format is GraphFormat.BOTH else (str(graph_format),)
     if installed and not (repositories or folders):
-        summary = build_installed(
-            out, bounds, export=export, seconds=seconds, forms=forms, progress=_say
-        )
+        summary = build_installed(out, bounds, export=export, seconds=seconds, forms=forms, progress=_say)
     else:
         with ArchiveWriter(out, export, forms=forms) as writer:
             for path, url in repositories:

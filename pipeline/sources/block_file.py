@@ -61,7 +61,9 @@ class BlockFile(io.RawIOBase):
     def _fetch(self, first: int, last: int) -> list[bytes]:
         missing = [number for number in range(first, last + 1) if number not in self._blocks]
         fetched = {}
-        if missing:  # one range: what is there already and lies between is rather read twice than asked around
+        if (
+            missing
+        ):  # one range: what is there already and lies between is rather read twice than asked around
             begin, end = missing[0] * BLOCK_BYTES, min(self._size, (missing[-1] + 1) * BLOCK_BYTES)
             try:
                 (data,) = self._store.read_ranges(self._key, [(begin, end - begin)])

@@ -64,7 +64,9 @@ class GraphExport:
         """
         enough = max(_UNIT_ROWS, -(-self.rows(table) // at_most) if at_most else 0)
         items: list[dict[str, object]] = []
-        parts: list[tuple[str, int, int, int]] = []  # key, bytes of the file, first part and the one behind the last
+        parts: list[
+            tuple[str, int, int, int]
+        ] = []  # key, bytes of the file, first part and the one behind the last
         rows = 0
         for file in self.files(table):
             first = 0
@@ -190,10 +192,10 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 def _dates(column: pa.Array) -> pa.Array:
     if pa.types.is_timestamp(column.type):
-        micro = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-        numbers = pc.fill_null(micro, 0).to_numpy()
-        seconds, rest = pa.array(numbers // 1_000_000), pa.array(numbers % 1_000_000)
-        missing = micro.is_null()
+        per = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+        numbers = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
+        seconds, rest = pa.array(numbers // per), pa.array(numbers % per * 1_000_000 // per)
+        missing = column.is_null()
     else:
         seconds, rest = pc.struct_field(column, "seconds"), pc.struct_field(column, "microseconds")
         missing = pc.or_(column.is_null(), pc.or_(seconds.is_null(), rest.is_null()))

@@ -97,7 +97,9 @@ def _instants(pairs: Sequence[tuple[int, int] | None], kind: str) -> pa.Array:
         return pa.StructArray.from_arrays(
             [pa.array(seconds), pa.array(micro.astype(np.uint32))], fields=list(DATE), mask=pa.array(missing)
         )
-    bounded = np.clip(seconds, -_MOST // 1_000_000, _MOST // 1_000_000 - 1)  # beyond every calendar either way
+    bounded = np.clip(
+        seconds, -_MOST // 1_000_000, _MOST // 1_000_000 - 1
+    )  # beyond every calendar either way
     return pa.array(bounded * 1_000_000 + micro, mask=missing).cast(pa.timestamp("us"))
 
 
@@ -116,7 +118,9 @@ def _answer(request: Mapping[str, Any], opened: dict[int, Opened], out: BinaryIO
         known = isinstance(cause, StackmillError)
         said = (str(cause).splitlines() or [type(cause).__name__])[0]
         kind = type(cause).__name__ if known else "SourceError"
-        out.write(json.dumps({"error": [kind, said if known else f"it is damaged ({said})"]}).encode() + b"\n")
+        out.write(
+            json.dumps({"error": [kind, said if known else f"it is damaged ({said})"]}).encode() + b"\n"
+        )
     else:
         out.write(json.dumps({"requests": file.requests - before}).encode() + b"\n")
         with pa.ipc.new_stream(out, table.schema) as writer:

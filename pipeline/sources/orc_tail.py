@@ -156,9 +156,7 @@ def _columns(types: list[int | bytes]) -> tuple[tuple[str, str], ...]:
     for value in parsed[0].get(2, []):
         children += [value] if isinstance(value, int) else list(_packed(value))
     names = [bytes(name).decode() for name in parsed[0].get(3, [])]
-    return tuple(
-        (name, KINDS[_int(parsed[child], 1)]) for name, child in zip(names, children, strict=True)
-    )
+    return tuple((name, KINDS[_int(parsed[child], 1)]) for name, child in zip(names, children, strict=True))
 
 
 def _packed(data: bytes) -> Iterator[int]:

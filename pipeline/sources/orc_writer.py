@@ -48,7 +48,12 @@ def write_orc(table: pa.Table, path: Path, name: str) -> None:
 
 def _values(column: pa.Array) -> Iterable[Any]:
     if column.type == DATE:
-        pairs = zip(column.field(0).to_pylist(), column.field(1).to_pylist(), column.is_valid().to_pylist(), strict=True)
+        pairs = zip(
+            column.field(0).to_pylist(),
+            column.field(1).to_pylist(),
+            column.is_valid().to_pylist(),
+            strict=True,
+        )
         return [(seconds, micro * 1000) if valid else None for seconds, micro, valid in pairs]
     if pa.types.is_timestamp(column.type):
         micros = column.cast(pa.int64()).to_pylist()

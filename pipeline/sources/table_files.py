@@ -202,7 +202,9 @@ def _check_columns(table: str, where: str, kinds: Sequence[tuple[str, str, str]]
 def _check_labels(table: str, where: str, labels: Mapping[str, str]) -> None:
     said = labels.get("swh_object_type", table)
     if said != table:
-        raise SourceError(f"{where} says that it is of the table {said!r}; move it to the folder of that table")
+        raise SourceError(
+            f"{where} says that it is of the table {said!r}; move it to the folder of that table"
+        )
     named, own = _UUID.search(where.rsplit("/", 1)[-1]), labels.get("swh_uuid")
     if named and own and _UUID.fullmatch(own) and named[0] != own:
         raise SourceError(f"{where} says that its id is {own}: it is another file's content, fetch it again")

@@ -104,7 +104,9 @@ def _entries(task: Task, t: pa.Table) -> pa.Table:
     target = hex_or_null(t["target"])
     if target.null_count:
         # An entry is an occurrence whatever it points to: a target that is no id becomes one that nothing has.
-        named = task.sql("select sha1('no id: ' || coalesce(target, '')) as id from t", t=t.select(["target"]))
+        named = task.sql(
+            "select sha1('no id: ' || coalesce(target, '')) as id from t", t=t.select(["target"])
+        )
         target = pc.coalesce(target, named["id"].cast(pa.string()))
     return _with(t, target=target)
 
@@ -215,7 +217,11 @@ def warn_of_mixed_tables(reasons: Mapping[str, int]) -> str | None:
 
     Every file of an export has an id of its own and none names its export, so tables of two exports show in this only.
     """
-    absent = {"empty_repository": "snapshot_branch", "release_not_archived": "release", "revision_not_archived": "revision"}
+    absent = {
+        "empty_repository": "snapshot_branch",
+        "release_not_archived": "release",
+        "revision_not_archived": "revision",
+    }
     total = sum(amount for reason, amount in reasons.items() if reason != "no_full_visit")
     for reason, table in absent.items():
         missing = reasons.get(reason, 0)

@@ -122,7 +122,7 @@ def _colliding(
         numbers = fixed.view(np.uint64).reshape(-1, ID_DIGITS // 8)
         differ = same & (numbers[1:] != numbers[:-1]).any(axis=1)
     else:
-        differ = same & ~np.asarray(pc.equal(values[1:], values[:-1]))
+        differ = same & ~_equal_before(values)
     if not differ.any():
         return np.zeros(len(rows), bool)
     runs = np.concatenate([[0], np.cumsum(~same)])
@@ -189,8 +189,12 @@ def _repeats(table: pa.Table) -> npt.NDArray[np.bool_]:
     """Whether each row equals the one before it; nulls equal each other."""
     same = np.ones(max(0, table.num_rows - 1), bool)
     for name in table.column_names:
-        column = table[name].combine_chunks()
-        before, after = column[:-1], column[1:]
-        equal = np.asarray(pc.fill_null(pc.equal(before, after), False))
-        same &= equal | np.asarray(pc.and_(before.is_null(), after.is_null()))
+        same &= _equal_before(table[name].combine_chunks())
     return np.concatenate([np.zeros(min(1, table.num_rows), bool), same])
+
+
+def _equal_before(column: pa.Array) -> npt.NDArray[np.bool_]:
+    """Whether each value but the first equals the one before it."""
+    before, after = column[:-1], column[1:]
+    equal = np.asarray(pc.fill_null(pc.equal(before, after), False))
+    return equal | np.asarray(pc.and_(before.is_null(), after.is_null())) if column.null_count else equal

@@ -95,7 +95,13 @@ def tables(rows: Mapping[str, list[dict[str, Any]]] | None = None) -> dict[str, 
 
 
 def write(
-    archive: Path, form: str, given: Mapping[str, pa.Table], *, export: str = "e", parts: int = 1, labels: Mapping[str, str] | None = None
+    archive: Path,
+    form: str,
+    given: Mapping[str, pa.Table],
+    *,
+    export: str = "e",
+    parts: int = 1,
+    labels: Mapping[str, str] | None = None,
 ) -> Path:
     """Write tables as one export of an archive, in `parts` files each; columns are as given."""
     for name, table in given.items():
@@ -118,8 +124,15 @@ def write(
 def write_any_orc(table: pa.Table, path: Path, labels: Mapping[str, str], **options: Any) -> None:
     """An ORC file of any columns and labels."""
     columns = ",".join(f"{field.name}:{_TYPES[field.type]}" for field in table.schema)
-    with path.open("wb") as stream, pyorc.Writer(
-        stream, f"struct<{columns}>", compression=pyorc.CompressionKind.ZSTD, converters=CONVERTERS, **options
-    ) as writer:
+    with (
+        path.open("wb") as stream,
+        pyorc.Writer(
+            stream,
+            f"struct<{columns}>",
+            compression=pyorc.CompressionKind.ZSTD,
+            converters=CONVERTERS,
+            **options,
+        ) as writer,
+    ):
         writer.set_user_metadata(**{k: v.encode() for k, v in labels.items()})
         writer.writerows(zip(*(_values(c.combine_chunks()) for c in table.columns), strict=True))

@@ -78,7 +78,9 @@ def test_a_file_that_is_cut_off_on_s3(archive: Path, form: str, s3_bucket: str) 
     store = Store(f"{s3_bucket}/swh")
     for path in (archive / "graph").rglob(f"*.{form}"):
         data = path.read_bytes()
-        store.put(path.relative_to(archive).as_posix(), data[: len(data) // 2] if "revision" in path.name else data)
+        store.put(
+            path.relative_to(archive).as_posix(), data[: len(data) // 2] if "revision" in path.name else data
+        )
     refusal(open_export(store, None, None), f"{store.uri}/graph/e/{form}/revision/", "cut off")
 
 
@@ -86,7 +88,15 @@ def test_a_file_that_is_cut_off_on_s3(archive: Path, form: str, s3_bucket: str) 
 def test_a_file_of_something_else(archive: Path, form: str) -> None:
     path = one_file(archive, form, "content")
     other = one_file(archive, "orc" if form == "parquet" else "parquet", "content").read_bytes()
-    for data in (b"hello\n" * 100, other, b"ORC", b"PAR1" * 3, b"\0" * 5000, b"<html>" + b"ORC\x03", b"PAR1" + b"\xff" * 8 + b"PAR1"):
+    for data in (
+        b"hello\n" * 100,
+        other,
+        b"ORC",
+        b"PAR1" * 3,
+        b"\0" * 5000,
+        b"<html>" + b"ORC\x03",
+        b"PAR1" + b"\xff" * 8 + b"PAR1",
+    ):
         path.write_bytes(data)
         refusal(opened(archive, form), str(path), "not a readable")
 
@@ -143,9 +153,13 @@ def test_tables_of_two_exports(tmp_path: Path, form: str) -> None:
     given = exports.tables()
     exports.write(tmp_path, form, given, labels=ours)
     assert everything(opened(tmp_path, form))
-    exports.write(tmp_path, form, {"release": given["release"]}, labels={**ours, "swh_export_version": "1.4.0"})
+    exports.write(
+        tmp_path, form, {"release": given["release"]}, labels={**ours, "swh_export_version": "1.4.0"}
+    )
     refusal(opened(tmp_path, form), "two exports are mixed", "export 1.12.0", "export 1.4.0", "release-00000")
-    exports.write(tmp_path, form, {"release": given["release"]}, labels={**ours, "swh_object_type": "revision"})
+    exports.write(
+        tmp_path, form, {"release": given["release"]}, labels={**ours, "swh_object_type": "revision"}
+    )
     refusal(opened(tmp_path, form), "says that it is of the table 'revision'")
     exports.write(tmp_path, form, {"release": given["release"]}, labels={**ours, "swh_uuid": UUID})
     path = one_file(tmp_path, form, "release")
@@ -177,18 +191,34 @@ def one_table(tmp_path: Path, form: str, table: str, data: bytes) -> list[dict] 
 
 def entries(count: int) -> pa.Table:
     rows = [
-        {"directory_id": oid(n // 7), "name": b"name%d" % (n * n), "type": ("file", "dir")[n % 2], "target": oid(n), "perms": 33188}
+        {
+            "directory_id": oid(n // 7),
+            "name": b"name%d" % (n * n),
+            "type": ("file", "dir")[n % 2],
+            "target": oid(n),
+            "perms": 33188,
+        }
         for n in range(count)
     ]
     return pa.Table.from_pylist(rows, schema=GRAPH["directory_entry"])
 
 
-@pytest.mark.parametrize(("form", "table", "flips"), [("orc", "directory_entry", 140), ("orc", "revision", 60), ("parquet", "directory_entry", 200)])
+@pytest.mark.parametrize(
+    ("form", "table", "flips"),
+    [("orc", "directory_entry", 140), ("orc", "revision", 60), ("parquet", "directory_entry", 200)],
+)
 def test_flipped_bits_end_no_process(tmp_path: Path, form: str, table: str, flips: int) -> None:
     """Every damaged file gives rows of the right columns, or an error that names it. A Parquet file with checksums, as ours
     are, gives no wrong rows; ORC has none, so that half of the flips there are other bytes of a name or an id."""
     given = entries(700) if table == "directory_entry" else exports.tables()["revision"]
-    path = exports.write(tmp_path / "a", form, {table: given}) / "graph" / "e" / form / table / f"{table}-00000.{form}"
+    path = (
+        exports.write(tmp_path / "a", form, {table: given})
+        / "graph"
+        / "e"
+        / form
+        / table
+        / f"{table}-00000.{form}"
+    )
     if form == "parquet":
         pq.write_table(given, path, write_page_checksum=True)
     data, wanted = path.read_bytes(), given.to_pylist()
@@ -196,14 +226,21 @@ def test_flipped_bits_end_no_process(tmp_path: Path, form: str, table: str, flip
     assert any(isinstance(one, str) for one in said) and one_table(tmp_path, form, table, data) == wanted
     if form == "parquet":
         wrong = [one for one in said if isinstance(one, list) and one != wanted]
-        assert len(wrong) <= flips // 20  # a footer has no checksum: it may name another column or lose a group
+        assert (
+            len(wrong) <= flips // 20
+        )  # a footer has no checksum: it may name another column or lose a group
 
 
-def test_a_reader_that_dies_names_the_file_and_the_next_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_dies_names_the_file_and_the_next_one_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some damaged files end the native reader (a length that leads out of its memory): never this process."""
     stream = io.BytesIO()
     del stream
-    path = exports.write(tmp_path, "orc", {"directory_entry": entries(9)}) / "graph/e/orc/directory_entry/directory_entry-00000.orc"
+    path = (
+        exports.write(tmp_path, "orc", {"directory_entry": entries(9)})
+        / "graph/e/orc/directory_entry/directory_entry-00000.orc"
+    )
     data = path.read_bytes()
     orc.close()
     monkeypatch.setattr(orc, "orc_process", SimpleNamespace(__name__="this"))  # a module that ends at once

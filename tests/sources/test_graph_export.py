@@ -60,7 +60,9 @@ def test_both_forms_give_the_rows_that_were_written(archive: Path) -> None:
         for form in FORMS:
             export = opened(archive, form)
             assert len(export.files(name)) == 2 and export.rows(name) == len(rows)
-            if name == "origin_visit_status":  # Python has no microsecond after the last one, and Arrow none to show
+            if (
+                name == "origin_visit_status"
+            ):  # Python has no microsecond after the last one, and Arrow none to show
                 [item] = export.units(name)
                 assert export.read(name, item).equals(pa.Table.from_pylist(rows, schema=GRAPH[name]))
             assert read(export, name) == wanted, (name, form)
@@ -70,20 +72,29 @@ def test_conversion_is_the_same_of_both_forms(archive: Path, tmp_path: Path) -> 
     (parquet, _), (orc_rows, _) = converted(archive, tmp_path, "parquet"), converted(archive, tmp_path, "orc")
     assert parquet == orc_rows
     entries = {row["name"]: row for row in parquet["directory_entry"]}
-    assert len(parquet["directory_entry"]) == len(entries) == len(exports.ODD_NAMES) + 6  # "twice" once, two without an id
+    assert (
+        len(parquet["directory_entry"]) == len(entries) == len(exports.ODD_NAMES) + 6
+    )  # "twice" once, two without an id
     assert (entries[b"link"]["perms"], entries[b"module"]["type"]) == (0o120000, "rev")
     assert entries[b"twice"]["perms"] == 0o100755
     for name in (b"bad", b"none"):  # an occurrence still, of a content that nothing has
         assert len(entries[name]["target"]) == 40 and entries[name]["target"] != oid("t")
     branches = {row["name"]: row["target"] for row in parquet["snapshot_branch"]}
-    assert branches == {b"HEAD": b"refs/heads/main".hex(), b"refs/heads/main": oid("tag"), b"\xff\0/": oid("c"), b"upper": None}
+    assert branches == {
+        b"HEAD": b"refs/heads/main".hex(),
+        b"refs/heads/main": oid("tag"),
+        b"\xff\0/": oid("c"),
+        b"upper": None,
+    }
     dates = {row["id"]: row["date"] for row in parquet["revision"]}
     micro = 1_000_000
     assert [dates[oid(f"r{n}")] for n in range(9)] == [
         exports.YEAR_1 * micro, exports.YEAR_9999 * micro + 999_999, -micro, -2 * micro + 999_999, 0, None, None, None, None,
     ]  # fmt: skip
     assert [row["directory"] for row in parquet["revision"] if row["id"] == oid("r8")] == [None]
-    visits = {row["visit"]: row["snapshot"] for row in parquet["origin_visit_status"] if row["status"] != "created"}
+    visits = {
+        row["visit"]: row["snapshot"] for row in parquet["origin_visit_status"] if row["status"] != "created"
+    }
     assert visits == {1: oid("s"), 2: None, 3: None, 4: None}
     assert {row["sha1_git"] for row in parquet["content"]} == {oid(0), oid(1), oid(2), oid("h")}
     assert {row["status"] for row in parquet["content"]} == {"visible"}
@@ -109,13 +120,18 @@ def test_an_older_export_lacks_columns_and_has_others(tmp_path: Path, form: str)
     """Exports up to 2023 have no raw_manifest and no *_raw_offset_bytes; later ones may have more than we know."""
     given = exports.tables()
     more = pa.array([1] * given["revision"].num_rows, pa.int64())
-    given["revision"] = given["revision"].drop_columns(
-        ["raw_manifest", "date_raw_offset_bytes", "committer_date_raw_offset_bytes"]
-    ).append_column("new_column", more)
+    given["revision"] = (
+        given["revision"]
+        .drop_columns(["raw_manifest", "date_raw_offset_bytes", "committer_date_raw_offset_bytes"])
+        .append_column("new_column", more)
+    )
     given["content"] = given["content"].drop_columns(["blake2s256", "status"])
     exports.write(tmp_path, form, given)
     rows = read(opened(tmp_path, form), "revision")
-    wanted = [{**row, "raw_manifest": None, "date_raw_offset_bytes": None} for row in exports.tables()["revision"].to_pylist()]
+    wanted = [
+        {**row, "raw_manifest": None, "date_raw_offset_bytes": None}
+        for row in exports.tables()["revision"].to_pylist()
+    ]
     assert [{k: v for k, v in row.items() if "committer" not in k} for row in rows] == [
         {k: v for k, v in row.items() if "committer" not in k} for row in wanted
     ]
@@ -125,7 +141,10 @@ def test_an_older_export_lacks_columns_and_has_others(tmp_path: Path, form: str)
 @pytest.mark.parametrize("form", FORMS)
 def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path, form: str) -> None:
     """Messages are most of the bytes of revisions: a message that cannot be decoded shows that nobody decodes it."""
-    rows = [{"id": oid(n), "directory": oid("d"), "message": oid(n).encode() * 2000, "date": exports.date(n)} for n in range(40)]
+    rows = [
+        {"id": oid(n), "directory": oid("d"), "message": oid(n).encode() * 2000, "date": exports.date(n)}
+        for n in range(40)
+    ]
     exports.write(tmp_path, form, exports.tables({"revision": rows}))
     export = opened(tmp_path, form)
     [item] = export.units("revision")
@@ -137,17 +156,23 @@ def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path, form: str)
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("at_most", [None, 1, 3, 16])
-def test_units_cover_every_part_once_and_are_few(tmp_path: Path, monkeypatch, form: str, at_most: int | None) -> None:
+def test_units_cover_every_part_once_and_are_few(
+    tmp_path: Path, monkeypatch, form: str, at_most: int | None
+) -> None:
     monkeypatch.setattr(graph, "_UNIT_ROWS", 5)
     rows = [{"id": oid(n)} for n in range(90)]
     exports.write(tmp_path, form, exports.tables({"directory": rows}), parts=30)
     export = opened(tmp_path, form)
     units = export.units("directory", at_most)
     assert at_most is None or len(units) <= at_most
-    assert [row["id"] for unit in units for row in export.read("directory", unit).to_pylist()] == [oid(n) for n in range(90)]
+    assert [row["id"] for unit in units for row in export.read("directory", unit).to_pylist()] == [
+        oid(n) for n in range(90)
+    ]
     sizes = [export.read("directory", unit).num_rows for unit in units]
     assert max(sizes) <= 2 * 90 / len(units) + 3
-    keys = [(key, part) for unit in units for key, _, first, last in unit["parts"] for part in range(first, last)]
+    keys = [
+        (key, part) for unit in units for key, _, first, last in unit["parts"] for part in range(first, last)
+    ]
     assert len(keys) == len(set(keys)) == 30
 
 
@@ -162,7 +187,9 @@ def test_parts_of_one_file_are_read_in_chunks(tmp_path: Path, monkeypatch) -> No
         assert [chunk.num_rows for chunk in export.batches("directory", item, ["id"])] == [16] * 6 + [4]
     exports.write(tmp_path, "parquet", exports.tables({"directory": rows}), export="one")
     export = open_export(Store(str(tmp_path)), None, "one")
-    assert [c.num_rows for c in export.batches("directory", export.units("directory")[0], ["id"])] == [16] * 6 + [4]
+    assert [c.num_rows for c in export.batches("directory", export.units("directory")[0], ["id"])] == [
+        16
+    ] * 6 + [4]
 
 
 def test_the_fingerprint_tells_a_changed_file(tmp_path: Path) -> None:
