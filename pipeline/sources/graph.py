@@ -107,7 +107,8 @@ class GraphExport:
         self, table: str, key: str, size: int, parts: range, columns: Sequence[str]
     ) -> Iterator[pa.Table]:
         schema = _schema(table, columns)
-        given = self._orc(key, size, parts, schema) if format_of(self.store) == "orc" else self._parquet(key, parts, schema)  # fmt: skip
+        orc = format_of(self.store) == "orc"
+        given = self._orc(key, size, parts, schema) if orc else self._parquet(key, parts, schema)
         try:
             for chunk in given:
                 data = conform(chunk, schema)
@@ -143,7 +144,7 @@ class GraphExport:
                 kinds[name] = date if kind == "timestamp" else "plain"
         for number in stripes:
             if tail.stripes[number].rows and kinds:
-                yield read_stripe(self.store, key, size, number, kinds, opening)
+                yield read_stripe(self.store, key, size=size, stripe=number, columns=kinds, opening=opening)
             else:
                 yield pa.table({"": pa.nulls(tail.stripes[number].rows)})
 

@@ -8,6 +8,7 @@ a new process.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import json
 import os
@@ -34,7 +35,7 @@ OPENINGS = itertools.count()
 
 
 def read_stripe(
-    store: Store, key: str, size: int, stripe: int, columns: Mapping[str, str], opening: int
+    store: Store, key: str, *, size: int, stripe: int, columns: Mapping[str, str], opening: int
 ) -> pa.Table:
     """The columns (name -> plain | date | time) of one stripe of a file of `size` bytes; `opening`: one of OPENINGS.
 
@@ -100,10 +101,8 @@ def _end(process: subprocess.Popen[bytes]) -> int:
     _serving.clear()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
-            try:
+            with contextlib.suppress(OSError):
                 stream.close()
-            except OSError:
-                pass
     try:
         return process.wait(timeout=5)
     except subprocess.TimeoutExpired:

@@ -4,7 +4,8 @@ An ORC file has no checksums, and the native readers trust what it says: of 2,50
 process that read them (pyarrow 26). So they run here, where that ends no worker; see orc.py for the other side.
 
 A request is a line of JSON: uri, anonymous, key, size, stripe, columns (name -> plain | date | time), opening (stripes of
-one opening share what was fetched). The answer is a line of JSON, `{"requests": n}` followed by an Arrow stream of the columns, or `{"error": [class of pipeline.errors, message]}`.
+one opening share what was fetched). The answer is a line of JSON, `{"requests": n}` followed by an Arrow stream of the
+columns, or `{"error": [class of pipeline.errors, message]}`.
 """
 
 from __future__ import annotations

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import random
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import graph_exports as exports
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-if "exports" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("exports", Path(__file__).with_name("exports.py"))
-    assert _spec is not None and _spec.loader is not None
-    sys.modules["exports"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["exports"])
-import exports
 from pipeline.engine.store import Store
 from pipeline.errors import SourceError, StackmillError
 from pipeline.sources import orc
@@ -142,7 +134,7 @@ def test_an_export_that_is_not_there(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not an archive"):
         open_export(Store(str(tmp_path / "content")), None, None)
     exports.write(tmp_path / "o", "orc", exports.tables())
-    with pytest.raises(SourceError, match="has no parquet tables, only orc; set archive.format"):
+    with pytest.raises(SourceError, match=r"has no parquet tables, only orc; set archive\.format"):
         open_export(Store(str(tmp_path / "o")), None, None, form="parquet")
 
 
@@ -235,8 +227,6 @@ def test_a_reader_that_dies_names_the_file_and_the_next_one_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some damaged files end the native reader (a length that leads out of its memory): never this process."""
-    stream = io.BytesIO()
-    del stream
     path = (
         exports.write(tmp_path, "orc", {"directory_entry": entries(9)})
         / "graph/e/orc/directory_entry/directory_entry-00000.orc"

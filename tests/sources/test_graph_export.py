@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
+import graph_exports as exports
 import pyarrow as pa
 import pytest
 
-_spec = importlib.util.spec_from_file_location("exports", Path(__file__).with_name("exports.py"))
-assert _spec is not None and _spec.loader is not None
-exports = importlib.util.module_from_spec(_spec)
-sys.modules["exports"] = exports
-_spec.loader.exec_module(exports)
-
-from pipeline.engine.executor import InProcess  # noqa: E402
-from pipeline.engine.progress import Progress  # noqa: E402
-from pipeline.engine.runner import Runner, open_workdir  # noqa: E402
-from pipeline.engine.store import Store  # noqa: E402
-from pipeline.sources import graph, orc  # noqa: E402
-from pipeline.sources.graph import GraphExport, open_export  # noqa: E402
-from pipeline.stages.graph import COLUMNS, convert, reasons_of, warn_of_mixed_tables  # noqa: E402
-from pipeline.tables import ENTRY_SCHEMAS, GRAPH  # noqa: E402
+from pipeline.engine.executor import InProcess
+from pipeline.engine.progress import Progress
+from pipeline.engine.runner import Runner, open_workdir
+from pipeline.engine.store import Store
+from pipeline.sources import graph, orc
+from pipeline.sources.graph import GraphExport, open_export
+from pipeline.stages.graph import COLUMNS, convert, reasons_of, warn_of_mixed_tables
+from pipeline.tables import ENTRY_SCHEMAS, GRAPH
 
 FORMS = exports.FORMS
 oid = exports.oid
@@ -199,6 +192,22 @@ def test_the_fingerprint_tells_a_changed_file(tmp_path: Path) -> None:
         assert opened(tmp_path, form).fingerprint("directory") == before
         exports.write(tmp_path, form, exports.tables({"directory": [{"id": oid(2)}]}))
         assert opened(tmp_path, form).fingerprint("directory") != before
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_footer_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """An export has some 10,000 files: units, rows and fingerprint cost one request for each, and no row is read."""
+    exports.write(
+        tmp_path, form, exports.tables({"directory": [{"id": oid(n)} for n in range(40)]}), parts=40
+    )
+    asked: list[str] = []
+    true = Store.read_ranges
+    monkeypatch.setattr(
+        Store, "read_ranges", lambda self, key, spans: asked.append(key) or true(self, key, spans)
+    )
+    export = opened(tmp_path, form)
+    assert export.rows("directory") == 40 and export.units("directory", 2) and export.fingerprint("directory")
+    assert len(asked) == len(set(asked)) == 40
 
 
 def test_the_form_is_parquet_unless_only_orc_is_whole(archive: Path, tmp_path: Path) -> None:

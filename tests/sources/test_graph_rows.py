@@ -40,9 +40,10 @@ def check(rows: list[tuple], parts: int) -> None:
         for n in range(parts)
     ]
     found = sort_unique(pa.concat_tables(tables), SCHEMA.names)
-    key = lambda row: [
-        (x is None, b"" if x is None else x.encode() if isinstance(x, str) else x) for x in row
-    ]  # noqa: E731
+
+    def key(row: tuple) -> list:
+        return [(x is None, b"" if x is None else x.encode() if isinstance(x, str) else x) for x in row]
+
     assert [tuple(row.values()) for row in found.to_pylist()] == sorted(set(rows), key=key)
     assert found.schema == SCHEMA
     found.validate(full=True)

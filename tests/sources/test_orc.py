@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import random
-import sys
 import zoneinfo
 from pathlib import Path
 
+import graph_exports as exports
 import pyarrow as pa
 import pyorc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-if "exports" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location("exports", Path(__file__).with_name("exports.py"))
-    assert _spec is not None and _spec.loader is not None
-    sys.modules["exports"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(sys.modules["exports"])
-import exports
 from pipeline.engine.store import Store
 from pipeline.sources import block_file
 from pipeline.sources.block_file import BlockFile
