@@ -61,8 +61,9 @@ class Opened:
         dated = [name for name, kind in columns.items() if kind != "plain"]
         found: dict[str, pa.Array | pa.ChunkedArray] = {}
         if plain:
-            batch = orc.ORCFile(pa.PythonFile(self.file, mode="r")).read_stripe(number, columns=plain)
-            found |= {name: batch.column(batch.schema.get_field_index(name)) for name in plain}
+            reader = orc.ORCFile(pa.PythonFile(self.file, mode="r"))
+            for name in plain:  # one by one: what is decoded at once is held two or three times over
+                found[name] = reader.read_stripe(number, columns=[name]).column(0)
         if dated:
             found |= self._dates(number, dated, columns)
         return pa.table({name: found[name] for name in columns})
