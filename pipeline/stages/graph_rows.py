@@ -53,7 +53,7 @@ def hex_or_null(column: pa.ChunkedArray, digits: int = ID_DIGITS) -> pa.ChunkedA
 
 def _fixed(column: pa.Array, width: int) -> npt.NDArray[np.void] | None:
     """The values of a text column that all have `width` bytes, as one array of them; None when they do not, or are null."""
-    if column.null_count or not pa.types.is_string(column.type):
+    if not isinstance(column, pa.Array) or column.null_count or not pa.types.is_string(column.type):
         return None
     if len(column) == 0:
         return np.zeros(0, f"V{width}")
@@ -69,8 +69,8 @@ def take(table: pa.Table, rows: npt.NDArray[np.intp]) -> pa.Table:
     return pa.table([_take(table[name], rows) for name in table.column_names], schema=table.schema)
 
 
-def _take(column: pa.ChunkedArray, rows: npt.NDArray[np.intp]) -> pa.Array | pa.ChunkedArray:
-    whole = column.combine_chunks()
+def _take(column: pa.Array | pa.ChunkedArray, rows: npt.NDArray[np.intp]) -> pa.Array | pa.ChunkedArray:
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(whole, pa.ChunkedArray):  # more than 2 GiB of text
         return whole.take(pa.array(rows))
     if pa.types.is_string(whole.type) and len(whole):
@@ -96,11 +96,13 @@ def sort_unique(table: pa.Table, order: Sequence[str]) -> pa.Table:
     rows = np.argsort(keys[-1]) if len(keys) == 1 else np.lexsort(keys[::-1])
     same = np.logical_and.reduce([key[rows[1:]] == key[rows[:-1]] for key in keys])
     leading = keys[0] >> np.uint64(32) if len(keys) == 1 and len(order) > 1 else keys[0]
-    tied = _colliding(table[order[0]], rows, leading[rows[1:]] == leading[rows[:-1]])
+    ids = _take(table[order[0]], rows)
+    tied = _colliding(ids, leading[rows[1:]] == leading[rows[:-1]])
+    moved = tied.any()  # else each place keeps its value of the first column, whatever becomes of the others
     tied[1:] |= same  # rows that the keys do not tell from a neighbour
     tied[:-1] |= same
     if not tied.any():
-        return take(table, rows)
+        return _with_ids(table, order[0], ids, rows)
     # Keys order rows as whole values do, so the tied ones keep their places as a set: sorted, they fill them.
     places = np.flatnonzero(tied)
     some = take(table, rows[places]).append_column("", pa.array(rows[places]))
@@ -108,15 +110,23 @@ def sort_unique(table: pa.Table, order: Sequence[str]) -> pa.Table:
     rows[places] = some[""].to_numpy()
     first = np.ones(len(rows), bool)
     first[places] = ~_repeats(some.select(list(order)))
-    return take(table, rows[first])
+    if moved:
+        return take(table, rows[first])
+    return _with_ids(table, order[0], ids if first.all() else _take(ids, np.flatnonzero(first)), rows[first])
 
 
-def _colliding(
-    column: pa.ChunkedArray, rows: npt.NDArray[np.intp], same: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
+def _with_ids(
+    table: pa.Table, name: str, ids: pa.Array | pa.ChunkedArray, rows: npt.NDArray[np.intp]
+) -> pa.Table:
+    """As `take`, with the column `name` taken already."""
+    columns = {one: ids if one == name else _take(table[one], rows) for one in table.column_names}
+    return pa.table(columns, schema=table.schema)
+
+
+def _colliding(ids: pa.Array | pa.ChunkedArray, same: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Rows in a run of one leading prefix (`same` as the row before) that stands for several values: the next column must
     not yet decide between them."""
-    values = pa.chunked_array([_take(column, rows)]).combine_chunks()
+    values = ids if isinstance(ids, pa.Array) else pa.chunked_array(ids.chunks).combine_chunks()
     fixed = _fixed(values, ID_DIGITS)
     if fixed is not None:
         numbers = fixed.view(np.uint64).reshape(-1, ID_DIGITS // 8)
@@ -124,7 +134,7 @@ def _colliding(
     else:
         differ = same & ~_equal_before(values)
     if not differ.any():
-        return np.zeros(len(rows), bool)
+        return np.zeros(len(same) + 1, bool)
     runs = np.concatenate([[0], np.cumsum(~same)])
     several = np.zeros(int(runs[-1]) + 1, bool)
     several[runs[1:][differ]] = True
