@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.config import Origins
 from pipeline.engine.executor import InProcess
 from pipeline.engine.progress import Progress
 from pipeline.engine.runner import Runner, open_workdir
@@ -26,7 +27,9 @@ from pipeline.engine.store import Store
 from pipeline.sources.archive_writer import ArchiveWriter
 from pipeline.sources.from_git import add_git
 from pipeline.sources.graph import FORMATS, open_export
+from pipeline.stages.choose import choose
 from pipeline.stages.graph import convert
+from pipeline.stages.origins import settle
 from pipeline.stages.resolve import resolve
 from pipeline.stages.walk import walk
 
@@ -69,7 +72,8 @@ def resolved(archive: Path, workdir: Path, form: str) -> dict[str, Entries | Non
     store, buckets = open_workdir(str(workdir), 4, default_buckets=4)
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True))
     graph = convert(runner, open_export(Store(str(archive)), None, None, form=form))
-    origins, roots = resolve(runner, graph, prefixes=(), limit=None, registry=None)
+    choice = choose(runner, graph["origin"], Origins(), {})
+    origins, _, roots = settle(runner, resolve(runner, graph, choice, as_of=None), choice, registry=None)
     walked = walk(runner, graph, roots, max_depth=512, max_entries=1 << 40)
     below: dict[str, Entries] = {}
     for ref in walked[0]:
