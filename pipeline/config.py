@@ -48,6 +48,9 @@ class Archive(_Section):
         None, description="address of the content objects, where it is not <uri>/content"
     )
     export: str | None = Field(None, description="name of the export below graph/; null: the only one there")
+    format: Literal["parquet", "orc"] | None = Field(
+        None, description="form of the tables to read; null: parquet if it is there, else orc"
+    )
     anonymous: bool = Field(True, description="read S3 without credentials, as the public bucket allows")
     build: Literal["installed"] | None = Field(
         None, description="build the archive from the installed distributions"

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.manifest import Totals
@@ -56,7 +58,7 @@ from pipeline.stages.elect import elect_wave
 from pipeline.stages.emit import emit_wave
 from pipeline.stages.fetch import fetch, times_asked
 from pipeline.stages.files import list_files
-from pipeline.stages.graph import convert
+from pipeline.stages.graph import convert, reasons_of, warn_of_mixed_tables
 from pipeline.stages.identity import identify
 from pipeline.stages.judge import judge_wave
 from pipeline.stages.ledger import ledger_wave
@@ -115,6 +117,8 @@ def run_flow(
     choice = choose(runner, graph["origin"], settings.origins, chosen)
     resolved = resolve(runner, graph, choice, as_of=settings.origins.as_of)
     origins, networks, roots = settle(runner, resolved, choice, registry=settings.optout.registry)
+    if warning := warn_of_mixed_tables(reasons_of(origins.facts)):
+        runner.progress.note(f"{'warning':<26} {warning}")
     entries, directories, oversized = walk(
         runner, graph, roots, max_depth=files.max_depth, max_entries=files.max_entries
     )
@@ -365,7 +369,7 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
         }
     if local and store.root is not None:
         base = Store(str(store.root / "archive"))
-        export, content = open_export(base, None, settings.archive.export), base
+        export, content = open_export(base, None, settings.archive.export, form=settings.archive.format), base
     else:
         export, content = open_archive(settings, store, Progress(quiet=True))
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True), dry=True)
@@ -383,14 +387,8 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
 
 def _objects(export: GraphExport) -> dict[str, int]:
     """Contents in the graph (exact, from the footers) and their bytes (estimated from the first rows)."""
-    rows = 0
-    units = export.units("content")
-    for key in {str(unit["key"]) for unit in units}:
-        with export.store.parquet(key) as file:
-            rows += file.metadata.num_rows
-    if not units or rows == 0:
+    rows, units = export.rows("content"), export.units("content")
+    if rows == 0:
         return {"rows": 0, "estimated_bytes": 0}
-    lengths = [
-        length for length in export.read("content", units[0])["length"].to_pylist() if length is not None
-    ]
-    return {"rows": rows, "estimated_bytes": round(rows * sum(lengths) / max(1, len(lengths)))}
+    lengths = next(export.batches("content", units[0], ["length"]))["length"]
+    return {"rows": rows, "estimated_bytes": round(rows * (pc.mean(lengths).as_py() or 0))}

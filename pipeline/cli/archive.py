@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,14 @@ _WHY = {
 """Reason in `ArchiveSummary.left_out` -> what a person reads."""
 
 
+class GraphFormat(StrEnum):
+    """What the graph tables are written as."""
+
+    PARQUET = "parquet"
+    ORC = "orc"
+    BOTH = "both"
+
+
 def archive(
     *,
     out: Annotated[
@@ -69,6 +78,10 @@ def archive(
     export: Annotated[
         str, typer.Option("--export", metavar="NAME", help="Name of the export below graph/.")
     ] = "local",
+    graph_format: Annotated[
+        GraphFormat,
+        typer.Option("--graph-format", help="Form of the graph tables; orc is that of public exports."),
+    ] = GraphFormat.PARQUET,
     max_files: Annotated[
         int, typer.Option("--max-files", min=1, help="Files taken by --installed, in all.")
     ] = _BOUNDS.max_files,
@@ -98,10 +111,11 @@ def archive(
             raise ConfigError(f"--out {out} lies inside --dir {path}: the archive would contain itself")
     bounds = Bounds(max_files=max_files, max_bytes=max_bytes, max_files_per_origin=max_files_per_origin)
     seconds = _source_date()
+    forms = ("parquet", "orc") if graph_format is GraphFormat.BOTH else (str(graph_format),)
     if installed and not (repositories or folders):
-        summary = build_installed(out, bounds, export=export, seconds=seconds, progress=_say)
+        summary = build_installed(out, bounds, export=export, seconds=seconds, forms=forms, progress=_say)
     else:
-        with ArchiveWriter(out, export) as writer:
+        with ArchiveWriter(out, export, forms=forms) as writer:
             for path, url in repositories:
                 _say(f"reading the repository {path}")
                 add_git(writer, path, url, progress=_say)

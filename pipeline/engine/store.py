@@ -272,6 +272,18 @@ class Store:
                     file.write(piece)
             no_shorter(f"{self.uri}/{key}", target.stat().st_size, found.meta["size"])
 
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Names of the folders right below a folder-like prefix, sorted; what is in them is not listed."""
+        with self._errors(prefix):
+            if self.root is not None:
+                base = self.path(prefix)
+                return sorted(path.name for path in base.iterdir() if path.is_dir()) if base.is_dir() else []
+            import obstore
+
+            where = prefix.rstrip("/") + "/" if prefix else None
+            found = obstore.list_with_delimiter(self._remote, where)
+            return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
+
     @contextlib.contextmanager
     def parquet(self, key: str) -> Iterator[pq.ParquetFile]:
         """The Parquet file at `key`, opened for reading by row group, page checksums verified.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSummary:
-    """What an archive holds. `tables` is name -> {rows, bytes, sha256}; `left_out` is reason -> files."""
+    """What an archive holds. `tables` (Parquet) and `orc_tables` are name -> {rows, bytes, sha256}, empty for a form that was
+    not written; `left_out` is reason -> files.
+    """
 
     archive: str
     export: str
@@ -28,8 +31,15 @@ class ArchiveSummary:
     content_bytes: int  # of the unique contents, uncompressed
     left_out: dict[str, int] = field(default_factory=dict)
     tables: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    orc_tables: dict[str, dict[str, int | str]] = field(default_factory=dict)
     inputs_digest: str = ""
     reused: bool = False
+
+    @property
+    def forms(self) -> dict[str, dict[str, dict[str, int | str]]]:
+        """The forms that the tables were written in, with what is known of each table."""
+        found = {"parquet": self.tables, "orc": self.orc_tables}
+        return {form: tables for form, tables in found.items() if tables}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values with stable keys."""
@@ -52,15 +62,20 @@ def read_summary(archive: Path, export: str = "local") -> ArchiveSummary | None:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
         if marker.pop("format_version", None) == FORMAT_VERSION:
             summary = ArchiveSummary(archive=str(archive), **marker)
-            sizes = {name: table_path(folder, name).stat().st_size for name in GRAPH}
             if (
-                sizes == {name: table["bytes"] for name, table in summary.tables.items()}
+                all(_whole(folder, form, summary.forms[form]) for form in summary.forms)
+                and summary.forms
                 and sum(1 for _ in (archive / "content").iterdir()) >= summary.contents
             ):
                 return summary
     return None
 
 
-def table_path(export_folder: Path, table: str) -> Path:
+def _whole(folder: Path, form: str, tables: Mapping[str, Mapping[str, int | str]]) -> bool:
+    sizes = {name: table_path(folder, name, form).stat().st_size for name in GRAPH}
+    return sizes == {name: table["bytes"] for name, table in tables.items()}
+
+
+def table_path(export_folder: Path, table: str, form: str = "parquet") -> Path:
     """The file of one table; a table is one file here, many in public exports."""
-    return export_folder / "parquet" / table / f"{table}-00000.parquet"
+    return export_folder / form / table / f"{table}-00000.{form}"

@@ -2,6 +2,7 @@
 
     <archive>/content/<sha1>                                         one gzip object per content
     <archive>/graph/<export>/parquet/<table>/<table>-00000.parquet   the tables of `pipeline.tables.GRAPH`
+    <archive>/graph/<export>/orc/<table>/<table>-00000.orc           the same in the form of public exports, if asked for
     <archive>/graph/<export>/archive.json                            the marker: counts, digests, build inputs
 
 An object is written under a temporary name and renamed, and an existing one is left alone. The whole
@@ -26,7 +27,7 @@ import stat
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ConfigError, SourceError
 from pipeline.sources import swhid
 from pipeline.sources.archive_summary import MARKER, ArchiveSummary, marker_text, table_path
+from pipeline.sources.orc_writer import write_orc
 from pipeline.tables import GRAPH
 
 MAX_CONTENT_BYTES = 100_000_000
@@ -115,9 +117,15 @@ class ArchiveWriter:
     """
 
     def __init__(
-        self, archive: Path, export: str = "local", *, max_content_bytes: int = MAX_CONTENT_BYTES
+        self,
+        archive: Path,
+        export: str = "local",
+        *,
+        max_content_bytes: int = MAX_CONTENT_BYTES,
+        forms: Sequence[str] = ("parquet",),
     ) -> None:
         check_export_name(export)
+        self.forms = tuple(forms)
         self.archive = archive
         self.export = export
         self.max_content_bytes = max_content_bytes
@@ -292,16 +300,21 @@ class ArchiveWriter:
         target = self.archive / "graph" / self.export
         temporary, old = self._scratch / "new", self._scratch / "old"
         try:
-            tables = {name: self._write_table(temporary, name) for name in GRAPH}
+            tables: dict[str, dict[str, dict[str, int | str]]] = {form: {} for form in self.forms}
+            for name in GRAPH:
+                rows = self._rows[name].table(_KEYS[name])
+                for form in self.forms:
+                    tables[form][name] = _write_table(temporary, name, form, rows)
             summary = ArchiveSummary(
                 archive=str(self.archive),
                 export=self.export,
-                origins=int(tables["origin"]["rows"]),
+                origins=int(tables[self.forms[0]]["origin"]["rows"]),
                 files=self.files,
-                contents=int(tables["content"]["rows"]),
+                contents=int(tables[self.forms[0]]["content"]["rows"]),
                 content_bytes=self._content_bytes,
                 left_out=dict(sorted(self.left_out.items())),
-                tables=tables,
+                tables=tables.get("parquet", {}),
+                orc_tables=tables.get("orc", {}),
                 inputs_digest=inputs_digest,
             )
             (temporary / MARKER).write_text(marker_text(summary), encoding="utf-8")
@@ -313,21 +326,24 @@ class ArchiveWriter:
             raise SourceError(_cannot_write(target, error)) from error
         return summary
 
-    def _write_table(self, folder: Path, name: str) -> dict[str, int | str]:
-        path = table_path(folder, name)
-        path.parent.mkdir(parents=True)
-        table = self._rows[name].table(_KEYS[name])
-        pq.write_table(table, path, compression="zstd", row_group_size=1 << 18)
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return {"rows": table.num_rows, "bytes": path.stat().st_size, "sha256": digest}
-
     def __enter__(self) -> ArchiveWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._scratch, ignore_errors=True)
         os.close(self._lock_file)
+
+
+def _write_table(folder: Path, name: str, form: str, table: pa.Table) -> dict[str, int | str]:
+    path = table_path(folder, name, form)
+    path.parent.mkdir(parents=True)
+    if form == "orc":
+        write_orc(table, path, name)
+    else:
+        pq.write_table(table, path, compression="zstd", row_group_size=1 << 18, write_page_checksum=True)
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"rows": table.num_rows, "bytes": path.stat().st_size, "sha256": digest}
 
 
 def check_export_name(export: str) -> None:

@@ -70,6 +70,7 @@ def build_installed(
     site_packages: Sequence[str] | None = None,
     stdlib: Path | None = None,
     seconds: int = 0,
+    forms: Sequence[str] = ("parquet",),
     progress: Progress = lambda _: None,
 ) -> ArchiveSummary:
     """Build the archive, or return its summary with `reused=True` when nothing that it depends on changed.
@@ -84,10 +85,10 @@ def build_installed(
     distributions = installed_distributions(site_packages, damaged)
     wanted = inputs_digest(distributions, stdlib, bounds, seconds=seconds)
     present = read_summary(archive, export)
-    if present is not None and present.inputs_digest == wanted:
+    if present is not None and present.inputs_digest == wanted and set(present.forms) == set(forms):
         progress(f"nothing changed: the archive of {present.files:,} files is used again")
         return replace(present, reused=True)
-    with ArchiveWriter(archive, export) as writer:
+    with ArchiveWriter(archive, export, forms=forms) as writer:
         writer.left_out += damaged
         add_installed(writer, bounds, distributions, stdlib, seconds=seconds, progress=progress)
         return writer.finish(wanted)

@@ -1,57 +1,84 @@
 """The graph export of an archive: where its tables are, what they must hold, and how a part of one is read.
 
-Layout: `<archive>/graph/<export>/parquet/<table>/*.parquet`, as Software Heritage publishes it. Columns are selected by
-name; extra ones are ignored, missing nullable ones read as null.
+Layout: `<archive>/graph/<export>/orc/<table>/*.orc` and `.../parquet/<table>/*.parquet`, as Software Heritage publishes
+it: two forms of the same tables, many files each. Columns are selected by name; extra ones are ignored, missing nullable
+ones read as null.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from pipeline.engine.keys import digest
 from pipeline.engine.store import Store
-from pipeline.errors import SourceError
-from pipeline.tables import GRAPH
-
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "origin": ("url",),
-    "origin_visit_status": ("origin", "visit", "date", "status", "snapshot"),
-    "snapshot_branch": ("snapshot_id", "name", "target", "target_type"),
-    "revision": ("id", "directory"),
-    "directory_entry": ("directory_id", "name", "type", "target", "perms"),
-    "content": ("sha1", "sha1_git", "sha256", "length"),
-}
-"""Tables that an archive must have, and the columns that they must have. All other tables may be absent."""
+from pipeline.errors import IntegrityError, SourceError
+from pipeline.sources.orc import OPENINGS, read_stripe
+from pipeline.sources.table_files import (
+    REQUIRED,
+    TableFile,
+    check_one_export,
+    format_of,
+    kind_of,
+    read_orc_tail,
+    table_files,
+)
+from pipeline.tables import DATE, GRAPH
 
 OPTIONAL = ("release", "directory", "skipped_content")
-_ROWS_PER_UNIT = 1_000_000  # rows that one conversion task reads
+FORMATS = ("parquet", "orc")  # the one that is read first where both are there
+_UNIT_ROWS = 1_000_000  # rows of a work item, at least, where there are as many
+CHUNK_ROWS = 1 << 19  # rows that a reader gives at once
+CHUNK_BYTES = 128 << 20  # of them, at most, but for a single row
 
 
 @dataclass(frozen=True)
 class GraphExport:
-    """One export of an archive's graph."""
+    """One export of an archive's graph, in one form."""
 
-    store: Store  # at <archive>/graph/<export>/parquet
+    store: Store  # at <archive>/graph/<export>/<parquet or orc>
     name: str
+    _files: dict[str, tuple[TableFile, ...]] = field(default_factory=dict, compare=False, repr=False)
 
-    def units(self, table: str) -> tuple[dict[str, object], ...]:
-        """Work items that cover the table: file key and a range of row groups each."""
+    def files(self, table: str) -> tuple[TableFile, ...]:
+        """The files of a table; their footers are read when first asked for."""
+        if table not in self._files:
+            found = table_files(self.store, table)
+            check_one_export(self.store, [*(f for files in self._files.values() for f in files[:1]), *found])
+            self._files[table] = found
+        return self._files[table]
+
+    def rows(self, table: str) -> int:
+        """Rows of a table, as its footers have them."""
+        return sum(sum(file.rows) for file in self.files(table))
+
+    def units(self, table: str, at_most: int | None = None) -> tuple[dict[str, object], ...]:
+        """Work items that cover the table, about equal in rows, each of parts of files in their order.
+
+        One has _UNIT_ROWS rows or more (but the last); with `at_most`, there are no more of them than that.
+        """
+        enough = max(_UNIT_ROWS, -(-self.rows(table) // at_most) if at_most else 0)
         items: list[dict[str, object]] = []
-        for key in self._files(table):
-            with self.store.parquet(key) as file:
-                self._check_columns(table, key, file.schema_arrow.names)
-                first, rows = 0, 0
-                for group in range(file.num_row_groups):
-                    rows += file.metadata.row_group(group).num_rows
-                    if rows >= _ROWS_PER_UNIT:
-                        items.append({"key": key, "first": first, "last": group + 1})
-                        first, rows = group + 1, 0
-                if first < file.num_row_groups:
-                    items.append({"key": key, "first": first, "last": file.num_row_groups})
+        parts: list[
+            tuple[str, int, int, int]
+        ] = []  # key, bytes of the file, first part and the one behind the last
+        rows = 0
+        for file in self.files(table):
+            first = 0
+            for number, more in enumerate(file.rows):
+                rows += more
+                if rows >= enough:
+                    items.append({"parts": [*parts, (file.key, file.size, first, number + 1)]})
+                    parts, first, rows = [], number + 1, 0
+            if first < len(file.rows):
+                parts.append((file.key, file.size, first, len(file.rows)))
+        if parts:
+            items.append({"parts": parts})
         return tuple(items)
 
     def rows(self, table: str) -> int:
@@ -66,57 +93,95 @@ class GraphExport:
         """Digest of the table's files: names, sizes, footers (which hold every column's statistics), and what tells a
         changed file of the same size: the entity tag on S3, the time of its last change on disk.
         """
-        found = []
-        for entry in self.store.list(table):
-            if entry.key.endswith(".parquet"):
-                with self.store.parquet(entry.key) as file:
-                    groups = [
-                        [column.total_compressed_size, _statistics(column.statistics)]
-                        for group in range(file.num_row_groups)
-                        for column in [
-                            file.metadata.row_group(group).column(c) for c in range(file.metadata.num_columns)
-                        ]
-                    ]
-                local = self.store.root is not None
-                version = self.store.path(entry.key).stat().st_mtime_ns if local else entry.etag
-                found.append([entry.key, entry.size, version, digest(groups)])
-        return digest(found)
+        return digest([[file.key, file.size, file.version, file.digest] for file in self.files(table)])
 
-    def read(self, table: str, item: dict[str, object]) -> pa.Table:
-        """The rows of one work item, in the columns and types of pipeline.tables.GRAPH."""
-        key, schema = str(item["key"]), GRAPH[table]
+    def read(self, table: str, item: Mapping[str, Any], columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of one work item, in the columns (null: all) and types of pipeline.tables.GRAPH."""
+        schema = _schema(table, columns)
+        return pa.concat_tables([schema.empty_table(), *self.batches(table, item, schema.names)])
+
+    def batches(self, table: str, item: Mapping[str, Any], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of one work item, CHUNK_ROWS or CHUNK_BYTES at once. No other column of the files is read.
+
+        Memory: such a chunk, and what it is cut from: a row group of Parquet still packed, a stripe of ORC unpacked.
+        """
+        yield from _regroup(
+            chunk
+            for key, size, first, last in item["parts"]
+            for chunk in self._read_parts(table, key, size, range(first, last), columns)
+        )
+
+    def _read_parts(
+        self, table: str, key: str, size: int, parts: range, columns: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        schema = _schema(table, columns)
+        orc = format_of(self.store) == "orc"
+        given = self._orc(key, size, parts, schema) if orc else self._parquet(key, parts, schema)
+        try:
+            for chunk in given:
+                data = conform(chunk, schema)
+                data.validate(full=True)  # text that is no UTF-8, offsets that lead nowhere
+                yield data
+        except IntegrityError as error:  # the bytes are another's: exit code 5, not 4
+            said = str(error).partition("; delete it")[0]
+            raise SourceError(f"{said}; table {table!r} cannot be read, fetch the file again") from error
+        except (pa.ArrowException, OSError) as error:
+            if isinstance(error, (FileNotFoundError, TimeoutError, ConnectionError)):
+                raise
+            raise SourceError(
+                f"{self.store.uri}/{key}: table {table!r} cannot be read: {error}; fetch the file again"
+            ) from error
+
+    def _parquet(self, key: str, groups: range, schema: pa.Schema) -> Iterator[pa.Table]:
         with self.store.parquet(key) as file:
             names = [name for name in schema.names if name in file.schema_arrow.names]
-            groups = range(int(str(item["first"])), int(str(item["last"])))
-            try:
-                data = conform(file.read_row_groups(list(groups), columns=names, use_threads=False), schema)
-                data.validate(full=True)  # text that is no UTF-8, offsets that lead nowhere
-                return data
-            except (pa.ArrowException, OSError) as error:
-                raise SourceError(
-                    f"{self.store.uri}/{key}: table {table!r} cannot be read: {error}"
-                ) from error
+            for group in groups:  # one by one: what is asked for at once is fetched at once
+                if not names:
+                    yield pa.table({"": pa.nulls(file.metadata.row_group(group).num_rows)})
+                    continue
+                for batch in file.iter_batches(CHUNK_ROWS, [group], columns=names, use_threads=False):
+                    yield pa.Table.from_batches([batch])
 
-    def _files(self, table: str) -> list[str]:
-        keys = [entry.key for entry in self.store.list(table) if entry.key.endswith(".parquet")]
-        if not keys and table in REQUIRED:
-            raise SourceError(f"{self.store.uri}: the table {table!r} is missing from this graph export")
-        return keys
+    def _orc(self, key: str, size: int, stripes: range, schema: pa.Schema) -> Iterator[pa.Table]:
+        opening = next(OPENINGS)
+        tail, _ = read_orc_tail(self.store, key, size)
+        kinds = {}
+        for name, kind in tail.columns:
+            if name in schema.names:
+                date = "date" if schema.field(name).type == DATE else "time"
+                kinds[name] = date if kind == "timestamp" else "plain"
+        for number in stripes:
+            if tail.stripes[number].rows and kinds:
+                yield read_stripe(self.store, key, size=size, stripe=number, columns=kinds, opening=opening)
+            else:
+                yield pa.table({"": pa.nulls(tail.stripes[number].rows)})
 
-    def _check_columns(self, table: str, key: str, names: Sequence[str]) -> None:
-        where = f"{self.store.uri}/{key}: the table {table!r}"
-        missing = [column for column in REQUIRED.get(table, ()) if column not in names]
-        if missing:
-            raise SourceError(f"{where} lacks the column {missing[0]!r}")
-        twice = [column for column in GRAPH[table].names if names.count(column) > 1]
-        if twice:
-            raise SourceError(f"{where} has the column {twice[0]!r} more than once")
+
+def _schema(table: str, columns: Sequence[str] | None) -> pa.Schema:
+    schema = GRAPH[table]
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+
+def _regroup(chunks: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    rows = size = 0
+    for chunk in chunks:
+        step = max(1, min(CHUNK_ROWS, CHUNK_BYTES * chunk.num_rows // max(1, chunk.nbytes)))
+        for start in range(0, chunk.num_rows, step):
+            piece = chunk.slice(start, step)
+            if held and (rows + piece.num_rows > CHUNK_ROWS or size + piece.nbytes > CHUNK_BYTES):
+                yield pa.concat_tables(held)
+                held, rows, size = [], 0, 0
+            held.append(piece)
+            rows, size = rows + piece.num_rows, size + piece.nbytes
+    if held:
+        yield pa.concat_tables(held)
 
 
 def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     """`data` in exactly the columns and types of `schema`; absent columns are null."""
     columns = [
-        data[field.name].cast(field.type)
+        _cast(data[field.name], field.type)
         if field.name in data.column_names
         else pa.nulls(data.num_rows, field.type)
         for field in schema
@@ -124,35 +189,85 @@ def conform(data: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def open_export(archive: Store | None, graph: Store | None, export: str | None) -> GraphExport:
-    """Find the export of an archive (or at an explicit graph address). Raises SourceError when there is none."""
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    if column.type == kind:
+        return column
+    found = kind_of(column.type)
+    if kind == DATE and found in ("date", "timestamp"):
+        return pa.chunked_array([_dates(chunk) for chunk in column.chunks], type=DATE)
+    # A time in nanoseconds is cut to microseconds, not refused.
+    return column.cast(kind, safe=found != "timestamp")
+
+
+def _dates(column: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(column.type):
+        per = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
+        numbers = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
+        seconds, rest = pa.array(numbers // per), pa.array(numbers % per * 1_000_000 // per)
+        missing = column.is_null()
+    else:
+        seconds, rest = pc.struct_field(column, "seconds"), pc.struct_field(column, "microseconds")
+        missing = pc.or_(column.is_null(), pc.or_(seconds.is_null(), rest.is_null()))
+    return pa.StructArray.from_arrays(
+        [pc.fill_null(seconds.cast(pa.int64()), 0), pc.fill_null(rest.cast(pa.uint32()), 0)],
+        fields=list(DATE),
+        mask=missing,
+    )
+
+
+def open_export(
+    archive: Store | None,
+    graph: Store | None,
+    export: str | None,
+    *,
+    form: str | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> GraphExport:
+    """Find the export of an archive (or at an explicit graph address), and its form: parquet or orc, or whichever is there.
+
+    `note` is told where there was a choice. Raises SourceError when there is no such export.
+    """
     if graph is not None:
         base, name = graph, graph.uri.rstrip("/").rsplit("/", 1)[-1]
     else:
         assert archive is not None
-        exports = sorted(
-            {entry.key.split("/")[1] for entry in archive.list("graph") if entry.key.count("/") > 1}
+        name = _named(archive, export)
+        base = archive.sub(f"graph/{name}")
+    found = base.folders("")
+    forms = [one for one in FORMATS if one in found]
+    if not forms:
+        hint = ""
+        if name in FORMATS or set(found) >= set(REQUIRED):
+            hint = "; it must be the address of the folder above, which holds orc/ or parquet/"
+        raise SourceError(f"{base.uri} holds neither orc nor parquet tables{hint}")
+    if form is not None:
+        if form not in forms:
+            raise SourceError(
+                f"{base.uri} has no {form} tables, only {forms[0]}; set archive.format to {forms[0]} or null"
+            )
+        return GraphExport(base.sub(form), name)
+    if len(forms) > 1:
+        whole = [one for one in forms if set(REQUIRED) <= set(base.folders(one))]
+        forms = whole or forms
+        others = "both forms are whole" if len(whole) > 1 else "the other form lacks tables"
+        note(f"{'archive':<26} {base.uri}: its {forms[0]} tables are read ({others}; archive.format decides)")
+    return GraphExport(base.sub(forms[0]), name)
+
+
+def _named(archive: Store, export: str | None) -> str:
+    exports = archive.folders("graph")
+    if not exports:
+        raise SourceError(
+            f"{archive.uri} is not an archive: it has no graph/<export>/ folder with orc or parquet tables"
         )
-        if not exports:
-            raise SourceError(f"{archive.uri} is not an archive: it has no graph/<export>/parquet tables")
-        if export is None and len(exports) > 1:
+    if export is None:
+        if len(exports) > 1:
             raise SourceError(
                 f"{archive.uri} has several exports ({', '.join(exports)}); name one in archive.export"
             )
-        name = export or exports[0]
-        if name not in exports:
-            raise SourceError(f"{archive.uri} has no export {name!r}; it has: {', '.join(exports)}")
-        base = archive.sub(f"graph/{name}")
-    found = {entry.key.split("/")[0] for entry in base.list()}
-    if "parquet" not in found:
-        kinds = "only ORC tables, which this version does not read" if "orc" in found else "no parquet tables"
-        raise SourceError(f"{base.uri} holds {kinds}")
-    return GraphExport(base.sub("parquet"), name)
-
-
-def _statistics(statistics: pq.Statistics | None) -> str:
-    """The values as they are stored: text may be no UTF-8 and a time no date, and either must not stop us here."""
-    if statistics is None:
-        return ""
-    bounds = (statistics.min_raw, statistics.max_raw) if statistics.has_min_max else ()
-    return repr((*bounds, statistics.null_count, statistics.num_values))
+        return exports[0]
+    if export not in exports:
+        close = difflib.get_close_matches(export, exports, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise SourceError(f"{archive.uri} has no export {export!r}{hint} (it has: {', '.join(exports)})")
+    return export

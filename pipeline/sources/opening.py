@@ -31,7 +31,7 @@ def open_archive(settings: ReleaseConfig, workdir: Store, progress: Progress) ->
         verb = "is unchanged" if summary.reused else "was built"
         progress.note(f"{'archive':<26} {verb}: {summary.files:,} files of installed distributions, {target}")
         base = Store(str(target))
-        return open_export(base, None, archive.export), base
+        return open_export(base, None, archive.export, form=archive.format), base
     base_store = Store(archive.uri, archive.anonymous) if archive.uri else None
     if base_store is not None and base_store.root is not None and not base_store.root.is_dir():
         raise SourceError(
@@ -44,4 +44,5 @@ def open_archive(settings: ReleaseConfig, workdir: Store, progress: Progress) ->
         content = base_store
     else:
         raise ConfigError("archive.graph is given without archive.uri: set archive.content too")
-    return open_export(base_store, graph, archive.export), content
+    export = open_export(base_store, graph, archive.export, form=archive.format, note=progress.note)
+    return export, content

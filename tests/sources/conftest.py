@@ -6,11 +6,14 @@ import base64
 import hashlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # graph_exports.py: the tests have no packages
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],

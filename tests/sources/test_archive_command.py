@@ -59,6 +59,19 @@ def test_repositories_and_folders_together(call, repository, tmp_path, archive):
     assert "reading the repository" in result.stderr
 
 
+def test_the_graph_format(call, repository, archive):
+    repository.write("a.py", b"a\n")
+    repository.commit()
+    for form, written in (("orc", {"orc"}), ("both", {"orc", "parquet"}), ("parquet", {"parquet"})):
+        made = json.loads(
+            call("--git", repository.path, "--out", archive.path, "--graph-format", form, "--json").stdout
+        )
+        folder = archive.path / "graph" / "local"
+        assert {path.name for path in folder.iterdir() if path.is_dir()} == written
+        assert (bool(made["tables"]), bool(made["orc_tables"])) == ("parquet" in written, "orc" in written)
+    assert call("--git", repository.path, "--graph-format", "avro", ok=False).exit_code == 2
+
+
 def test_a_person_reads_what_was_left_out(call, repository, archive):
     repository.commit()
     result = call("--dir", repository.path, "--out", archive.path, "--export", "2026-01")

@@ -9,14 +9,17 @@ import os
 import random
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, SourceError
-from pipeline.sources import swhid
-from pipeline.sources.archive_summary import read_summary
+from pipeline.sources import orc, swhid
+from pipeline.sources.archive_summary import read_summary, table_path
 from pipeline.sources.archive_writer import ArchiveWriter
+from pipeline.sources.graph import GraphExport
 from pipeline.sources.swhid import Branch, Release, Revision, Timestamp
 from pipeline.sources.trees import add_tree, without_conflicts
 from pipeline.tables import GRAPH, PERMS_FILE
@@ -290,3 +293,32 @@ def test_dates_out_of_range_are_clamped_or_unknown(archive):
     assert years == [1970, 9999]
     assert archive.rows("revision")[0]["date"] is None
     assert pa.types.is_struct(archive.table("revision").schema.field("date").type)
+
+
+@pytest.mark.parametrize("forms", [("orc",), ("parquet", "orc")])
+def test_the_form_of_public_exports(tmp_path, forms):
+    """The tables as ORC hold the same rows, the same calls give the same bytes, and the marker covers every file."""
+    digests = []
+    for name in ("a", "b"):
+        with ArchiveWriter(tmp_path / name, forms=forms) as writer:
+            fill(writer, [b"one", b"two"])
+            summary = writer.finish("digest")
+        files = sorted((tmp_path / name / "graph").rglob("*-00000.*"))
+        assert len(files) == len(forms) * len(GRAPH)
+        digests.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
+        assert read_summary(tmp_path / name) == summary
+        assert (summary.origins, summary.contents, set(summary.forms)) == (1, 2, set(forms))
+    assert digests[0] == digests[1]
+    assert set(summary.orc_tables) == set(GRAPH)
+    store = Store(str(tmp_path / "a" / "graph" / "local" / "orc"))
+    with ArchiveWriter(tmp_path / "c") as writer:
+        fill(writer, [b"one", b"two"])
+        writer.finish()
+    for name in GRAPH:
+        export = GraphExport(store, "local")
+        rows = [row for item in export.units(name) for row in export.read(name, item).to_pylist()]
+        assert rows == pq.read_table(tmp_path / "c/graph/local/parquet" / name).to_pylist(), name
+    file = table_path(tmp_path / "a" / "graph" / "local", "content", "orc")
+    file.write_bytes(file.read_bytes()[:-1])
+    assert read_summary(tmp_path / "a") is None
+    orc.close()
