@@ -55,13 +55,14 @@ def raw_rows(
     """
     wanted = None if where is None else pa.array(sorted(where[1]), pa.string())
     for item in export.units(table):
-        data = export.read(table, item).select(list(columns))
-        if where is not None:
-            data = data.filter(pc.is_in(data[where[0]], value_set=wanted))
-        if "date" in columns:  # as a number: a calendar ends, a column of 64-bit integers does not
-            data = data.set_column(columns.index("date"), "date", data["date"].cast("int64"))
-        for batch in data.to_batches():
-            yield from batch.to_pylist()
+        for chunk in export.batches(table, item, columns):
+            data = chunk.select(list(columns))
+            if where is not None:
+                data = data.filter(pc.is_in(data[where[0]], value_set=wanted))
+            if "date" in columns:  # as a number: a calendar ends, a column of 64-bit integers does not
+                data = data.set_column(columns.index("date"), "date", data["date"].cast("int64"))
+            for batch in data.to_batches():
+                yield from batch.to_pylist()
 
 
 # --------------------------------------------------------------------------------------------- which take part

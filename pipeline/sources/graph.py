@@ -81,14 +81,6 @@ class GraphExport:
             items.append({"parts": parts})
         return tuple(items)
 
-    def rows(self, table: str) -> int:
-        """Rows of the table, from the footers."""
-        found = 0
-        for key in self._files(table):
-            with self.store.parquet(key) as file:
-                found += file.metadata.num_rows
-        return found
-
     def fingerprint(self, table: str) -> str:
         """Digest of the table's files: names, sizes, footers (which hold every column's statistics), and what tells a
         changed file of the same size: the entity tag on S3, the time of its last change on disk.

@@ -9,7 +9,7 @@ roots, tree ─▶ census                          all rounds in one task, where
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,14 @@ from pipeline.audit import selected_roots
 from pipeline.audit_origins import Asked
 from pipeline.config import Files, Origins
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Ref, Stage, Task
+from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
 from pipeline.engine.store import Store
 from pipeline.sources.graph import GraphExport
+from pipeline.stages.graph import UNITS_PER_BUCKET
 from pipeline.stages.selections import Chosen
 
 _RESOLUTION = ("origin", "origin_visit_status", "snapshot_branch", "revision", "release")
+_READING = ("duckdb", "pyarrow", "pyorc")  # what can change the answer of a stage that reads raw tables
 _ROWS_IN_ONE = 1_000_000
 """Directories and edges that one task counts in memory: about 150 bytes each, in up to four copies: 600 MB."""
 
@@ -56,18 +58,24 @@ def roots(task: Task) -> Mapping[str, pa.Table]:
     return {"roots": pa.table([list(times), list(times.values())], schema=trees.ROOTS)}
 
 
-def entries(task: Task) -> Mapping[str, pa.Table]:
+def entries(task: Task) -> Mapping[str, Rows]:
     """A piece of the raw table of entries."""
-    data = _export(task).read("directory_entry", task.item)
-    task.rows_in += data.num_rows
-    return {"rows": trees.raw_entries(task.sql, data)}
+    columns = ("directory_id", "name", "type", "target", "perms")
+    return {
+        "rows": (trees.raw_entries(task.sql, chunk) for chunk in _chunks(task, "directory_entry", columns))
+    }
 
 
-def known(task: Task) -> Mapping[str, pa.Table]:
+def known(task: Task) -> Mapping[str, Rows]:
     """A piece of the raw table of directories."""
-    data = _export(task).read("directory", task.item)
-    task.rows_in += data.num_rows
-    return {"rows": trees.known_ids(task.sql, data)}
+    return {"rows": (trees.known_ids(task.sql, chunk) for chunk in _chunks(task, "directory", ("id",)))}
+
+
+def _chunks(task: Task, table: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    for chunk in _export(task).batches(table, task.item, columns):
+        task.rows_in += chunk.num_rows
+        task.bytes_in += chunk.nbytes
+        yield chunk
 
 
 def tree(task: Task) -> Mapping[str, pa.Table]:
@@ -156,7 +164,7 @@ def take_census(
                 **extra,
                 "selections": {name: selection.extra["files"] for name, selection in selections.items()},
             },
-            libraries=("pyarrow",),
+            libraries=_READING,
         )
     )
 
@@ -166,9 +174,10 @@ def take_census(
                 name=name,
                 run=run,
                 outputs={"rows": output},
-                units=export.units(table),
+                units=export.units(table, UNITS_PER_BUCKET * runner.buckets),
                 config={"fingerprint": export.fingerprint(table)},
                 extra=extra,
+                libraries=_READING,
             )
         )
 

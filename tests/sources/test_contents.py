@@ -38,7 +38,7 @@ class Scripted:
         self.time = 0.0
         pace = Pace(math.inf, 4, now=lambda: self.time, sleep=self._pause, jitter=lambda: 1.0)
         self.contents = Contents(
-            Store("s3://b/archive", True), pace, patience, sleep=self.slept.append, jitter=lambda: 0.5
+            Store("s3://bucket/archive", True), pace, patience, sleep=self.slept.append, jitter=lambda: 0.5
         )
         self.contents._store = self  # type: ignore[assignment]
 
