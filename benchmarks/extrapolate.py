@@ -18,8 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-MAX_BUCKETS = 4096  # pipeline.engine.buckets
-ROWS_PER_UNIT = 1_000_000  # rows that a conversion task reads, pipeline.sources.graph
+from pipeline.engine.buckets import MAX_BUCKETS
+from pipeline.sizing import ROW_BYTES
+from pipeline.stages.graph import LARGEST_CHUNK, UNITS_PER_BUCKET
+
+ROWS_PER_UNIT = 1_000_000  # least rows that a conversion task reads, pipeline.sources.graph
+ENTRY_BYTES = 130  # of a row of the widest raw tables in Arrow
 SUMMARY_BYTES = 400  # of one unit in a folded summary: 370 on average over 480 units of a release
 
 
@@ -37,6 +41,7 @@ class Target:
     contents: float  # distinct contents below the current roots
     fetched: float  # distinct contents that survive the license wave
     fetched_bytes: float  # unpacked
+    task_memory: float = 1e9  # bytes: engine.task_memory of the run that is estimated
 
 
 _NODES, _EDGES = 58.7e9, 1.10e12  # the export of 2026-06-04, published
@@ -86,6 +91,7 @@ TARGETS = (
         contents=min(_NODES * _CONTENTS, 400e6 * _FILES_PER_REPOSITORY * _DISTINCT),
         fetched=min(_NODES * _CONTENTS, 400e6 * _FILES_PER_REPOSITORY * _DISTINCT) * _PERMITTED,
         fetched_bytes=min(_NODES * _CONTENTS, 400e6 * _FILES_PER_REPOSITORY * _DISTINCT) * _PERMITTED * _BYTES_PER_FILE,
+        task_memory=16e9,
     ),
 )  # fmt: skip
 
@@ -168,16 +174,13 @@ class Estimate:
     puts: float
     objects_fetched: float
     dollars: dict[str, float]
-    bytes_per_bucket: float  # rows of the largest table in one bucket, as they lie in memory
+    bytes_per_bucket: float  # of the largest table that a task holds by bucket, with its copies
 
 
 def estimate(
     result: dict[str, Any],
     target: Target,
     prices: Prices | None = None,
-    *,
-    task_memory: float = 1e9,
-    row_bytes: float = 512,
 ) -> Estimate:
     """Extrapolate the measured rates to a target."""
     prices = prices or Prices()
@@ -189,23 +192,27 @@ def estimate(
         hours[stage] = rate * amount / 3600
         grown += hours[stage] * max(1.0, math.log(max(amount, 2)) / math.log(max(measured, 2)))
         written += marginal(result, stage, "written_bytes")[0] * amount
-    wanted = 1 << max(3, math.ceil(math.log2(max(1.0, target.entries * row_bytes / task_memory))))
+    held = max(
+        target.entries * ROW_BYTES["directory_entry"], target.all_contents * ROW_BYTES["content"]
+    )  # as pipeline.sizing plans it
+    wanted = 1 << max(3, math.ceil(math.log2(max(1.0, held / target.task_memory))))
     buckets = min(wanted, MAX_BUCKETS)
     stages = sum(row["stages"] for row in names.values())
-    units = max(target.entries / ROWS_PER_UNIT, buckets)
-    # A reducer asks each part of a routed table twice: for its rows of the table of segments, and for the segments.
-    maps = sum(
-        max(1.0, amount / ROWS_PER_UNIT)
-        for amount in (
-            target.entries,
-            target.all_contents,
-            target.directories,
-            target.revisions,
-            target.origins,
-        )
-    )
+    most = UNITS_PER_BUCKET * buckets
+    units = min(most, max(target.entries / ROWS_PER_UNIT, buckets))
+    tables = (
+        2 * target.entries,
+        target.all_contents,
+        2 * target.directories,
+        target.revisions,
+        target.origins,
+    )  # fmt: skip  (entries and directories twice: the independent count reads them again)
+    maps = sum(min(most, max(1.0, rows / ROWS_PER_UNIT)) for rows in tables)
+    # A reducer asks each part of a routed table for its rows of the table of segments, and for a segment of each chunk.
+    chunk = min(target.task_memory / 8, LARGEST_CHUNK)
+    chunks = maps + sum(rows * ENTRY_BYTES / chunk for rows in tables)
     routed = 0.4 * stages * buckets  # about two in five stages read a routed table that buckets wrote
-    gets = 2 * buckets * (maps + routed) + stages * buckets * 2 + target.fetched
+    gets = buckets * (maps + chunks + 2 * routed) + stages * buckets * 2 + target.fetched
     puts = 4 * buckets * stages + maps
     return Estimate(
         hours=sum(hours.values()),
@@ -222,7 +229,7 @@ def estimate(
             "requests": gets * prices.get + puts * prices.put,
             "storage": written / 1e9 * prices.gigabyte_month,
         },
-        bytes_per_bucket=target.entries * row_bytes / buckets,
+        bytes_per_bucket=held / buckets,
     )
 
 
@@ -239,9 +246,10 @@ def markdown(result: dict[str, Any]) -> str:
         ("core hours, n log n", [_short(e.hours_sorted) for _, e in estimates]),
         ("days on 1,000 cores, linear", [f"{e.hours / 24_000:.2g}" for _, e in estimates]),
         ("bytes that stages write", [_short(e.written) + "B" for _, e in estimates]),
-        ("buckets wanted at 1 GB a task", [f"{e.buckets_wanted:,}" for _, e in estimates]),
+        ("engine.task_memory", [_short(t.task_memory) + "B" for t, _ in estimates]),
+        ("buckets wanted for it", [f"{e.buckets_wanted:,}" for _, e in estimates]),
         (
-            "memory of a bucket of entries at 4,096 or fewer",
+            "memory of a bucket, 4,096 or fewer",
             [_short(e.bytes_per_bucket) + "B" for _, e in estimates],
         ),
         ("units of the largest stage", [_short(e.units) for _, e in estimates]),

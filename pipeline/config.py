@@ -19,13 +19,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pipeline.content.taxonomy import LANGUAGES
+from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.buckets import check_buckets
 from pipeline.errors import ConfigError
 
 _MAX = 1 << 53  # of any number: what JSON and SQL hold exactly
 Bytes = Annotated[int, Field(ge=1, le=_MAX)]
 Count = Annotated[int, Field(ge=1, le=_MAX)]
-_MEMORY = re.compile(r"[1-9][0-9]{0,8}(\.[0-9]{1,3})? ?[KMGT]i?B")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
 _SHOWN = 200  # characters of a wrong value that a message repeats
@@ -256,8 +256,7 @@ class Engine(_Section):
     @field_validator("task_memory")
     @classmethod
     def _amount(cls, value: str) -> str:
-        if not _MEMORY.fullmatch(value):
-            raise ValueError("must be an amount with its unit, such as 512MB, 1GB or 1.5GiB")
+        memory_bytes(value)
         return value
 
 

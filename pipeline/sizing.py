@@ -7,30 +7,23 @@ It is chosen once, when the work directory is made, from the row counts in the f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
+from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.buckets import MAX_BUCKETS
 from pipeline.sources.graph import GraphExport
 
 LEAST = 8  # units of a laptop's release last around a second each
 
 ROW_BYTES: Mapping[str, int] = {
-    # An entry is about 130 bytes in Arrow (two ids of 40 digits, a name, offsets); distinct and sort hold up to 4 copies.
-    "directory_entry": 512,
+    # An entry is about 130 bytes in Arrow (two ids of 40 digits, a name, offsets), and a task holds up to 4 copies, but
+    # only of those that current roots lead to: the raw table goes through in parts (pipeline.engine.spill). One in eight
+    # is a guess on the safe side for an archive with its history.
+    "directory_entry": 64,
     # A content and what is known of it is about 500 bytes at its widest (judge, elect); it has 2 occurrences or so.
     "content": 2_048,
 }
 """Bytes of memory that a task holds for each row of its bucket."""
-
-_UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
-
-
-def memory_bytes(text: str) -> int:
-    """Bytes of an amount as `engine.task_memory` has it: 512MB, 1.5GiB."""
-    found = re.fullmatch(r"([0-9.]+) ?([KMGT])(i?)B", text)
-    assert found is not None, text  # the configuration was checked
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** _UNITS[found[2]])
 
 
 def buckets_for(rows: Mapping[str, int], task_memory: str) -> int:

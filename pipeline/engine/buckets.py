@@ -34,7 +34,10 @@ def check_buckets(count: int) -> int:
 
 
 def bucket_of(ids: pa.Array | pa.ChunkedArray, buckets: int) -> npt.NDArray[np.uint32]:
-    """Bucket number of each id: hex string (at least 3 digits) or uint64. Null ids are not allowed."""
+    """Bucket number of each id: hex string (at least 3 digits) or uint64. Null ids are not allowed.
+
+    More than MAX_BUCKETS, for a finer split of one bucket, need ids of at least 5 digits.
+    """
     if isinstance(ids, pa.ChunkedArray):
         ids = ids.combine_chunks()
     if ids.null_count:
@@ -50,12 +53,14 @@ def bucket_of(ids: pa.Array | pa.ChunkedArray, buckets: int) -> npt.NDArray[np.u
     text = pc.cast(ids, pa.large_string())
     buffers = text.buffers()
     starts = np.frombuffer(buffers[1], np.int64, len(text) + 1, text.offset * 8)
-    if int(np.diff(starts).min()) < 3:
+    digits = 3 if bits <= 12 else 5
+    if int(np.diff(starts).min()) < digits:
         raise ValueError("an id shorter than three hex digits cannot be routed to a bucket")
     data = np.frombuffer(buffers[2], np.uint8)
-    first = starts[:-1]
-    twelve = (_NIBBLE[data[first]] << 8) | (_NIBBLE[data[first + 1]] << 4) | _NIBBLE[data[first + 2]]
-    return (twelve >> np.uint32(12 - bits)).astype(np.uint32)
+    leading = np.zeros(len(text), np.uint32)
+    for place in range(digits):
+        leading = (leading << np.uint32(4)) | _NIBBLE[data[starts[:-1] + place]]
+    return leading >> np.uint32(4 * digits - bits)
 
 
 def sort_table(table: pa.Table, order: Sequence[str]) -> pa.Table:

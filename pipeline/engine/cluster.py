@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.keys import library_version, source_digest
 from pipeline.errors import ConfigError, SourceError
 
@@ -39,8 +40,6 @@ CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 """Sent with `engine.forward_credentials` only; otherwise each node finds its own by boto3's chain."""
 
 _CONNECT_SECONDS = 10
-_UNITS = {"K": 1, "M": 2, "G": 3, "T": 4}
-_MEMORY = re.compile(r"([0-9.]+) ?([KMGT])(i?)B")
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 
 
@@ -94,13 +93,6 @@ def check_reachable(address: str) -> None:
         raise SourceError(
             f"no Ray cluster answers at {address} ({error}); is `ray start --head` running there, and is the port open?"
         ) from error
-
-
-def memory_bytes(text: str) -> int:
-    """Bytes of an amount as DuckDB and `engine.task_memory` write it: 1GB is 10^9, 1GiB is 2^30."""
-    found = _MEMORY.fullmatch(text)
-    assert found is not None, text
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** _UNITS[found[2]])
 
 
 def needed_bytes(task_memory: str, *, heavy: bool) -> int:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.engine.buckets import bucket_of
+from pipeline.engine.measure import drawn, phase
 from pipeline.engine.shuffle import read_routed
 from pipeline.engine.stage import Ref, Task, part_name, read_summary
 from pipeline.engine.store import Store
@@ -81,15 +82,18 @@ def _one(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def pieces(task: Task, name: str, columns: list[str]) -> Iterator[pa.Table]:
     """The rows of input `name` in the unit's bucket, a row group or a segment at a time."""
-    for part in _parts(task, name):
-        if part.routed is not None:
-            found: Iterable[pa.Table] = part.segments(task.bucket, columns)
-        else:
-            found = part.row_groups(columns) if part.bucket == task.bucket else ()
-        for table in found:
-            task.rows_in += table.num_rows
-            task.bytes_in += table.nbytes
-            yield table
+
+    def tables() -> Iterator[pa.Table]:
+        for part in _parts(task, name):
+            if part.routed is not None:
+                yield from part.segments(task.bucket, columns)
+            elif part.bucket == task.bucket:
+                yield from part.row_groups(columns)
+
+    for table in drawn(tables(), "read"):
+        task.rows_in += table.num_rows
+        task.bytes_in += table.nbytes
+        yield table
 
 
 def find(
@@ -123,11 +127,12 @@ def find(
         return [_sorted_only(table, column, wanted) for table in found]
 
     tables = [schema.empty_table().select(columns)]
-    if task.store.root is None:  # what waits for answers waits for many at once
-        with ThreadPoolExecutor(_REQUESTS) as pool:
-            tables += itertools.chain.from_iterable(pool.map(load, jobs()))
-    else:
-        tables += itertools.chain.from_iterable(map(load, jobs()))
+    with phase("read"):
+        if task.store.root is None:  # what waits for answers waits for many at once
+            with ThreadPoolExecutor(_REQUESTS) as pool:
+                tables += itertools.chain.from_iterable(pool.map(load, jobs()))
+        else:
+            tables += itertools.chain.from_iterable(map(load, jobs()))
     result = pa.concat_tables(tables)
     task.rows_in += result.num_rows
     task.bytes_in += result.nbytes

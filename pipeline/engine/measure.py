@@ -97,11 +97,11 @@ def wrote(size: int) -> None:
         _current.written.append(size)
 
 
-def drawn(items: Iterable[T]) -> Iterator[T]:
-    """`items`, the time that each one takes to be made put to the function's account."""
+def drawn(items: Iterable[T], name: str = FUNCTION) -> Iterator[T]:
+    """`items`, the time that each one takes to be made put to the account of `name`."""
     iterator = iter(items)
     while True:
-        with phase(FUNCTION):
+        with phase(name):
             try:
                 item = next(iterator)
             except StopIteration:

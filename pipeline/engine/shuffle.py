@@ -3,9 +3,10 @@
     segment (chunk 0, bucket 0) | segment (0, 1) | ... | segment (1, 0) | ... | table
 
 A segment is an Arrow IPC stream, its buffers packed with zstd. The table at the end has one row of 24 bytes per
-(chunk, bucket): offset and length in bytes, rows, CRC-32. It lies at a place that follows from the object's size and the
-number of chunks, which are in the unit's sidecar: a reader fetches the rows of its own bucket and those segments, never a
-footer that grows with the number of buckets. A task that has more rows than it should hold writes several chunks.
+(bucket, chunk): offset and length in bytes, rows, CRC-32. It lies at a place that follows from the object's size and the
+number of chunks, which are in the unit's sidecar: a reader fetches the rows of its own bucket, which lie together, and
+those segments, never a footer that grows with the number of buckets. A task that has more rows than it should hold writes
+several chunks.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def write_routed(
             if chunk.num_rows:
                 rows += chunk.num_rows
                 tables.append(_write_chunk(stream, sort_table(chunk.combine_chunks(), order), route, buckets))
-        for entries in tables:
-            stream.write(entries.tobytes())
+        if tables:
+            stream.write(np.stack(tables, axis=1).tobytes())
     return rows, len(tables)
 
 
@@ -80,12 +81,11 @@ def read_routed(
 
     Raises IntegrityError when the object is not what its writer left.
     """
-    first = size - chunks * buckets * _ENTRY.itemsize
-    wanted = [(first, chunks * buckets * _ENTRY.itemsize)]
-    if bucket is not None:
-        wanted = [(first + (c * buckets + bucket) * _ENTRY.itemsize, _ENTRY.itemsize) for c in range(chunks)]
+    of_bucket = chunks * _ENTRY.itemsize
+    first = size - buckets * of_bucket
+    wanted = [(first, buckets * of_bucket)] if bucket is None else [(first + bucket * of_bucket, of_bucket)]
     entries = np.frombuffer(b"".join(store.read_ranges(key, wanted)), _ENTRY)
-    entries = entries[entries["rows"] > 0]
+    entries = np.sort(entries[entries["rows"] > 0], order="offset")
     spans = [(int(entry["offset"]), int(entry["length"])) for entry in entries]
     if any(offset + length > first for offset, length in spans):
         raise _damaged(store, key, "its table leads outside of it")

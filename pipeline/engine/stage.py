@@ -26,6 +26,7 @@ import duckdb
 import pyarrow as pa
 
 from pipeline.engine import inputs
+from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.buckets import write_part
 from pipeline.engine.keys import make_key
 from pipeline.engine.measure import FUNCTION, Meter, drawn, phase
@@ -153,17 +154,6 @@ class Task:
         with phase("read"):
             return self._concat([read_ref(self.store, ref, bucket, columns) for ref in self.refs[name]])
 
-    def pieces(self, name: str) -> Iterator[pa.Table]:
-        """What `read` gives, one part at a time: for tables whose rows carry texts."""
-        for ref in self.refs[name]:
-            parts = iter_ref(self.store, ref, self.bucket)
-            while True:
-                with phase("read"):
-                    if (table := next(parts, None)) is None:
-                        break
-                    self._concat([table])
-                yield table
-
     def read_all(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """All rows of input `name`, over all buckets; only where the table is small by design."""
         with phase("read"):
@@ -184,6 +174,11 @@ class Task:
         """Add to a counter of the sidecar (rows dropped by reason, objects requested, ...)."""
         if amount:
             self.counts[name] = self.counts.get(name, 0) + int(amount)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the unit may hold, `engine.task_memory`, in bytes."""
+        return memory_bytes(self.memory)
 
     @cached_property
     def db(self) -> duckdb.DuckDBPyConnection:
@@ -226,14 +221,14 @@ def _database(memory: str) -> duckdb.DuckDBPyConnection:
 
 def read_ref(store: Store, ref: Ref, bucket: int | None, columns: list[str] | None = None) -> pa.Table:
     """Rows of a table: those of one bucket, or all of them (`bucket=None`), in the order of the parts."""
-    if tables := list(iter_ref(store, ref, bucket, columns)):
+    if tables := list(_parts_of(store, ref, bucket, columns)):
         return pa.concat_tables(tables)
     output = read_summary(store, ref.folder)["outputs"][ref.output]
     schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(output["schema"])))
     return schema.empty_table().select(columns) if columns is not None else schema.empty_table()
 
 
-def iter_ref(
+def _parts_of(
     store: Store, ref: Ref, bucket: int | None, columns: list[str] | None = None
 ) -> Iterator[pa.Table]:
     """The same, one part at a time: what one unit wrote."""

@@ -22,6 +22,7 @@ from manifests.names import shard_path
 from manifests.schema import DATA, EVIDENCE, IDS
 from manifests.shards import write_shard
 from pipeline.content.names import escape_paths, extension
+from pipeline.engine.lookup import pieces
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.errors import IntegrityError
@@ -255,7 +256,7 @@ def _by_shard(task: Task) -> Iterator[tuple[str, pa.Table]]:
     spilled: dict[str, Path] = {}
     writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
     try:
-        for piece in task.pieces("rows"):
+        for piece in pieces(task, "rows", SHARD_ROWS.names):
             for shard in pc.unique(piece["shard"]).to_pylist():
                 if shard not in writers:
                     spilled[shard] = task.scratch / f"rows-{len(spilled)}.arrow"

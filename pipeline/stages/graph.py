@@ -1,8 +1,8 @@
 """Convert the graph tables once: shuffled into buckets, duplicates removed, sorted by their full key.
 
 A unit of the shuffle reads its parts of files one after the other and writes what it has read in chunks
-(pipeline.sources.graph.CHUNK_ROWS), so its memory does not grow with the export. There are at most UNITS_PER_BUCKET
-units for each bucket, whatever the number of files.
+of an eighth of `engine.task_memory`, so its memory does not grow with the export. There are at most UNITS_PER_BUCKET
+units for each bucket, whatever the number of files. A bucket that does not fit is made unique in parts.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.engine.buckets import bucket_of
+from pipeline.engine.lookup import pieces
 from pipeline.engine.runner import Done, Runner
+from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.engine.store import Store
 from pipeline.sources.graph import OPTIONAL, REQUIRED, GraphExport
@@ -23,6 +25,7 @@ from pipeline.stages.graph_rows import hex_or_null, is_hex, sort_unique, take
 from pipeline.tables import ENTRY_SCHEMAS
 
 UNITS_PER_BUCKET = 2
+LARGEST_CHUNK = 1 << 30  # bytes: a column of text in one piece has at most 2 GiB
 
 ROUTES = {
     "origin": "id",
@@ -163,6 +166,8 @@ def shuffle(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 def _routed(task: Task, table: str) -> Iterator[pa.Table]:
     export = GraphExport(Store(task.extra["uri"], task.extra["anonymous"]), "")
     schema, route = ENTRY_SCHEMAS[table], ROUTES[table]
+    held: list[pa.Table] = []
+    size = 0
     for data in export.batches(table, task.item, COLUMNS[table]):
         task.rows_in += data.num_rows
         task.bytes_in += data.nbytes
@@ -171,15 +176,35 @@ def _routed(task: Task, table: str) -> Iterator[pa.Table]:
         rows = rows if good.all() else rows.filter(pa.array(good))
         task.count(f"malformed.{table}", data.num_rows - rows.num_rows)
         if rows.num_rows:
-            # By bucket only: the next stage sorts, and rows that came together are packed best together.
-            numbers = bucket_of(rows[route], task.buckets).astype(np.uint16)
-            yield take(rows, np.argsort(numbers, kind="stable"))
+            held.append(rows)
+            size += rows.nbytes
+        # The more rows a chunk has, the fewer segments each bucket is spread over.
+        if size > min(task.memory_bytes // 8, LARGEST_CHUNK):
+            yield _by_bucket(held, route, task.buckets)
+            held, size = [], 0
+    if held:
+        yield _by_bucket(held, route, task.buckets)
 
 
-def unique(task: Task) -> Mapping[str, pa.Table]:
+def _by_bucket(held: list[pa.Table], route: str, buckets: int) -> pa.Table:
+    """By bucket only: the next stage sorts, and rows that came together are packed best together."""
+    rows = pa.concat_tables(held)
+    return take(rows, np.argsort(bucket_of(rows[route], buckets).astype(np.uint16), kind="stable"))
+
+
+def unique(task: Task) -> Mapping[str, Iterator[pa.Table]]:
     """Rows of one bucket, each once: exports repeat rows where they were merged."""
-    data = task.read("rows")
-    return {"rows": sort_unique(data, ORDERS.get(task.config["table"], tuple(data.column_names)))}
+    table = task.config["table"]
+    schema = ENTRY_SCHEMAS[table]
+    parts = in_parts(
+        pieces(task, "rows", schema.names),
+        route=ROUTES[table],
+        bucket=task.bucket,
+        buckets=task.buckets,
+        at_most=task.memory_bytes // 4,  # sorting and comparing hold up to four copies
+        scratch=task.scratch,
+    )
+    return {"rows": (sort_unique(part, ORDERS.get(table, tuple(schema.names))) for part in parts)}
 
 
 def convert(runner: Runner, export: GraphExport) -> dict[str, Done]:

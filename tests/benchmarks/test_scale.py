@@ -11,6 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.engine.buckets import MAX_BUCKETS
+from pipeline.sizing import ROW_BYTES
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -82,7 +85,9 @@ def test_growth_is_held_against_n_log_n():
 def test_fixed_costs_are_not_multiplied_by_an_extrapolation():
     """A stage of 10 s whatever its input and 1 ms per entry: a million entries take 1,000 s, not 1,250 times the 10 s."""
     result = figures(**{"shuffle.directory_entry": lambda s: 10 + 0.001 * 1_000 * s})
-    quantities = [field.name for field in fields(extrapolate.Target) if field.name != "name"]
+    quantities = [
+        field.name for field in fields(extrapolate.Target) if field.name not in ("name", "task_memory")
+    ]
     target = replace(extrapolate.TARGETS[0], **{**dict.fromkeys(quantities, 0.0), "entries": 1e6})
     found = extrapolate.estimate(result, target)
     assert found.hours == pytest.approx(1_000 / 3_600)
@@ -94,12 +99,11 @@ def test_fixed_costs_are_not_multiplied_by_an_extrapolation():
 def test_the_wanted_buckets_hold_a_task_to_its_memory():
     result = figures(walk=lambda s: s)
     for target in extrapolate.TARGETS:
-        found = extrapolate.estimate(result, target, task_memory=1e9)
-        assert (
-            target.entries * 512 / found.buckets_wanted
-            <= 1e9
-            < 2 * target.entries * 512 / found.buckets_wanted
-        )
+        found = extrapolate.estimate(result, target)
+        held = max(target.entries * ROW_BYTES["directory_entry"], target.all_contents * ROW_BYTES["content"])
+        assert held / found.buckets_wanted <= target.task_memory < 2 * held / found.buckets_wanted
+        assert found.buckets_wanted <= MAX_BUCKETS
+        assert found.bytes_per_bucket == held / found.buckets_wanted
 
 
 def test_every_stage_follows_a_quantity_that_targets_and_runs_have():

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine import cluster
-from pipeline.engine.cluster import Node, Terms, cluster_address, memory_bytes, needed_bytes, place
+from pipeline.engine.amounts import memory_bytes
+from pipeline.engine.cluster import Node, Terms, cluster_address, needed_bytes, place
 from pipeline.errors import ConfigError, SourceError
 
 GB = 10**9
