@@ -91,7 +91,7 @@ TARGETS = (
         contents=min(_NODES * _CONTENTS, 400e6 * _FILES_PER_REPOSITORY * _DISTINCT),
         fetched=min(_NODES * _CONTENTS, 400e6 * _FILES_PER_REPOSITORY * _DISTINCT) * _PERMITTED,
         fetched_bytes=min(_NODES * _CONTENTS, 400e6 * _FILES_PER_REPOSITORY * _DISTINCT) * _PERMITTED * _BYTES_PER_FILE,
-        task_memory=16e9,
+        task_memory=20e9,
     ),
 )  # fmt: skip
 
