@@ -70,8 +70,8 @@ def test_the_manifest_gives_a_command_that_exists(manifest, groups, wrong_comman
     options = dict(zip(words[2::2], words[3::2], strict=True))
     mounts = {one["mountPath"] for one in groups["head"]["template"]["spec"]["containers"][0]["volumeMounts"]}
     assert str(Path(options["--config"]).parent) in mounts
-    assert options["--out"] in mounts
     assert options["--workdir"].startswith("s3://"), "a local one is refused on a cluster"
+    assert options["--out"].startswith("s3://"), "a folder of the head goes with it"
 
 
 def test_the_commands_of_the_page_exist(wrong_command):
@@ -152,9 +152,6 @@ def test_only_the_job_reaches_the_ports(manifest, groups):
     assert all(group["template"]["spec"]["serviceAccountName"] == account for group in groups.values())
     assert all(group["template"]["spec"]["securityContext"]["runAsNonRoot"] for group in groups.values())
     assert len({one["metadata"]["namespace"] for one in manifest.values()}) == 1
-    head = {one["name"]: one for one in groups["head"]["template"]["spec"]["volumes"]}
-    claim = manifest["PersistentVolumeClaim"]["metadata"]["name"]
-    assert head["releases"]["persistentVolumeClaim"]["claimName"] == claim
 
 
 def test_a_lost_head_is_tried_again(manifest):

@@ -1,7 +1,7 @@
 """A release on a Ray cluster of separate nodes (tests/ray_nodes.py), one of which dies in the middle: the same bytes.
 
-Archive and work directory are on S3, so a unit that leans on a disk shared with the driver or another node fails. The
-opt-out registry and the policy are files of the driver alone. OUT is a folder of the driver, which assembles the release.
+Archive, work directory and release are on S3, so a unit that leans on a disk shared with the driver or another node fails.
+The opt-out registry and the policy are files of the driver alone.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def command(archive: Path, uri: str, folder: Path) -> list[str]:
     config.write_text(yaml.safe_dump(data))
     return [
         sys.executable, "-m", "pipeline.cli.main", "release", "--config", str(config), "--version", "1.0",
-        "--out", str(folder / "out"), "--workdir", f"{uri}/work", "--json",
+        "--out", f"{uri}/releases", "--workdir", f"{uri}/work", "--json",
     ]  # fmt: skip
 
 
