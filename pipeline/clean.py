@@ -300,7 +300,7 @@ def _clean_prefix(
     tops: dict[str, list[Entry]] = {}
     for entry in out.list():
         tops.setdefault(entry.key.partition("/")[0], []).append(entry)
-    if checks := [e for name, entries in tops.items() if name.startswith(WRITE_CHECK) for e in entries]:
+    if checks := tops.get(WRITE_CHECK):
         time.sleep(SETTLE_SECONDS)  # a run that starts just now has its own there for a moment
         _remove(out, "temporary", [entry for entry in checks if out.stat(entry.key) is not None], done)
     for name in sorted(name for name in tops if name.endswith(CLAIM)):

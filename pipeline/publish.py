@@ -45,7 +45,7 @@ LIBRARIES = (
 )  # fmt: skip
 """Third-party libraries whose versions can change a released byte."""
 
-WRITE_CHECK = ".write-check-"  # begin of the name of an object that is there for a moment
+WRITE_CHECK = ".write-check"  # folder of objects that are there for a moment
 
 
 def release_facts(
@@ -263,23 +263,29 @@ def _clear_staging(final: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def check_output(out: str | Path) -> None:
-    """Raise SourceError before any work is done when no release could be written to `out`."""
+def check_output(out: str | Path) -> list[str]:
+    """Raise SourceError before any work is done when no release could be written to `out`.
+
+    Returns the objects below `out` that killed runs left of this very check: to be deleted when this run has ended, since
+    by then they cannot be those of another run that starts now.
+    """
     store = Store(str(out))
     if store.root is None:
+        left = [entry.key for entry in store.list(WRITE_CHECK)]
         _check_bucket(store)
-        return
+        return left
     try:
         store.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SourceError(f"--out {out}: {error.strerror or error}") from error
     if not os.access(store.root, os.W_OK):
         raise SourceError(f"--out {out}: no permission to write there")
+    return []
 
 
 def _check_bucket(store: Store) -> None:
     """Whether objects can be written, and whether a conditional put is one: two runs are told apart by it."""
-    key = f"{WRITE_CHECK}{uuid.uuid4().hex[:12]}"
+    key = f"{WRITE_CHECK}/{uuid.uuid4().hex[:12]}"
     try:
         first, second = store.put_new(key, b"1"), store.put_new(key, b"2")
     finally:

@@ -212,7 +212,7 @@ def make_release(
     # Both are read again where they are used; a wrong one is to be told now, not after an hour.
     Policy.load(as_path(settings.licenses.policy))
     Registry.load(as_path(settings.optout.registry))
-    check_output(out)
+    left_checks = check_output(out)
     executor.prepare(_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(
         workdir, settings.engine.buckets, default_buckets=lambda: _default_buckets(settings, workdir)
@@ -247,6 +247,8 @@ def make_release(
             store.delete(UNFINISHED)
         else:
             state = "unchanged"
+        for key in left_checks:
+            Store(str(out)).delete(key)
         outcome = Outcome(
             directory=Path(out) / version if place.root is not None else address_of(place),
             digest=known,
