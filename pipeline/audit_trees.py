@@ -53,7 +53,7 @@ def raw_entries(sql: Sql, table: pa.Table) -> pa.Table:
     """The entries of a piece of the raw table, those of a directory without an id or of no name left out."""
     return sql(
         f"""
-        select distinct directory_id as directory, name, coalesce(target, '') as target,
+        select directory_id as directory, name, coalesce(target, '') as target,
             case when type in ('dir', 'rev') then type when perms = {PERMS_SYMLINK} then 'link' else 'file' end as kind
         from t where name is not null and regexp_full_match(directory_id, '{_ID}')
         """,
@@ -63,7 +63,7 @@ def raw_entries(sql: Sql, table: pa.Table) -> pa.Table:
 
 def known_ids(sql: Sql, table: pa.Table) -> pa.Table:
     """The ids of a piece of the table of directories."""
-    return sql(f"select distinct id from t where regexp_full_match(id, '{_ID}')", t=table)
+    return sql(f"select id from t where regexp_full_match(id, '{_ID}')", t=table)
 
 
 def directories(sql: Sql, entries: pa.Table, known: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -185,9 +185,9 @@ def take_census(
         "census.entries",
         entries,
         "directory_entry",
-        Output(schema=trees.ENTRIES, order=tuple(trees.ENTRIES.names), route="directory"),
+        Output(schema=trees.ENTRIES, order=(), route="directory"),
     )
-    ids = pieces("census.known", known, "directory", Output(schema=trees.KNOWN, order=("id",), route="id"))
+    ids = pieces("census.known", known, "directory", Output(schema=trees.KNOWN, order=(), route="id"))
     nodes = runner.run(
         Stage(
             name="census.tree",
