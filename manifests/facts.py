@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from manifests.fields import Json
@@ -25,6 +25,10 @@ class ShardFacts:
     """Sum of the UTF-8 lengths of `content`."""
     memory_bytes: int
     """Size of the rows in Arrow memory (`manifests.shards.memory_bytes`); `num_bytes` of the card."""
+    merkle_root: str
+    """Hex; of the shard's rows in their order, with the leaves of `ids.parquet` (`manifests.merkle`)."""
+    tokens: int | None = None
+    """Of `content`, by the manifest's tokenizer; None where the release counts none."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the manifest's entry."""
@@ -55,10 +59,26 @@ class LanguageFacts:
     bytes: int
     """Of the shard files together: what a download of this language costs."""
     shards: int
+    tokens: int | None = None
 
     def to_json(self) -> dict[str, Json]:
         """Return the manifest's entry."""
         return {**vars(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTotals:
+    """Occurrences that came to one stage of the decision, and what became of them: entered = left + dropped."""
+
+    name: str
+    """`graph`, `licenses`, `contents`, `election`, `similarity`: in this order, each needing more than the last."""
+    entered: int
+    left: int
+    dropped: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the manifest's entry."""
+        return {**vars(self), "dropped": dict(self.dropped)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +90,17 @@ class Totals:
     dropped: Mapping[str, int]
     """Reason -> occurrences; the reasons of `docs/` and `pipeline explain`, such as `license` or
     `quality.lines`."""
+    stages: Sequence[StageTotals] = ()
+    """The same by stage: the first is entered by `found`, the last is left by `kept`. May be left out."""
 
     def to_json(self) -> dict[str, Json]:
         """Return the manifest's entry."""
-        return {"found": self.found, "kept": self.kept, "dropped": dict(self.dropped)}
+        return {
+            "found": self.found,
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "stages": [stage.to_json() for stage in self.stages],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +130,29 @@ class Digests:
     """Name -> version."""
     libraries: Mapping[str, str] = field(default_factory=dict)
     """Distribution -> version, for the libraries that affect released bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """What counted the tokens."""
+
+    name: str
+    digest: str
+    """SHA-256 of the tokenizer's file."""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the manifest's entry."""
+        return {**vars(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What the rows hold, counted over all of them."""
+
+    licenses: Mapping[str, int]
+    """SPDX expression -> rows; the sum is the number of rows."""
+    redactions: Mapping[str, int]
+    """Kind -> redacted spans."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,18 @@ from typing import Any
 
 from manifests import canonical, names
 from manifests.errors import CanonicalError, ManifestError
-from manifests.facts import Digests, FileFacts, LanguageFacts, Origins, Parent, ShardFacts, Totals
+from manifests.facts import (
+    Contents,
+    Digests,
+    FileFacts,
+    LanguageFacts,
+    Origins,
+    Parent,
+    ShardFacts,
+    StageTotals,
+    Tokenizer,
+    Totals,
+)
 from manifests.fields import (
     HEX_DIGEST,
     REASON,
@@ -53,9 +64,13 @@ class Manifest:
     """Hex; of the rows of `ids.parquet` (`manifests.merkle`)."""
     totals: Totals
     origins: Origins
+    contents: Contents
     inputs: Mapping[str, Any]
     """What the release was made from: archive id, export date, ... (JSON values; no machine's paths)."""
     digests: Digests
+    opt_out_head: str
+    """Hex; the state of the opt-out registry that this release honours."""
+    tokenizer: Tokenizer | None
     parent: Parent | None
 
     @classmethod
@@ -69,8 +84,11 @@ class Manifest:
         merkle_root: str,
         totals: Totals,
         origins: Origins,
+        contents: Contents,
         inputs: Mapping[str, Any],
         digests: Digests,
+        opt_out_head: str,
+        tokenizer: Tokenizer | None = None,
         parent: Parent | None = None,
     ) -> Manifest:
         """Sort, derive the languages, and check everything that `parse` checks; raises `ManifestError`."""
@@ -87,8 +105,11 @@ class Manifest:
             merkle_root=merkle_root,
             totals=totals,
             origins=origins,
+            contents=contents,
             inputs=inputs,
             digests=digests,
+            opt_out_head=opt_out_head,
+            tokenizer=tokenizer,
             parent=parent,
         )
         return cls.parse(manifest.to_bytes())
@@ -105,12 +126,16 @@ class Manifest:
             "merkle_root": self.merkle_root,
             "totals": self.totals.to_json(),
             "origins": self.origins.to_json(),
+            "licenses": dict(self.contents.licenses),
+            "redactions": dict(self.contents.redactions),
             "inputs": dict(self.inputs),
             "configuration_digest": self.digests.configuration,
             "code_digest": self.digests.code,
             "policies": dict(self.digests.policies),
             "detectors": dict(self.digests.detectors),
             "libraries": dict(self.digests.libraries),
+            "opt_out_head": self.opt_out_head,
+            "tokenizer": None if self.tokenizer is None else self.tokenizer.to_json(),
             "parent": None if self.parent is None else self.parent.to_json(),
         }
 
@@ -161,7 +186,14 @@ class Manifest:
                 version=safe("$.parent.version", entry["version"], names.check_version),
                 digest=text("$.parent.digest", entry["digest"], HEX_DIGEST),
             )
-        totals = record("$.totals", top["totals"], ("found", "kept", "dropped"))
+        tokenizer = top["tokenizer"]
+        if tokenizer is not None:
+            entry = record("$.tokenizer", tokenizer, ("name", "digest"))
+            tokenizer = Tokenizer(
+                name=text("$.tokenizer.name", entry["name"]),
+                digest=text("$.tokenizer.digest", entry["digest"], HEX_DIGEST),
+            )
+        totals = record("$.totals", top["totals"], ("found", "kept", "dropped", "stages"))
         origins = record("$.origins", top["origins"], ("found", "resolved", "unresolved"))
         manifest = cls(
             schema_version=top["schema_version"],
@@ -178,11 +210,21 @@ class Manifest:
                 found=count("$.totals.found", totals["found"]),
                 kept=count("$.totals.kept", totals["kept"]),
                 dropped=_counts("$.totals.dropped", totals["dropped"]),
+                stages=tuple(
+                    _stage(where, entry) for where, entry in objects("$.totals.stages", totals["stages"])
+                ),
             ),
             origins=Origins(
                 found=count("$.origins.found", origins["found"]),
                 resolved=count("$.origins.resolved", origins["resolved"]),
                 unresolved=_counts("$.origins.unresolved", origins["unresolved"]),
+            ),
+            contents=Contents(
+                licenses={
+                    text("$.licenses, key", license): count(f"$.licenses[{license!a}]", number, minimum=1)
+                    for license, number in mapping("$.licenses", top["licenses"]).items()
+                },
+                redactions=_counts("$.redactions", top["redactions"]),
             ),
             inputs=mapping("$.inputs", top["inputs"]),
             digests=Digests(
@@ -192,6 +234,8 @@ class Manifest:
                 detectors=texts("$.detectors", top["detectors"]),
                 libraries=texts("$.libraries", top["libraries"]),
             ),
+            opt_out_head=text("$.opt_out_head", top["opt_out_head"], HEX_DIGEST),
+            tokenizer=tokenizer,
             parent=parent,
         )
         manifest._check()
@@ -232,6 +276,17 @@ class Manifest:
                 f"{self.totals.found:,} found, but {self.totals.kept:,} kept and {dropped:,}"
                 " dropped: not conserved",
             )
+        self._check_stages()
+        licensed = sum(self.contents.licenses.values())
+        if licensed != rows:
+            raise ManifestError(
+                "$.licenses", f"{licensed:,} rows by license, but the shards hold {rows:,} rows"
+            )
+        counted = {shard.tokens is not None for shard in self.shards}
+        if counted != {self.tokenizer is not None}:
+            raise ManifestError(
+                "$.tokenizer", "tokens are counted in every shard, by a tokenizer, or in none"
+            )
         unresolved = sum(self.origins.unresolved.values())
         if self.origins.found != self.origins.resolved + unresolved:
             raise ManifestError(
@@ -239,6 +294,27 @@ class Manifest:
                 f"{self.origins.found:,} found, but {self.origins.resolved:,} resolved and"
                 f" {unresolved:,} not",
             )
+
+    def _check_stages(self) -> None:
+        """Each stage is entered by what left the one before it, and together they drop what was dropped."""
+        if not self.totals.stages:
+            return
+        present, dropped = self.totals.found, dict.fromkeys(self.totals.dropped, 0)
+        for number, stage in enumerate(self.totals.stages):
+            where = f"$.totals.stages[{number}]"
+            if stage.entered != present:
+                raise ManifestError(
+                    f"{where}.entered", f"{stage.entered:,}, but {present:,} came to this stage"
+                )
+            present -= sum(stage.dropped.values())
+            if stage.left != present:
+                raise ManifestError(
+                    f"{where}.left", f"{stage.left:,}, but {present:,} are left: not conserved"
+                )
+            for reason, amount in stage.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + amount
+        if present != self.totals.kept or dropped != dict(self.totals.dropped):
+            raise ManifestError("$.totals.stages", "do not add up to the totals")
 
     def _places(self) -> list[tuple[str, str]]:
         shards = [(f"$.shards[{number}].path", shard.path) for number, shard in enumerate(self.shards)]
@@ -260,12 +336,16 @@ _KEYS = (
     "merkle_root",
     "totals",
     "origins",
+    "licenses",
+    "redactions",
     "inputs",
     "configuration_digest",
     "code_digest",
     "policies",
     "detectors",
     "libraries",
+    "opt_out_head",
+    "tokenizer",
     "parent",
 )
 
@@ -286,6 +366,22 @@ def _shard(where: str, value: Any) -> ShardFacts:
         row_groups=count(f"{where}.row_groups", entry["row_groups"], minimum=1),
         text_bytes=count(f"{where}.text_bytes", entry["text_bytes"]),
         memory_bytes=count(f"{where}.memory_bytes", entry["memory_bytes"]),
+        merkle_root=text(f"{where}.merkle_root", entry["merkle_root"], HEX_DIGEST),
+        tokens=_tokens(where, entry),
+    )
+
+
+def _tokens(where: str, entry: Mapping[str, Any]) -> int | None:
+    return None if entry["tokens"] is None else count(f"{where}.tokens", entry["tokens"])
+
+
+def _stage(where: str, value: Any) -> StageTotals:
+    entry = record(where, value, tuple(StageTotals.__dataclass_fields__))
+    return StageTotals(
+        name=text(f"{where}.name", entry["name"], REASON),
+        entered=count(f"{where}.entered", entry["entered"]),
+        left=count(f"{where}.left", entry["left"]),
+        dropped=_counts(f"{where}.dropped", entry["dropped"]),
     )
 
 
@@ -307,6 +403,7 @@ def _language(where: str, value: Any) -> LanguageFacts:
         memory_bytes=count(f"{where}.memory_bytes", entry["memory_bytes"]),
         bytes=count(f"{where}.bytes", entry["bytes"], minimum=1),
         shards=count(f"{where}.shards", entry["shards"], minimum=1),
+        tokens=_tokens(where, entry),
     )
 
 
@@ -329,9 +426,16 @@ def _languages(shards: Iterable[ShardFacts]) -> dict[str, LanguageFacts]:
             memory_bytes=sum(shard.memory_bytes for shard in group),
             bytes=sum(shard.bytes for shard in group),
             shards=len(group),
+            tokens=_sum_of_tokens(group),
         )
         for language, group in sorted(groups.items())
     }
+
+
+def _sum_of_tokens(shards: Iterable[ShardFacts]) -> int | None:
+    counts = [shard.tokens for shard in shards]
+    known = [number for number in counts if number is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,23 @@ from manifests import names
 from manifests.card import CardFacts, render_card
 from manifests.checksums import format_sums, sha256_file
 from manifests.errors import ReleaseError
-from manifests.facts import Digests, FileFacts, Origins, Parent, ShardFacts, Totals
+from manifests.facts import Contents, Digests, FileFacts, Origins, Parent, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
 from manifests.merkle import ids_leaf_hashes, root_of
 from manifests.schema import IDS, LARGE_IDS
 from manifests.shards import shard_ids, sync, write_ids
 
-__all__ = ["CardFacts", "Digests", "Origins", "Parent", "ShardFacts", "Totals", "finish_release"]
+__all__ = [
+    "CardFacts",
+    "Contents",
+    "Digests",
+    "Origins",
+    "Parent",
+    "ShardFacts",
+    "Tokenizer",
+    "Totals",
+    "finish_release",
+]
 
 
 def finish_release(
@@ -39,20 +49,26 @@ def finish_release(
     ids: pa.Table | Iterable[pa.Table | pa.RecordBatch] | None = None,
     totals: Totals,
     origins: Origins,
+    contents: Contents,
     inputs: Mapping[str, Any],
     digests: Digests,
+    opt_out_head: str,
     config_yaml: bytes,
     text: CardFacts | None = None,
+    tokenizer: Tokenizer | None = None,
     parent: Parent | None = None,
     extra: Sequence[str] = (),
+    makers: Mapping[str, Callable[[Manifest], bytes]] | None = None,
     shards_elsewhere: bool = False,
 ) -> str:
     """Write everything of a release but its shards into `staging`, and return the release's digest (hex).
 
     `staging` holds the files of `shards` at their paths, and those of `extra` (paths of further files to
     publish, such as `removals.jsonl`), and nothing else but what an interrupted call left. `ids` are rows of
-    schema `IDS` in any order; None reads them from the shards. With `shards_elsewhere` the files of the shards
-    are not in `staging` (but in an object store, say): their facts are trusted, and `ids` must be given.
+    schema `IDS` in any order; None reads them from the shards. `makers` are further files: path -> what makes their bytes
+    from a draft of the manifest, which has all figures but lists `ids.parquet` alone as a file. With
+    `shards_elsewhere` the files of the shards are not in `staging` (but in an object store, say): their facts are
+    trusted, and `ids` must be given.
 
     Raises `ReleaseError` for a file that is missing, of another size than its facts say, or unexpected, and
     for ids that are not exactly the rows of the shards or not unique; `ManifestError` for figures that do not
@@ -69,7 +85,10 @@ def finish_release(
     )
     if shards_elsewhere and ids is None:
         raise ReleaseError(f"{staging}: the ids of shards that are elsewhere must be given")
-    _check_staging(staging, () if shards_elsewhere else shards, extra, generated)
+    makers = {} if makers is None else makers
+    _check_staging(staging, () if shards_elsewhere else shards, extra, (*generated, *makers))
+    if twice := set(makers) & {*generated, names.SIGNATURE}:
+        raise ReleaseError(f"{min(twice)} is written by the release itself")
     ordered = sorted(shards, key=lambda shard: shard.path)
     table = _sorted_ids(staging, ordered, ids)
     merkle_root = root_of(ids_leaf_hashes(table)).hex()
@@ -84,8 +103,11 @@ def finish_release(
             merkle_root=merkle_root,
             totals=totals,
             origins=origins,
+            contents=contents,
             inputs=inputs,
             digests=digests,
+            opt_out_head=opt_out_head,
+            tokenizer=tokenizer,
             parent=parent,
         )
 
@@ -104,8 +126,10 @@ def finish_release(
     _write(staging / names.CARD, card)
     _write(staging / names.CONFIG_FILE, config_yaml)
     _write(staging / names.CHANGELOG, _changelog(name, version, draft, parent, text))
+    for path, make in sorted(makers.items()):
+        _write(staging / names.check_path(path), make(draft))
     files = [ids_facts] + [
-        _facts(staging, path) for path in (names.CARD, names.CONFIG_FILE, names.CHANGELOG, *extra)
+        _facts(staging, path) for path in (names.CARD, names.CONFIG_FILE, names.CHANGELOG, *extra, *makers)
     ]
     final = manifest(files)
     data = final.to_bytes()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the manifest and of the schemas below; readers refuse a version they do not know."""
 
 EVIDENCE = pa.struct(

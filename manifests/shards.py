@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from manifests.checksums import sha256_file
 from manifests.errors import ShardError
 from manifests.facts import ShardFacts
+from manifests.merkle import ids_leaf_hashes, root_of
 from manifests.names import check_path, shard_path
 from manifests.schema import DATA, IDS, LARGE_IDS
 
@@ -216,6 +217,9 @@ def write_shard(
     """
     language: str | None = None
     count = groups = text = memory = 0
+    if path is not None:
+        check_path(path)
+    columns: list[pa.Table] = []
     with pq.ParquetWriter(file, DATA, **SHARD_WRITER_OPTIONS) as writer:
         for group in row_groups(_batches(rows, DATA)):
             for column in DATA:
@@ -230,6 +234,7 @@ def write_shard(
             groups += 1
             text += int(_int64(pc.binary_length(group.column("content"))).sum())
             memory += memory_bytes(group)
+            columns.append(group.select(["row_id", "content_sha256"]))
     if language is None:
         raise ShardError("a shard needs at least one row")
     sync(file)
@@ -245,6 +250,7 @@ def write_shard(
         row_groups=groups,
         text_bytes=text,
         memory_bytes=memory,
+        merkle_root=root_of(ids_leaf_hashes(_ids(pa.concat_tables(columns), path))).hex(),
     )
 
 
@@ -252,7 +258,10 @@ def shard_ids(file: Path, path: str) -> pa.Table:
     """Return the rows of schema `IDS` that a shard contributes; reads two columns, page checksums
     verified."""
     with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-        columns = parquet.read(columns=["row_id", "content_sha256"])
+        return _ids(parquet.read(columns=["row_id", "content_sha256"]), path)
+
+
+def _ids(columns: pa.Table, path: str) -> pa.Table:
     rows = columns.num_rows
     return pa.Table.from_arrays(
         [

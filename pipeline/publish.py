@@ -26,7 +26,8 @@ import yaml
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.card import CardFacts
-from manifests.manifest import Digests, Manifest, Origins, ShardFacts, Totals
+from manifests.facts import Contents, Digests, Origins, ShardFacts, Totals
+from manifests.manifest import Manifest
 from manifests.names import MANIFEST
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
@@ -170,6 +171,11 @@ class Parts:
         for unit in self.origins.facts:
             ended.update(dict(unit["input"]))
         resolved = ended.pop("resolved", 0)
+        licenses: Counter[str] = Counter()
+        redactions: Counter[str] = Counter()
+        for unit in self.shards.facts:
+            licenses.update(unit["licenses"])
+            redactions.update(unit["redactions"])
         return finish_release(
             staging,
             name=facts["name"],
@@ -182,6 +188,7 @@ class Parts:
                 resolved=resolved,
                 unresolved=dict(sorted(ended.items())),
             ),
+            contents=Contents(licenses=licenses, redactions=redactions),
             inputs=facts["inputs"],
             digests=Digests(
                 configuration=digest(facts["config"]),
@@ -190,6 +197,7 @@ class Parts:
                 detectors=facts["detectors"],
                 libraries=facts["libraries"],
             ),
+            opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts["config"]),
             text=CardFacts(),
             shards_elsewhere=shards_elsewhere,

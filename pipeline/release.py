@@ -17,7 +17,7 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.manifest import Totals
+from manifests.facts import StageTotals, Totals
 from manifests.names import check_version
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
@@ -70,6 +70,7 @@ from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.walk import walk
+from pipeline.tables import STAGES
 
 UNFINISHED = (
     "unfinished.json"  # in the work directory, from a run's first stage until its release is in place
@@ -310,7 +311,17 @@ def _totals(ledger: Done) -> Totals:
     for facts in ledger.facts:
         total.update(facts["totals"])
     found, kept = total.pop("found", 0), total.pop("kept", 0)
-    return Totals(found=found, kept=kept, dropped=dict(sorted(total.items())))
+    dropped = dict(sorted(total.items()))
+    return Totals(found=found, kept=kept, dropped=dropped, stages=tuple(_stages(found, dropped)))
+
+
+def _stages(found: int, dropped: Mapping[str, int]) -> Iterator[StageTotals]:
+    """The totals by stage of the decision. Each occurrence has one reason, and each reason one stage."""
+    for name, reasons in STAGES.items():
+        here = {reason: amount for reason, amount in dropped.items() if reason.split(".")[0] in reasons}
+        left = found - sum(here.values())
+        yield StageTotals(name=name, entered=found, left=left, dropped=here)
+        found = left
 
 
 def _conservation_gate(flow: _Flow, totals: Totals) -> None:

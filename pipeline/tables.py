@@ -155,6 +155,22 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate"
 
 
+STAGES: dict[str, tuple[Reason, ...]] = {
+    "graph": (
+        Reason.NOT_A_FILE, Reason.PATH_LIMIT, Reason.OPTED_OUT, Reason.NOT_ARCHIVED, Reason.TOO_LARGE, Reason.VENDORED,
+        Reason.NOT_SELECTED,
+    ),
+    "licenses": (Reason.LICENSE,),
+    "contents": (
+        Reason.MISSING, Reason.CORRUPT, Reason.BINARY, Reason.UNDECODABLE, Reason.LICENSE_HEADER, Reason.LANGUAGE,
+        Reason.GENERATED, Reason.QUALITY, Reason.SECRETS_BUDGET, Reason.CONTAMINATED,
+    ),
+    "election": (Reason.EXACT_DUPLICATE,),
+    "similarity": (Reason.NEAR_DUPLICATE,),
+}  # fmt: skip
+"""Where the totals count a reason: the stage that gives it first. Each stage needs more than the one before."""
+
+
 # --------------------------------------------------------------------------------------------------------------
 # 3. The graph tables as the flow reads them: bucketed, distinct, dates as integers.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import pairwise
@@ -231,6 +232,8 @@ def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def shards(task: Task) -> Mapping[str, pa.Table]:
     """Write the shards of this bucket, rows in the order of their keys."""
     ids, facts = [IDS.empty_table()], []
+    licenses: Counter[str] = Counter()
+    redactions: Counter[str] = Counter()
     for shard, rows in _by_shard(task):
         mine = task.sql("select * from t order by key, row_id", t=rows)
         del rows
@@ -239,6 +242,8 @@ def shards(task: Task) -> Mapping[str, pa.Table]:
         released = mine.select(DATA.names).cast(DATA)
         facts.append(asdict(write_shard(released, path, path=shard)) | {"file": name})
         task.commit_file(name, path)
+        _tally(licenses, released["license_expression"])
+        _tally(redactions, pc.struct_field(pc.list_flatten(released["redactions"]), "kind"))
         numbers = pa.array(range(released.num_rows), pa.int64())
         columns = [
             released["row_id"],
@@ -248,7 +253,13 @@ def shards(task: Task) -> Mapping[str, pa.Table]:
         ]
         ids.append(pa.table(columns, schema=IDS))
     task.facts["shards"] = facts
+    task.facts["licenses"], task.facts["redactions"] = dict(licenses), dict(redactions)
     return {"ids": pa.concat_tables(ids)}
+
+
+def _tally(counter: Counter[str], values: pa.ChunkedArray) -> None:
+    for item in pc.value_counts(values).to_pylist():
+        counter[item["values"]] += item["counts"]
 
 
 def _by_shard(task: Task) -> Iterator[tuple[str, pa.Table]]:

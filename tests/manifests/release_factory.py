@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from manifests.facts import Digests, Origins, ShardFacts, Totals
+from manifests.facts import Contents, Digests, Origins, ShardFacts, Totals
 from manifests.names import config_name, shard_path
 from manifests.release_writer import CardFacts, finish_release
 from manifests.schema import DATA
@@ -155,6 +157,14 @@ def finish(
 ) -> str:
     """`finish_release` with plausible figures; returns the digest."""
     kept = sum(shard.rows for shard in facts)
+    licenses: Counter[str] = Counter()
+    redactions: Counter[str] = Counter()
+    for shard in facts:
+        table = pq.read_table(
+            staging / shard.path, columns=["license_expression", "redactions"], partitioning=None
+        )
+        licenses.update(table["license_expression"].to_pylist())
+        redactions.update(span["kind"] for spans in table["redactions"].to_pylist() for span in spans)
     return finish_release(
         staging,
         name=name,
@@ -162,6 +172,7 @@ def finish(
         shards=facts,
         totals=Totals(found=kept + sum(DROPPED.values()), kept=kept, dropped=DROPPED),
         origins=Origins(found=9, resolved=7, unresolved={"no_branch": 1, "no_visit": 1}),
+        contents=Contents(licenses=licenses, redactions=redactions),
         inputs={"archive": {"export": "2025-03-01", "digest": "ab" * 32}},
         digests=Digests(
             configuration="01" * 32,
@@ -170,6 +181,7 @@ def finish(
             detectors={"spdx-tag": "1"},
             libraries={"pyarrow": pa.__version__},
         ),
+        opt_out_head="67" * 32,
         config_yaml=b"name: stackmill-test\n",
         text=CardFacts(pretty_name="A release made by tests"),
     )

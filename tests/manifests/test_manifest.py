@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from manifests import canonical
 from manifests.errors import ManifestError
-from manifests.facts import Digests, FileFacts, LanguageFacts, Origins, Parent, ShardFacts, Totals
+from manifests.facts import Contents, Digests, FileFacts, LanguageFacts, Origins, Parent, ShardFacts, Totals
 from manifests.manifest import Manifest, json_schema
 from manifests.names import config_name, shard_path
 
@@ -31,6 +31,7 @@ def shard(language: str = "Python", prefix: str = "all", **changes) -> ShardFact
         "row_groups": 1,
         "text_bytes": 50,
         "memory_bytes": 90,
+        "merkle_root": D,
     }
     return ShardFacts(**{**given_facts, **changes})
 
@@ -47,6 +48,7 @@ def build(**changes) -> Manifest:
         "merkle_root": D,
         "totals": Totals(found=40, kept=28, dropped={"license": 10, "quality.lines": 2}),
         "origins": Origins(found=3, resolved=2, unresolved={"no_branch": 1}),
+        "contents": Contents(licenses={"MIT": 20, "Apache-2.0 OR MIT": 8}, redactions={"email": 3}),
         "inputs": {"archive": {"export": "2025-03-01", "tables": [1, 2]}},
         "digests": Digests(
             configuration=D,
@@ -55,6 +57,7 @@ def build(**changes) -> Manifest:
             detectors={"tag": "1"},
             libraries={"pyarrow": "26"},
         ),
+        "opt_out_head": D,
         "parent": Parent(version="2.0", digest=D),
     }
     return Manifest.build(**{**values, **changes})
@@ -133,7 +136,8 @@ def edits() -> list[tuple[str, object]]:
         wrong.append((key, ...))  # missing
     wrong += [
         ("extra", 1),
-        ("schema_version", 2),
+        ("schema_version", 1),
+        ("schema_version", 3),
         ("schema_version", "1"),
         ("schema_version", True),
         ("shards", {}),
@@ -210,7 +214,7 @@ def test_schema_accepts_what_we_write_and_names_the_same_keys():
         b"[]",
         b"null",
         b"{}",
-        b'{"schema_version":1}',
+        b'{"schema_version":2}',
         b"\xff",
         b'{"a":1,"a":2}',
         build().to_bytes() + b"\n",

@@ -44,7 +44,9 @@ def arguments(pristine: Path, facts, **changes) -> dict:
         "totals": manifest.totals,
         "origins": manifest.origins,
         "inputs": manifest.inputs,
+        "contents": manifest.contents,
         "digests": manifest.digests,
+        "opt_out_head": manifest.opt_out_head,
         "config_yaml": b"",
     }
     return {**values, **changes}
