@@ -7,6 +7,7 @@ ValueError
     ├── PathError           a path or language that must not stand in a release
     ├── ManifestError       a manifest that says something impossible; names the JSON path
     ├── ShardError          rows that cannot become a shard
+    ├── SignatureError      a key, or a signature, that cannot be used or does not hold
     └── ReleaseError        a folder that is not a release, or a file in it that is not what it should be
 """
 
@@ -41,6 +42,10 @@ class ManifestError(ManifestsError):
 
 class ShardError(ManifestsError):
     """Rows that cannot become a shard: wrong schema, several languages, none at all."""
+
+
+class SignatureError(ManifestsError):
+    """A key that cannot be read, or an envelope that no trusted key has signed or that is of another manifest."""
 
 
 class ReleaseError(ManifestsError):
