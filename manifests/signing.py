@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,12 +158,36 @@ def sign(manifest: bytes, predicate: Mapping[str, Any], key: Ed25519PrivateKey) 
         payload = canonical.dumps(statement(manifest, predicate))
     except CanonicalError as error:
         raise SignatureError(f"the predicate cannot be signed: {error}") from error
-    signature = key.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload))
+    return _envelope(payload, [_signed(payload, key)])
+
+
+def cosign(envelope: bytes, manifest: bytes, key: Ed25519PrivateKey) -> bytes:
+    """Return an envelope with a further signature, of `key`, over the same statement; one that it has already stays.
+
+    The signatures that are there are not checked, the statement is: it must be about this `manifest.json`.
+    """
+    payload, signatures = _read(envelope)
+    _statement_about(payload, manifest)
+    mine = _signed(payload, key)
+    others = [entry for entry in signatures if entry[0] != mine[0]]
+    if len(others) >= MAX_SIGNATURES:
+        raise SignatureError(
+            f"the envelope has {len(others)} signatures already, and cannot take another one"
+        )
+    return _envelope(payload, sorted([*others, mine]))
+
+
+def _signed(payload: bytes, key: Ed25519PrivateKey) -> tuple[str, bytes]:
+    return key_id(key.public_key()), key.sign(pre_authentication_encoding(PAYLOAD_TYPE, payload))
+
+
+def _envelope(payload: bytes, signatures: Sequence[tuple[str, bytes]]) -> bytes:
+    entries = [{"keyid": name, "sig": base64.b64encode(value).decode()} for name, value in signatures]
     return canonical.dumps(
         {
             "payloadType": PAYLOAD_TYPE,
             "payload": base64.b64encode(payload).decode(),
-            "signatures": [{"keyid": key_id(key.public_key()), "sig": base64.b64encode(signature).decode()}],
+            "signatures": entries,
         }
     )
 
@@ -192,10 +216,7 @@ def check_envelope(envelope: bytes, manifest: bytes, keys: Mapping[str, Ed25519P
             f"signed by {', '.join(name[:16] for name in named)}, none of the"
             f" {len(keys)} trusted keys ({', '.join(sorted(name[:16] for name in keys)[:5])})"
         )
-    found = _statement(payload)
-    digest = hashlib.sha256(manifest).hexdigest()
-    if found["subject"] != [{"name": MANIFEST, "digest": {"sha256": digest}}]:
-        raise SignatureError(f"the signature is of another {MANIFEST} than this one ({digest[:16]}...)")
+    found = _statement_about(payload, manifest)
     return SignatureFacts(key_id=holds[0], key_ids=named, predicate=found["predicate"])
 
 
@@ -247,6 +268,14 @@ def _statement(payload: bytes) -> dict[str, Any]:
     if not isinstance(value["predicate"], dict):
         raise SignatureError("the predicate is not an object")
     return value
+
+
+def _statement_about(payload: bytes, manifest: bytes) -> dict[str, Any]:
+    found = _statement(payload)
+    digest = hashlib.sha256(manifest).hexdigest()
+    if found["subject"] != [{"name": MANIFEST, "digest": {"sha256": digest}}]:
+        raise SignatureError(f"the signature is of another {MANIFEST} than this one ({digest[:16]}...)")
+    return found
 
 
 def _load(data: bytes, what: str) -> Any:

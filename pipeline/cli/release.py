@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,12 @@ def release(
     ask_again: Annotated[
         bool, typer.Option("--ask-again", help="Ask once more for objects that were missing or corrupt.")
     ] = False,
+    sign_key: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign-key", help="Private key to sign the release with, as `pipeline keys new` makes it."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
@@ -69,11 +76,15 @@ def release(
     Run the same command again after an interruption: it goes on where it stopped.
     """
     from pipeline import config as configuration
+    from pipeline.attestation import sign_release, times
     from pipeline.engine.executor import Executor, InProcess
     from pipeline.engine.on_ray import OnRay
     from pipeline.engine.progress import Progress
+    from pipeline.keys import load_signing_key
+    from pipeline.publish import place_of
     from pipeline.release import make_release, plan_release
 
+    key = None if sign_key is None else load_signing_key(sign_key)
     settings = configuration.load(config)
     if archive is not None:
         section = settings.archive.model_copy(update={"uri": archive, "build": None})
@@ -82,6 +93,7 @@ def release(
         plan = plan_release(settings, version=version, out=out, workdir=workdir)
         typer.echo(json.dumps(plan, indent=2) if as_json else _plan_text(plan))
         return
+    started = datetime.now(UTC)
     progress = Progress(quiet=quiet)
     executor: Executor = InProcess()
     if not in_process:
@@ -96,13 +108,21 @@ def release(
     with contextlib.redirect_stdout(sys.stderr):
         try:
             outcome = make_release(
-                settings, version=version, out=out, workdir=workdir, executor=executor, progress=progress
+                settings,
+                version=version,
+                out=out,
+                workdir=workdir,
+                executor=executor,
+                progress=progress,
+                ask_again=ask_again,
             )
+            if key is not None:
+                sign_release(place_of(out, version), key, run=times(started, outcome.seconds))
         finally:
             progress.close()
             executor.close()
     if as_json:
-        record = {**vars(outcome), "directory": str(outcome.directory)}
+        record = {**vars(outcome), "directory": str(outcome.directory), "signed_by": key and key.id}
         typer.echo(json.dumps(record, indent=2, sort_keys=True))
         return
     totals = outcome.totals
@@ -113,6 +133,7 @@ def release(
     }
     typer.echo(f"{outcome.directory}  {words[outcome.state]}")
     typer.echo(f"digest    {outcome.digest}")
+    typer.echo(f"signature {'UNSIGNED (--sign-key)' if key is None else f'by key {key.id}'}")
     typer.echo(f"units     {outcome.units_run:,} run, {outcome.units_skipped:,} already done")
     typer.echo(f"found     {totals['found']:>12,} occurrences")
     typer.echo(f"kept      {totals['kept']:>12,}")

@@ -127,6 +127,11 @@ def test_keys_there_and_back():
         assert plain.splitlines()[1].decode() not in str(caught.value)
 
 
+def test_cosigning_another_manifest_is_refused():
+    with pytest.raises(SignatureError, match="another manifest"):
+        signing.cosign(ENVELOPE, b"{}", OTHER)
+
+
 def test_a_file_of_trusted_keys():
     one, two = (signing.public_pem(key.public_key()) for key in (KEY, OTHER))
     found = signing.load_trusted_keys(
