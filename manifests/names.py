@@ -13,13 +13,14 @@ from manifests.errors import PathError
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.json.sig"
+SIGSTORE_BUNDLE = "manifest.json.sigstore.json"
 CHECKSUMS = "SHA256SUMS"
 CARD = "README.md"
 IDS_FILE = "ids.parquet"
 CONFIG_FILE = "config.yaml"
 CHANGELOG = "CHANGELOG.md"
 DATA_FOLDER = "data"
-UNLISTED = frozenset({MANIFEST, SIGNATURE, CHECKSUMS})
+UNLISTED = frozenset({MANIFEST, SIGNATURE, SIGSTORE_BUNDLE, CHECKSUMS})
 """Files of a release that its manifest cannot list: itself, and what is made from it."""
 
 DEFAULT_CONFIG = "default"

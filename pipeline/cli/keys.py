@@ -53,7 +53,16 @@ def sign(
         str,
         typer.Argument(metavar="DIR", help="A release, such as releases/2.1 or s3://bucket/releases/2.1."),
     ],
-    key: Annotated[Path, typer.Option("--key", help="Private key, as `pipeline keys new` makes it.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Private key, as `pipeline keys new` makes it.")
+    ] = None,
+    sigstore: Annotated[
+        bool,
+        typer.Option(
+            "--sigstore",
+            help="Sign with an identity instead of a key, through sigstore's public services (extra `sigstore`).",
+        ),
+    ] = False,
 ) -> None:
     """Sign a release that exists: the signature goes into DIR/manifest.json.sig, nothing else changes.
 
@@ -62,8 +71,17 @@ def sign(
     """
     from pipeline.attestation import sign_release
     from pipeline.engine.store import Store
+    from pipeline.errors import ConfigError
     from pipeline.keys import load_signing_key
 
+    if (key is None) != sigstore:
+        raise ConfigError("give one of --key FILE and --sigstore")
+    if key is None:
+        from pipeline.keyless import sign_keyless
+
+        identity = sign_keyless(Store(directory))
+        typer.echo(f"{directory}  signed\nidentity  {identity}")
+        return
     loaded = load_signing_key(key)
     outcome = sign_release(Store(directory), loaded)
     words = {

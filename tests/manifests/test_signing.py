@@ -91,6 +91,10 @@ def test_no_byte_of_an_envelope_can_be_altered(position, change):
         (edited(signatures=[{"keyid": "0" * 64, "sig": "", "cert": ""}]), "keyid"),
         (edited(signatures=canonical.load(ENVELOPE)["signatures"] * 65), "1 to 64"),
     ],
+    ids=[
+        "nothing", "a list", "deep", "other type", "no type", "no base64", "no payload", "unsigned", "no list", "key id",
+        "more fields", "many",
+    ],
 )  # fmt: skip
 def test_what_is_no_envelope(envelope, match):
     with pytest.raises(SignatureError, match=match):
@@ -155,6 +159,7 @@ def _pem(key) -> bytes:
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "not a public key"),
         (_pem(ec.generate_private_key(ec.SECP256R1()).public_key()), "not Ed25519"),
     ],
+    ids=["empty", "ssh", "private", "cut off", "in one another", "no key in it", "elliptic curve"],
 )  # fmt: skip
 def test_what_is_no_file_of_trusted_keys(data, match):
     with pytest.raises(SignatureError, match=match):
