@@ -11,12 +11,16 @@ CONFIG  ?= configs/release-local.yaml
 OUT     ?= releases
 WORKDIR ?= work
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 
 # Three stamps: a release needs neither PyTorch nor the test tools, and must not wait for them.
 BASE := $(VENV)/.installed-base
 DEV  := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 BIN  := $(VENV)/bin
+
+# A file's tests stay in one process: they share its fixtures. Two processes need 6 GB of memory at most.
+PYTEST_PARALLEL := --numprocesses "$(TEST_PROCESSES)" --dist loadfile
 
 PIP_INSTALL := "$(BIN)/python" -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
@@ -35,7 +39,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: VENV=%s CONFIG=%s OUT=%s WORKDIR=%s RAY_ADDRESS=%s\n' \
 	  '$(VENV)' '$(CONFIG)' '$(OUT)' '$(WORKDIR)' '$(or $(RAY_ADDRESS),(none: Ray starts locally))'
-	@printf 'Also: PYTHON, WORKERS, ARCHIVE (a path or URI), PYTEST_ARGS\n'
+	@printf 'Also: PYTHON, WORKERS, ARCHIVE (a path or URI), TEST_PROCESSES (0: one after the other), PYTEST_ARGS\n'
 
 setup: $(DEV) ## install the product with its training and test extras into VENV
 
@@ -45,10 +49,10 @@ release: $(BASE) ## make a release: make release VERSION=2.1
 	  $(if $(WORKERS),--workers "$(WORKERS)") $(if $(RAY_ADDRESS),--address "$(RAY_ADDRESS)")
 
 test: $(DEV) ## run the tests, without those marked slow
-	@"$(BIN)/python" -m pytest -m 'not slow' $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest -m 'not slow' $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 test-all: $(DEV) ## run all tests, the slow ones too
-	@"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+	@"$(BIN)/python" -m pytest $(PYTEST_PARALLEL) $(PYTEST_ARGS)
 
 lint: $(DEV) ## check style, types, the import contracts and the documentation
 	@"$(BIN)/ruff" check --quiet .

@@ -238,8 +238,9 @@ def test_a_reader_that_dies_names_the_file_and_the_next_one_reads(
     assert isinstance(said, str) and "ended the reader" in said and "fetch it again" in said
     monkeypatch.undo()
     assert one_table(tmp_path / "b", "orc", "directory_entry", data) == entries(9).to_pylist()
-    orc._process().kill()
-    orc._process().wait()
+    reader = orc._process()  # asked once: it starts another one when this one is gone
+    reader.kill()
+    reader.wait()
     assert one_table(tmp_path / "b", "orc", "directory_entry", data) == entries(9).to_pylist()
 
 
