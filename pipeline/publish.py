@@ -39,6 +39,7 @@ from pipeline.engine.stage import as_path
 from pipeline.engine.store import TEMPORARY, Store, fsync
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
+from pipeline.report import report_makers
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -153,6 +154,7 @@ class Parts:
     origins: Done
     facts: Mapping[str, Any]
     totals: Totals
+    figures: Done
 
     def described(self) -> list[tuple[ShardFacts, str]]:
         """Every shard and its key in the work directory."""
@@ -200,6 +202,7 @@ class Parts:
             opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts["config"]),
             text=CardFacts(),
+            makers=report_makers(self.runner.table(self.figures.ref("figures"))),
             shards_elsewhere=shards_elsewhere,
         )
 

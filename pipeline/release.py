@@ -57,6 +57,7 @@ from pipeline.stages.earliest import find_earliest
 from pipeline.stages.elect import elect_wave
 from pipeline.stages.emit import emit_wave
 from pipeline.stages.fetch import fetch, times_asked
+from pipeline.stages.figures import figures_wave
 from pipeline.stages.files import list_files
 from pipeline.stages.graph import convert, reasons_of, warn_of_mixed_tables
 from pipeline.stages.identity import identify
@@ -99,6 +100,7 @@ class _Flow:
     origins: Done
     ledger: Done
     shards: Done
+    figures: Done
     identity: Done
     census: Counted | None  # None: only planned
     selections: Mapping[str, str]  # the digests of the user's files
@@ -168,6 +170,7 @@ def run_flow(
         sensitivity=sensitivity,
         shard_bytes=settings.emit.shard_bytes,
     )
+    figures = figures_wave(runner, kept, texts, w4, sensitivity=sensitivity)
     identity = identify(runner, origins)
     counted = take_census(runner, export, settings.origins, settings.files, chosen)
     folders = {
@@ -178,7 +181,7 @@ def run_flow(
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}
-    return _Flow(origins, ledger, shards, identity, counted, digests, folders)
+    return _Flow(origins, ledger, shards, figures, identity, counted, digests, folders)
 
 
 def _fetch_limits(settings: ReleaseConfig) -> dict[str, Any]:
@@ -231,7 +234,7 @@ def make_release(
         known = known_digest(store, place, facts)
         if known is None:
             _conservation_gate(flow, totals)
-            parts = Parts(runner, flow.shards, flow.origins, facts, totals)
+            parts = Parts(runner, flow.shards, flow.origins, facts, totals, flow.figures)
             known, state = (
                 publish_folder(parts, place)
                 if place.root is not None

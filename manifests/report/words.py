@@ -1,0 +1,41 @@
+"""What the reasons and stages of a release mean, in words for its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+STAGES: Mapping[str, str] = {
+    "graph": "Known from the archive’s graph alone",
+    "licenses": "Licenses of the directory",
+    "contents": "The content itself",
+    "election": "One place for each content",
+    "similarity": "Near-duplicates",
+}
+REASONS: Mapping[str, str] = {
+    "not_a_file": "symbolic link or submodule",
+    "path_limit": "path too long, or tree too deep or too large",
+    "opted_out": "opted out",
+    "not_archived": "the archive has no visible content",
+    "too_large": "larger than the limit",
+    "vendored": "third-party copy by its folder",
+    "not_selected": "not among what was selected",
+    "license": "no license that the policy permits",
+    "missing": "the object could not be found",
+    "corrupt": "the object is not what its hash says",
+    "binary": "not text",
+    "undecodable": "text in no known encoding",
+    "license_header": "its own header names a license that is not permitted",
+    "language": "no known or wanted language",
+    "generated": "machine-written",
+    "secrets_budget": "too many secrets or personal data",
+    "contaminated": "holds a benchmark’s text",
+    "exact_duplicate": "same text as a kept file",
+    "near_duplicate": "similar to a kept file, verified",
+}
+
+
+def reason(key: str) -> str:
+    """Words for a reason; empty for one that has none here."""
+    if key.startswith("quality."):
+        return "a published quality threshold"
+    return REASONS.get(key, "")
