@@ -22,8 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.facts import StageTotals, Totals
@@ -36,6 +34,7 @@ from pipeline.engine.runner import Done, Runner, open_workdir
 from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
+from pipeline.estimate import RUNS_LOOKED_AT, estimate, quantities, records, safe_quantities
 from pipeline.publish import (
     LIBRARIES,
     Parts,
@@ -227,6 +226,7 @@ def make_release(
         place = place_of(out, version)
         runner.before_stage = lambda: _begun(runner, place)
         runner.before_commit = held.recheck
+        amounts = safe_quantities(export, store)
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
         inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
@@ -269,11 +269,27 @@ def make_release(
             "driver_peak_pss_bytes": memory.driver_peak_bytes,
         }
     )
+    # What --dry-run would have said of the stages that did run, beside what they took.
+    todo = [(name, units) for name, units, done in runner.plan if not done]
+    expected = amounts and estimate(
+        todo, amounts, records(store, RUNS_LOOKED_AT), remote=content.root is None
+    )
     run = f"runs/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
     store.put(f"{run}/units.jsonl.gz", progress.units())
     store.put(
         f"{run}/run.json",
-        run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds),
+        run_record(
+            progress,
+            memory,
+            version=version,
+            digest=known,
+            state=state,
+            seconds=outcome.seconds,
+            at_once=executor.at_once,
+            in_process=isinstance(executor, InProcess),
+            quantities=amounts,
+            estimate=expected,
+        ),
     )
     return outcome
 
@@ -391,20 +407,15 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True), dry=True)
     run_flow(runner, export, content, settings, asked=times_asked(store))
     stages = [{"stage": name, "units": units, "done": done} for name, units, done in runner.plan]
+    amounts = quantities(export, store)
+    todo = [(name, units) for name, units, done in runner.plan if not done]
+    cost = estimate(todo, amounts, records(store, RUNS_LOOKED_AT), remote=content.root is None)
     left = sum(not stage["done"] for stage in stages)
     return {
         **plan,
         "archive": content.uri,
-        "objects": _objects(export),
+        "objects": {"rows": amounts["contents"], "estimated_bytes": amounts["bytes"]},
+        "estimate": cost,
         "stages": stages,
         "note": f"{left} of {len(stages)} stages to run" if left else "nothing to run: every stage is done",
     }
-
-
-def _objects(export: GraphExport) -> dict[str, int]:
-    """Contents in the graph (exact, from the footers) and their bytes (estimated from the first rows)."""
-    rows, units = export.rows("content"), export.units("content")
-    if rows == 0:
-        return {"rows": 0, "estimated_bytes": 0}
-    lengths = next(export.batches("content", units[0], ["length"]))["length"]
-    return {"rows": rows, "estimated_bytes": round(rows * (pc.mean(lengths).as_py() or 0))}

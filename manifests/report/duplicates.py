@@ -93,21 +93,13 @@ def _alarms(caption: str, title: str, found: list[dict[str, Any]], key: str) -> 
 def _rows(caption: str, found: list[dict[str, Any]], key: str, title: str) -> str:
     if not found:
         return ""
-    columns = [
-        Column("Row"),
-        Column(title, "number"),
-        Column("Language"),
-        Column("Size", "number"),
-        Column("Lines", "number"),
-    ]
     lines = [
         [
-            f'{name(one["path"])} <span class="remark">{name(one["origin"])}<br>{code(one["row_id"])}</span>',
+            f'{name(one["path"])} <span class="remark">{name(one["language"])}, {size(one["length_bytes"])},'
+            f" {number(one['num_lines'])} {'line' if one['num_lines'] == 1 else 'lines'};"
+            f" {name(one['origin'])}; {code(one['row_id'])}</span>",
             number(one[key]),
-            name(one["language"]),
-            size(one["length_bytes"]),
-            number(one["num_lines"]),
         ]
         for one in found[:10]
     ]
-    return table(caption, columns, lines)
+    return table(caption, [Column("Row"), Column(title, "number")], lines)

@@ -81,6 +81,7 @@ def size(value: int) -> str:
 
 def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already; the first cell of a row is its header. It scrolls where it is too wide."""
+    many = ' class="many"' if len(columns) > 5 else ""
     head = "".join(
         f'<th scope="col" class="{column.kind}">{text(column.title) or "<span hidden>share</span>"}</th>'
         for column in columns
@@ -93,7 +94,7 @@ def table(caption: str, columns: Sequence[Column], rows: Iterable[Sequence[str]]
         )
         body.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="{text(caption)}"><table>'
+        f'<div class="wide" role="region" tabindex="0" aria-label="{text(caption)}"><table{many}>'
         f"<caption>{text(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )

@@ -236,7 +236,9 @@ def _density(spans: int, text_bytes: int) -> str:
 def classes(
     caption: str, found: list[dict[str, Any]], whole: int, *, unit: str = "", what: str = "Rows"
 ) -> str:
-    """A histogram as a table with bars."""
+    """A histogram as a table with bars, without the empty classes at its ends."""
+    filled = [place for place, one in enumerate(found) if one["rows"]]
+    found = found[filled[0] : filled[-1] + 1] if filled else []
     most = max((one["rows"] for one in found), default=0)
     columns = [Column(unit or "Class"), Column(what, "number"), Column("Share", "number"), _BAR]
     lines = [

@@ -61,6 +61,7 @@ th,td{text-align:left;vertical-align:top;padding:.26rem .8rem .26rem 0;border-bo
 thead th{font-weight:600;font-size:.82rem;color:var(--soft);vertical-align:bottom}
 tbody th{font-weight:400;min-width:8rem}
 .number{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+thead .number{white-space:normal}
 td.bar,th.bar{width:30%;min-width:5rem;padding-right:0}
 .name{overflow-wrap:anywhere;unicode-bidi:isolate}
 svg{display:block}
@@ -69,13 +70,14 @@ svg{display:block}
 .funnel{list-style:none;padding:0;margin:1rem 0;max-width:none}
 .funnel>li{display:grid;grid-template-columns:minmax(7rem,2fr) 3fr;gap:0 1.4rem}
 .shape{position:relative;min-height:3rem}
-.shape svg{position:absolute;inset:0;width:100%;height:100%}
+.shape svg{position:absolute;inset:0;width:100%;height:calc(100% + 1px)}
 .step{padding:.45rem 0 .8rem}
 .step h3{margin:0}
 .step p{margin:.1rem 0}
 .step ul{margin:.25rem 0 0;padding:0;list-style:none;font-size:.9rem}
-.step li{display:flex;flex-wrap:wrap;gap:0 .6rem;padding:.08rem 0}
-.step li b{font-weight:600;font-variant-numeric:tabular-nums;min-width:5.4rem;text-align:right}
+.step ul{display:grid;grid-template-columns:minmax(3.4rem,auto) 1fr;gap:.16rem .7rem}
+.step li{display:contents}
+.step li b{font-weight:600;font-variant-numeric:tabular-nums;text-align:right}
 .alarm{border-left:.3rem solid var(--dropped);background:var(--warm);padding:.6rem .9rem;margin:.8rem 0}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:0 2rem}
 .key{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;font-size:.86rem;color:var(--soft);margin:.4rem 0}
@@ -87,10 +89,12 @@ footer{margin-top:3rem;padding-top:.8rem;border-top:1px solid var(--line);font-s
 @media (max-width:34rem){
 body{padding:1rem .9rem 2rem;font-size:15px}
 .funnel>li{grid-template-columns:4.6rem 1fr;gap:0 .9rem}
-.step li b{min-width:4.4rem}
+.step ul{grid-template-columns:auto 1fr}
 th,td{padding-right:.6rem}
 tbody th{min-width:6.5rem}
 td.bar,th.bar{width:22%;min-width:3.6rem}
+.many .bar{display:none}
+.many .number{white-space:normal}
 .facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.5rem}
 }
 @media print{

@@ -32,10 +32,20 @@ REASONS: Mapping[str, str] = {
     "exact_duplicate": "same text as a kept file",
     "near_duplicate": "similar to a kept file, verified",
 }
+QUALITY: Mapping[str, str] = {
+    "empty": "no line",
+    "long_file": "too many lines",
+    "line_length": "lines are too long",
+    "alphabetic": "too few letters",
+    "encoded": "mostly encoded data",
+    "data_like": "data of many lines",
+    "text": "plain text, other than a README or the like",
+}
+"""Rules of the default quality profile."""
 
 
 def reason(key: str) -> str:
     """Words for a reason; empty for one that has none here."""
     if key.startswith("quality."):
-        return "a published quality threshold"
+        return QUALITY.get(key.removeprefix("quality."), "a rule of the quality profile")
     return REASONS.get(key, "")

@@ -152,6 +152,11 @@ def _plan_text(plan: dict[str, object]) -> str:
         lines.append(
             f"objects   {objects['rows']:,} contents in the graph, about {objects['estimated_bytes'] / 1e6:,.0f} MB unpacked"
         )
+    cost = plan.get("estimate")
+    if isinstance(cost, dict):
+        from pipeline.estimate import words
+
+        lines += [f"estimate  {line}" for line in words(cost)]
     lines.append(f"workdir   {plan['workdir']}, {plan['buckets']} buckets")
     stages = plan["stages"]
     assert isinstance(stages, list)

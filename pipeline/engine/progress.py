@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import psutil
 
-from pipeline.engine.measure import StageFigures
+from pipeline.engine.measure import StageFigures, Traffic, outside
 
 _SAMPLE_SECONDS = 1.0
 
@@ -121,12 +121,13 @@ class MemoryWatch:
         self.peak_bytes = 0
         self.driver_peak_bytes = 0
         self.driver_cpu_seconds = 0.0
+        self.driver_traffic = Traffic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory-watch", daemon=True)
 
     def __enter__(self) -> MemoryWatch:
         self._thread.start()
-        self._cpu = time.process_time()
+        self._cpu, self._traffic = time.process_time(), outside()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,6 +135,7 @@ class MemoryWatch:
         self._thread.join(timeout=5)
         self._sample()
         self.driver_cpu_seconds = time.process_time() - self._cpu
+        self.driver_traffic = outside().since(self._traffic)
 
     def _watch(self) -> None:
         while not self._stop.wait(_SAMPLE_SECONDS):
@@ -167,6 +169,7 @@ def run_record(progress: Progress, memory: MemoryWatch, **more: Any) -> bytes:
         "peak_pss_bytes": memory.peak_bytes,
         "driver_peak_pss_bytes": memory.driver_peak_bytes,
         "driver_cpu_seconds": round(memory.driver_cpu_seconds, 3),
+        "driver_traffic": memory.driver_traffic.to_json(),
         "stages": progress.stages,
     }
     return json.dumps(record, indent=1, sort_keys=True).encode()
