@@ -39,7 +39,7 @@ def manifest_of(address: str, *more: str) -> Iterator[Path]:
         (root / MANIFEST).write_bytes(_manifest(place))
         for key in more:
             with contextlib.suppress(FileNotFoundError):
-                place.fetch(key, _target(place, root, key))
+                _target(place, root, key).write_bytes(place.read(key, at_most=MAX_BYTES))
         yield root
 
 

@@ -243,7 +243,7 @@ def classes(
     columns = [Column(unit or "Class"), Column(what, "number"), Column("Share", "number"), _BAR]
     lines = [
         [
-            text(_class_name(one, size_of=unit == "Size")),
+            text(words.class_name(one, size_of=unit == "Size")),
             number(one["rows"]),
             share(one["rows"], whole),
             svg.bar([(one["rows"], "k")], most),
@@ -251,28 +251,6 @@ def classes(
         for one in found
     ]
     return table(caption, columns, lines)
-
-
-def _class_name(one: Mapping[str, Any], *, size_of: bool) -> str:
-    low, high = one["from"], one["below"]
-    if size_of:
-        return (
-            f"{_binary(low)} and more"
-            if high is None
-            else f"below {_binary(high)}"
-            if not low
-            else f"{_binary(low)} to {_binary(high)}"
-        )
-    if high is None:
-        return f"{low:,} and more"
-    return f"{low:,}" if high == low + 1 else f"{low:,} to {high - 1:,}"
-
-
-def _binary(value: int) -> str:
-    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if value >= scale:
-            return f"{value // scale} {unit}"
-    return f"{value} B"
 
 
 def sizes(stats: Stats) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 STAGES: Mapping[str, str] = {
     "graph": "Known from the archive’s graph alone",
@@ -49,3 +50,26 @@ def reason(key: str) -> str:
     if key.startswith("quality."):
         return QUALITY.get(key.removeprefix("quality."), "a rule of the quality profile")
     return REASONS.get(key, "")
+
+
+def class_name(one: Mapping[str, Any], *, size_of: bool) -> str:
+    """A class of a histogram; with `size_of` of bytes."""
+    low, high = one["from"], one["below"]
+    if size_of:
+        return (
+            f"{_binary(low)} and more"
+            if high is None
+            else f"below {_binary(high)}"
+            if not low
+            else f"{_binary(low)} to {_binary(high)}"
+        )
+    if high is None:
+        return f"{low:,} and more"
+    return f"{low:,}" if high == low + 1 else f"{low:,} to {high - 1:,}"
+
+
+def _binary(value: int) -> str:
+    for unit, scale in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if value >= scale:
+            return f"{value // scale} {unit}"
+    return f"{value} B"
