@@ -60,10 +60,12 @@ def _lead(figures: Figures) -> str:
     ]  # fmt: skip
     if price is not None:
         made.append(("Price", f"{price['total']:,.4f} {text(price['currency'])}", "by your price file"))
+    before = len(figures["skipped_stages"])
+    state = ""
     if not figures["stages"]:
         state = "No stage was run: all of them were done before."
-    else:
-        state = f"{len(figures['skipped_stages']):,} further stages were done before."
+    elif before:
+        state = f"{before:,} further {'stage was' if before == 1 else 'stages were'} done before."
     return (
         paragraph(f"Release {text(figures['version'])}, {text(figures['state'])}. {state}", kind="soft")
         + cards(made)
@@ -86,13 +88,25 @@ def _timeline(stages: list[dict[str, Any]]) -> str:
     lines, at = [], 0
     for one in stages:
         length = _ms(one["seconds"])
-        lines.append([code(one["stage"]), f"{one['seconds']:,.2f}", svg.lane(at, length, whole)])
+        cells = [code(one["stage"]), f"{one['seconds']:,.2f}", svg.lane(at, length, whole)]
+        lines.append((100 * length >= whole, cells))
         at += length
     columns = [Column("Stage"), Column("Seconds", "number"), Column("", "bar")]
-    return paragraph(
-        "Stages run one after the other, their units side by side. What lies between them, such as putting the release in"
-        f" its place, is not drawn: {_seconds(whole / 1000)} of stages in all."
-    ) + table("Stages in their order", columns, lines)
+    long = [cells for is_long, cells in lines if is_long]
+    return (
+        paragraph(
+            "Stages run one after the other, their units side by side. What lies between them, such as putting the release"
+            f" in its place, is not drawn: {_seconds(whole / 1000)} of stages in all."
+        )
+        + table("Stages of at least 1 % of the time, in their order", columns, long)
+        + (
+            details(
+                f"All {len(lines)} stages", table("Stages in their order", columns, [c for _, c in lines])
+            )
+            if len(long) < len(lines)
+            else ""
+        )
+    )
 
 
 def _cpu(stages: list[dict[str, Any]]) -> str:

@@ -27,7 +27,7 @@ def comparison(found: Mapping[str, Any]) -> str:
     for key, title in _SUMS.items():
         old, new = sums[key]["old"], sums[key]["new"]
         if key.endswith("_bytes"):
-            gap = f"{'+' if new >= old else '−'}{size(abs(new - old))}"
+            gap = "0" if new == old else f"{'+' if new > old else '−'}{size(abs(new - old))}"
             lines.append([text(title), size(old), size(new), gap])
         else:
             lines.append([text(title), number(old), number(new), signed(new - old)])
@@ -42,7 +42,11 @@ def comparison(found: Mapping[str, Any]) -> str:
         if listed := found[key]:
             shown = ", ".join(name(one) for one in listed[:SHOWN])
             more = f" and {len(listed) - SHOWN:,} more" if len(listed) > SHOWN else ""
-            parts.append(paragraph(f"{verb} {len(listed):,} languages: {shown}{more}."))
+            parts.append(
+                paragraph(
+                    f"{verb} {len(listed):,} {'language' if len(listed) == 1 else 'languages'}: {shown}{more}."
+                )
+            )
     for title, what, key in (
         ("Occurrences dropped, by reason", "Reason", "dropped"),
         ("Rows by language", "Language", "languages"),

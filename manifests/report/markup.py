@@ -25,7 +25,9 @@ class Column:
     """A column of a table: its title, and whether it holds numbers (set flush right) or a bar."""
 
     title: str
-    kind: str = "text"  # text | number | bar
+    kind: str = (
+        "text"  # text | number | bar; `number less`: not shown on narrow screens where there are many columns
+    )
 
 
 def text(value: object) -> str:

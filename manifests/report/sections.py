@@ -129,7 +129,7 @@ def languages(stats: Stats) -> str:
         Column("Language"),
         Column("Rows", "number"),
         Column("Text", "number"),
-        Column("Share of text", "number"),
+        Column("Share of text", "number less"),
         *([Column("Tokens", "number")] if tokens else []),
         *([Column("Near-duplicates dropped", "number")] if near is not None else []),
         _BAR,
@@ -144,7 +144,7 @@ def languages(stats: Stats) -> str:
         if near is not None:
             counts = [near.get(one, {"entered": 0, "dropped": 0}) for one in members]
             cells.append(share(sum(c["dropped"] for c in counts), sum(c["entered"] for c in counts)))
-        return [*cells, svg.bar([(size_of, "k" if len(members) == 1 else "o")], most)]
+        return [*cells, svg.bar([(size_of, "k")], most) if len(members) == 1 else ""]
 
     first, rest = ordered[:SHOWN], ordered[SHOWN:]
     lines = [line(name(one), [one]) for one in first]
@@ -181,13 +181,13 @@ def _counted(caption: str, what: str, pairs: list[tuple[str, int]], whole: int) 
     columns = [Column(what), Column("Rows", "number"), Column("Share", "number"), _BAR]
     most = max((amount for _, amount in pairs), default=0)
 
-    def line(shown: str, amount: int, kind: str = "k") -> list[str]:
-        return [shown, number(amount), share(amount, whole), svg.bar([(amount, kind)], most)]
+    def line(shown: str, amount: int, *, bar: bool = True) -> list[str]:
+        return [shown, number(amount), share(amount, whole), svg.bar([(amount, "k")], most) if bar else ""]
 
     lines = [line(name(key), amount) for key, amount in pairs[:SHOWN]]
     rest = pairs[SHOWN:]
     if rest:
-        lines.append(line(f"<i>{len(rest):,} more</i>", sum(amount for _, amount in rest), "o"))
+        lines.append(line(f"<i>{len(rest):,} more</i>", sum(amount for _, amount in rest), bar=False))
     shown = table(caption, columns, lines)
     if rest:
         tail = [line(name(key), amount) for key, amount in rest[:UNFOLDED]]
@@ -315,8 +315,7 @@ def years(stats: Stats) -> str:
     if not dated:
         return paragraph("No row has a date of its revision.")
     most = max(counted.values())
-    span = range(dated[0], dated[-1] + 1)
-    pairs = [(str(year), counted.get(str(year), 0)) for year in span]
+    pairs = [(str(year), counted[str(year)]) for year in dated]
     pairs += [(key, counted[key]) for key in ("implausible", "unknown") if key in counted]
     columns = [Column("Year"), Column("Rows", "number"), Column("Share", "number"), _BAR]
     lines = [

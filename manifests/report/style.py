@@ -93,8 +93,7 @@ body{padding:1rem .9rem 2rem;font-size:15px}
 th,td{padding-right:.6rem}
 tbody th{min-width:6.5rem}
 td.bar,th.bar{width:22%;min-width:3.6rem}
-.many .bar{display:none}
-.many .number{white-space:normal}
+.many .bar,.many .less{display:none}
 .facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.5rem}
 }
 @media print{
