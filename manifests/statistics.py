@@ -16,6 +16,7 @@ from typing import Any
 from manifests import canonical
 from manifests.errors import CanonicalError, ReleaseError
 from manifests.manifest import Manifest
+from manifests.stats_shape import COUNT, MAKER_FIGURES, ROW_FIGURES, SUMS, check_shape
 
 STATS_VERSION = 1
 """Version of the keys of `stats.json`; readers refuse a version that they do not know."""
@@ -158,22 +159,35 @@ def compare_manifests(old: Manifest, new: Manifest) -> dict[str, Any]:
 def read_stats(data: bytes, manifest: Manifest) -> dict[str, Any]:
     """Return the object in the bytes of `stats.json`, whose checksum the caller has checked.
 
-    Raises `ReleaseError` for what is not such an object, for a version that this software does not know, and for figures
-    that are not those of the manifest.
+    Raises `ReleaseError` for what is not such an object, for a version that this software does not know, for figures that
+    are not those of the manifest, and for values that are not of their shape (`manifests.stats_shape`).
     """
     try:
         value = canonical.load(data)
     except CanonicalError as error:
         raise ReleaseError(f"stats.json: {error}") from error
-    if not isinstance(value, dict) or value.get("stats_version") != STATS_VERSION:
-        found = value.get("stats_version") if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        raise ReleaseError("stats.json: not a JSON object of any version")
+    found = value.get("stats_version")
+    if type(found) is not int or found != STATS_VERSION:
         raise ReleaseError(
             f"stats.json is of version {ascii(found)[:40]}, this software reads {STATS_VERSION}; use the version of the"
             " software that made the release, or a newer one"
         )
-    for name, wanted in build_stats(manifest, {}).items():
-        if name in ("near", "comparison"):
-            continue
-        if value.get(name) != wanted:
+    known = {name: part for name, part in build_stats(manifest, {}).items() if name not in MAKER_FIGURES}
+    shapes = {**ROW_FIGURES, **MAKER_FIGURES}
+    if set(value) != {*known, *shapes}:
+        odd = min(set(value) ^ {*known, *shapes})
+        raise ReleaseError(f"stats.json: the key {ascii(odd)[:80]} is missing or unknown")
+    for name, wanted in known.items():
+        if value[name] != wanted:
             raise ReleaseError(f"stats.json, $.{name}: these are not the figures of manifest.json")
+    for name, shape in shapes.items():
+        check_shape(f"$.{name}", value[name], shape)
+    if value["comparison"] is not None:
+        check_shape(
+            "$.comparison.sums",
+            value["comparison"]["sums"],
+            {key: {"old": COUNT, "new": COUNT} for key in SUMS},
+        )
     return value

@@ -33,7 +33,7 @@ def comparison(found: Mapping[str, Any]) -> str:
             lines.append([text(title), number(old), number(new), signed(new - old)])
     parts = [
         paragraph(
-            f"Against {text(parent['name'])} {text(parent['version'])}, manifest {code(parent['digest'])}. Which rows came and"
+            f"Against {name(parent['name'])} {text(parent['version'])}, manifest {code(parent['digest'])}. Which rows came and"
             " went is in <code>changes.parquet</code>, where the release has it."
         ),
         table("Sums", [Column(""), *columns], lines),

@@ -37,13 +37,16 @@ def text(value: object) -> str:
 
 def name(value: str) -> str:
     """A stranger's name, set apart from the direction of what is around it."""
-    shown = value if len(value) <= MAX_NAME else value[: MAX_NAME - 1] + "…"
-    return f'<bdi class="name">{text(shown)}</bdi>'
+    return f'<bdi class="name">{text(_cut(value))}</bdi>'
+
+
+def _cut(value: str) -> str:
+    return value if len(value) <= MAX_NAME else value[: MAX_NAME - 1] + "…"
 
 
 def code(value: str) -> str:
     """A digest or a key."""
-    return f"<code>{text(value)}</code>"
+    return f"<code>{text(_cut(value))}</code>"
 
 
 def number(value: int) -> str:

@@ -70,7 +70,7 @@ def checks(stats: Stats) -> str:
         ],
     ]
     policies = "".join(
-        f"<dt>{text(name.replace('_', ' '))} policy</dt><dd>{code(value)}</dd>"
+        f"<dt>{text(name.replace('_', ' ')[:80])} policy</dt><dd>{code(value)}</dd>"
         for name, value in sorted(stats["policies"].items())
     )
     return (

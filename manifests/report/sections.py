@@ -66,7 +66,7 @@ def headline(stats: Stats) -> str:
 
 def _parent(comparison: Mapping[str, Any]) -> str:
     parent = comparison["parent"]
-    return f"{text(parent['name'])} {text(parent['version'])}, manifest {code(parent['digest'])}"
+    return f"{name(parent['name'])} {text(parent['version'])}, manifest {code(parent['digest'])}"
 
 
 def _tokens(stats: Stats) -> int | None:
