@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.run_page import render_run
 from pipeline.run_stats import find_run, run_stats
 
 _MB, _GIB = 1e6, 1 << 30
+_WIDE = 110  # columns of a terminal that has room for all figures of a stage
 
 
 def show_run(workdir: str, run: str | None, *, as_json: bool, prices: Path | None, html: Path | None) -> None:
@@ -52,27 +54,26 @@ def _stages(console: Console, stages: list[dict[str, Any]]) -> None:
     if not stages:
         console.print("no stage was run: all were done before")
         return
+    cells: dict[str, Callable[[dict[str, Any]], str]] = {
+        "units": lambda one: f"{one['units'] - one['units_done_before']:,}",
+        "s": lambda one: f"{one['seconds']:,.2f}",
+        "CPU s": lambda one: f"{one['cpu_seconds']:,.2f}",
+        "rows/s": lambda one: f"{one['rows_per_second']:,.0f}",
+        "MB/s": lambda one: f"{one['mb_per_second']:,.1f}",
+        "PSS MB": lambda one: f"{one['peak_pss_bytes'] / _MB:,.0f}",
+        "read MB": lambda one: f"{one['read_bytes'] / _MB:,.1f}",
+        "written MB": lambda one: f"{one['written_bytes'] / _MB:,.1f}",
+        "objects": lambda one: f"{one['written_objects']:,}",
+        "requests": lambda one: f"{sum(one['requests'].values()):,}",
+    }
+    wide = console.width >= _WIDE
+    shown = [title for title in cells if wide or title not in ("rows/s", "read MB", "objects", "requests")]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("stage", overflow="fold", min_width=12)
-    titles = (
-        "units", "s", "CPU s", "rows/s", "MB/s", "PSS MB", "read MB", "written MB", "objects", "requests",
-    )  # fmt: skip
-    for title in titles:
+    table.add_column("stage", overflow="fold", min_width=16)
+    for title in shown:
         table.add_column(title, justify="right", no_wrap=True)
     for one in stages:
-        table.add_row(
-            Text(visible(one["stage"])),
-            f"{one['units'] - one['units_done_before']:,}",
-            f"{one['seconds']:,.2f}",
-            f"{one['cpu_seconds']:,.2f}",
-            f"{one['rows_per_second']:,.0f}",
-            f"{one['mb_per_second']:,.1f}",
-            f"{one['peak_pss_bytes'] / _MB:,.0f}",
-            f"{one['read_bytes'] / _MB:,.1f}",
-            f"{one['written_bytes'] / _MB:,.1f}",
-            f"{one['written_objects']:,}",
-            f"{sum(one['requests'].values()):,}",
-        )
+        table.add_row(Text(visible(one["stage"])), *(cells[title](one) for title in shown))
     console.print(table)
 
 

@@ -95,7 +95,7 @@ def count_rows(task: Task) -> Mapping[str, pa.Table]:
     require_all("released", kept.num_rows, table.num_rows)
     entered, replaced = _searched(task)
     near = task.sql(
-        "select language, origin, r.sha256 is not null as gone from e left join r using (sha256)",
+        "select e.language, e.origin, r.sha256 is not null as gone from e left join r using (sha256)",
         e=entered,
         r=replaced,
     )
