@@ -117,7 +117,13 @@ def _stage(one: Mapping[str, Any]) -> dict[str, Any]:
         "function_cpu_seconds": one.get("function_cpu_seconds", 0.0),
         "peak_pss_bytes": one.get("max_peak_pss_bytes", 0),
         "requests": one.get("requests", {}),
+        "counts": one.get("counts", {}),
     }
+
+
+def _asked_for_contents(stage: Mapping[str, Any]) -> int:
+    """Without what the stage reads of the work directory, which may lie on an object store, too."""
+    return sum(stage["counts"].get(name, 0) for name in ("objects.requested", "requests.repeated"))
 
 
 def _compared(record: Mapping[str, Any], stages: list[dict[str, Any]], cpu: float) -> dict[str, Any] | None:
@@ -132,9 +138,7 @@ def _compared(record: Mapping[str, Any], stages: list[dict[str, Any]], cpu: floa
         "bytes": {"estimate": expected["bytes"], "actual": sum(stage["bytes"] for stage in fetched)},
         "requests": {
             "estimate": expected["requests"],
-            "actual": sum(stage["requests"].get("get", 0) for stage in fetched)
-            if expected["requests"] is not None
-            else None,
+            "actual": None if expected["requests"] is None else sum(map(_asked_for_contents, fetched)),
         },
         "cpu_by_stage": expected["cpu_by_stage"],
     }

@@ -33,6 +33,7 @@ class Progress:
         self._name = ""
         self._total = self._done = self._rows = self._bytes = 0
         self._dropped: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._figures = StageFigures()
         self._packer = zlib.compressobj(1, wbits=31)
         self._packed: list[bytes] = []  # about 60 bytes a unit
@@ -48,7 +49,7 @@ class Progress:
         """A stage with `total` units starts, of which `already` are done."""
         self._name, self._total, self._done = name, total, already
         self._rows = self._bytes = 0
-        self._dropped = Counter()
+        self._dropped, self._counts = Counter(), Counter()
         self._figures = StageFigures()
         self._started = time.perf_counter()
         self._already = already
@@ -64,6 +65,7 @@ class Progress:
         self._rows += sidecar["rows_in"]
         self._bytes += sidecar["bytes_in"]
         for name, amount in sidecar["counts"].items():
+            self._counts[name] += amount
             if name.startswith("dropped."):
                 self._dropped[name.removeprefix("dropped.")] += amount
         if self._live and time.perf_counter() - self._last > 0.1:
@@ -81,7 +83,7 @@ class Progress:
             line += f"  ({self._already} of {self._total} units were already done)"
         self.stages.append(
             {"stage": self._name, "units": self._total, "skipped": self._already, "rows": self._rows,
-             "bytes": self._bytes, "seconds": round(seconds, 3), **self._figures.to_json()}
+             "bytes": self._bytes, "seconds": round(seconds, 3), "counts": dict(self._counts), **self._figures.to_json()}
         )  # fmt: skip
         self.note(line)
 

@@ -112,6 +112,26 @@ def test_figures_of_a_run_add_up():
     )
 
 
+def test_an_estimate_stands_beside_what_came():
+    fetched = stage("fetch.bodies", 2) | {
+        "counts": {"objects.requested": 70, "requests.repeated": 3, "dropped.missing": 9}
+    }
+    ran = [fetched, stage("annotate.text", 9)]
+    expected = estimate(
+        [(one["stage"], one["units"]) for one in ran], AMOUNTS, [record("1", *ran)], remote=True
+    )
+    told = run_stats(record("2", *ran, estimate=expected))["estimate"]
+    assert told["requests"] == {"estimate": 100, "actual": 73}
+    assert told["bytes"] == {"estimate": 400_000, "actual": 1_000_000}
+    assert (
+        told["cpu_seconds"] == {"estimate": 11, "actual": 11}
+        and told["rates"] == "runs"
+        and told["runs"] == ["1"]
+    )
+    local = run_stats(record("2", *ran, estimate=expected | {"requests": None}))["estimate"]
+    assert local["requests"] == {"estimate": None, "actual": None}
+
+
 def test_a_record_of_an_earlier_version_is_read():
     old = record(
         "r",
