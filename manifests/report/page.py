@@ -44,40 +44,44 @@ def checks(stats: Stats) -> str:
     """What a release has passed before it was put in its place, and what remains to be checked by who downloads it."""
     totals, origins = stats["totals"], stats["origins"]
     dropped = sum(totals["dropped"].values())
-    lines = [
+    gates = [
         [
-            "Conservation",
+            "Found",
             "an independent walk of the archive finds as many occurrences as the ledger decides on",
             number(totals["found"]),
         ],
-        ["", "kept + dropped = found", f"{number(totals['kept'])} + {number(dropped)}"],
-        ["", "rows of all shards = kept", number(stats["rows"])],
+        ["Decided", "kept + dropped = found", f"{number(totals['kept'])} + {number(dropped)}"],
+        ["Kept", "rows of all shards = kept", number(stats["rows"])],
         [
             "Origins",
             "resolved + unresolved = found",
             f"{number(origins['resolved'])} + {number(sum(origins['unresolved'].values()))}",
         ],
-        ["Identity", "each row id and each released text once", number(stats["rows"])],
+        ["Identity", "each row id and each released text is there once", number(stats["rows"])],
+    ]
+    rules = [
         [
             "Licenses",
-            "each row has an expression that the policy permits",
+            "a row has a license expression that the policy permitted",
             number(sum(stats["licenses"].values())),
         ],
         [
             "Opt-outs",
-            "occurrences of origins and contents in the registry dropped",
+            "occurrences of origins and contents in the registry were dropped",
             number(totals["dropped"].get("opted_out", 0)),
         ],
     ]
+    columns = [Column("Figure of"), Column("What holds"), Column("Figure", "number")]
     policies = "".join(
         f"<dt>{text(name.replace('_', ' ')[:80])} policy</dt><dd>{code(value)}</dd>"
         for name, value in sorted(stats["policies"].items())
     )
     return (
         paragraph(
-            "A release is put in its place only when these hold. Whether the files that you have are those of the"
+            "A release is put in its place only when the gates hold. Whether the files that you have are those of the"
             " release is for you to check: <code>pipeline verify</code> reads every byte, every row, and the signature."
         )
-        + table("Gates", [Column("Gate"), Column("What holds"), Column("Figure", "number")], lines)
+        + table("Gates before the release is put in its place", columns, gates)
+        + table("Rules that were applied on the way to every row", columns, rules)
         + (f'<dl class="facts">{policies}</dl>' if policies else "")
     )
