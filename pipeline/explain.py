@@ -41,6 +41,7 @@ _WORDS = {
     Reason.VENDORED: "it lies in a vendored directory",
     Reason.NOT_SELECTED: "its language or its content was not asked for",
     Reason.LICENSE: "no permitted license covers its directory",
+    Reason.LICENSE_NOT_SELECTED: "its license is permitted, and not among those that were asked for",
     Reason.MISSING: "its object is missing from the object store",
     Reason.CORRUPT: "its object does not hold the bytes that its hashes promise",
     Reason.BINARY: "it is not text",
@@ -52,6 +53,7 @@ _WORDS = {
     Reason.CONTAMINATED: "it holds benchmark texts",
     Reason.EXACT_DUPLICATE: "the same content is kept at another place",
     Reason.NEAR_DUPLICATE: "a similar content is kept in its place",
+    Reason.OVER_CAP: "the cap of its language was reached before it",
 }
 
 

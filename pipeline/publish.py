@@ -26,7 +26,7 @@ import yaml
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.card import CardFacts
-from manifests.facts import Contents, Digests, Origins, ShardFacts, Totals
+from manifests.facts import Contents, Digests, Origins, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
 from manifests.names import MANIFEST
 from manifests.release_writer import finish_release
@@ -153,6 +153,8 @@ class Parts:
     origins: Done
     facts: Mapping[str, Any]
     totals: Totals
+    tokenizer: Tokenizer | None = None
+    tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
 
     def described(self) -> list[tuple[ShardFacts, str]]:
         """Every shard and its key in the work directory."""
@@ -161,6 +163,8 @@ class Parts:
             for recorded in unit["shards"]:
                 shard = dict(recorded)  # the summary is shared with later runs of this process
                 name = shard.pop("file")
+                if self.tokens is not None:
+                    shard["tokens"] = self.tokens[shard["path"]]
                 found.append((ShardFacts(**shard), f"{self.shards.stage.folder}/{name}"))
         return found
 
@@ -200,6 +204,7 @@ class Parts:
             opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts["config"]),
             text=CardFacts(),
+            tokenizer=self.tokenizer,
             shards_elsewhere=shards_elsewhere,
         )
 

@@ -5,6 +5,7 @@
             ─▶ bodies ─▶ text, language, quality ─▶ findings, released text   fetch, judge       wave W2
             ─▶ one occurrence per content, one content per text               elect              wave W3
             ─▶ near-duplicates, verified                                      near               wave W4
+            ─▶ as much of each language as was asked for              caps
             ─▶ ledger ─▶ rows ─▶ shards ─▶ release directory                  ledger, emit
 
 Every step is a stage with a key (pipeline.engine); what is done is not done again. Before a release is put in its place
@@ -19,6 +20,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ import pyarrow.compute as pc
 
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.facts import StageTotals, Totals
+from manifests.facts import StageTotals, Tokenizer, Totals
 from manifests.names import check_version
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
@@ -51,6 +53,7 @@ from pipeline.publish_s3 import publish_objects
 from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
+from pipeline.stages.caps import cap_wave
 from pipeline.stages.census import Counted, take_census
 from pipeline.stages.choose import choose
 from pipeline.stages.earliest import find_earliest
@@ -69,6 +72,7 @@ from pipeline.stages.origins import settle
 from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.selections import read_selections
+from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
 from pipeline.tables import STAGES
 
@@ -103,6 +107,8 @@ class _Flow:
     census: Counted | None  # None: only planned
     selections: Mapping[str, str]  # the digests of the user's files
     folders: dict[str, str] = field(default_factory=dict)
+    tokenizer: Tokenizer | None = None
+    tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
 
 
 def run_flow(
@@ -140,6 +146,7 @@ def run_flow(
         scancode=licenses.scancode,
         processes=licenses.processes,
         policy=licenses.policy,
+        selected=settings.select.licenses,
     )
 
     bodies = fetch(runner, "bodies", w1.ref("survivors"), source, asked=asked)
@@ -159,7 +166,10 @@ def run_flow(
         else None
     )
 
-    kept, ledger = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected])
+    tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
+    token_keys = token_stores(tokenizer, sensitivity)
+    select = partial(_select, runner, settings, token_keys)
+    kept, ledger = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected], select)
     shards = emit_wave(
         runner,
         kept,
@@ -168,6 +178,7 @@ def run_flow(
         sensitivity=sensitivity,
         shard_bytes=settings.emit.shard_bytes,
     )
+    tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
     identity = identify(runner, origins)
     counted = take_census(runner, export, settings.origins, settings.files, chosen)
     folders = {
@@ -178,7 +189,17 @@ def run_flow(
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}
-    return _Flow(origins, ledger, shards, identity, counted, digests, folders)
+    return _Flow(origins, ledger, shards, identity, counted, digests, folders, tokenizer, tokens)
+
+
+def _select(
+    runner: Runner, settings: ReleaseConfig, token_keys: Mapping[str, str], kept: Done
+) -> Done | None:
+    """What is taken of the kept contents; None: all."""
+    if settings.tokens.tokenizer is not None:
+        count_tokens(runner, kept, settings.tokens.tokenizer, token_keys)
+    caps = settings.select.model_dump(mode="json", include={"max_bytes", "max_tokens"})
+    return cap_wave(runner, kept, caps, token_keys) if any(caps.values()) else None
 
 
 def _fetch_limits(settings: ReleaseConfig) -> dict[str, Any]:
@@ -228,10 +249,12 @@ def make_release(
         totals = _totals(flow.ledger)
         inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
         facts = release_facts(settings, version, inputs=inputs, shards=flow.shards, ledger=flow.ledger)
+        if flow.tokenizer is not None:
+            facts["tokenizer"] = flow.tokenizer.to_json()
         known = known_digest(store, place, facts)
         if known is None:
             _conservation_gate(flow, totals)
-            parts = Parts(runner, flow.shards, flow.origins, facts, totals)
+            parts = Parts(runner, flow.shards, flow.origins, facts, totals, flow.tokenizer, flow.tokens)
             known, state = (
                 publish_folder(parts, place)
                 if place.root is not None

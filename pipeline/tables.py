@@ -139,6 +139,7 @@ class Reason(StrEnum):
     NOT_SELECTED = "not_selected"
     # W1: license-like files and package manifests
     LICENSE = "license"
+    LICENSE_NOT_SELECTED = "license_not_selected"  # permitted, and not in select.licenses
     # W2: one body per remaining content
     MISSING = "missing"
     CORRUPT = "corrupt"
@@ -153,6 +154,8 @@ class Reason(StrEnum):
     # W3, W4
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    # what was asked for
+    OVER_CAP = "over_cap"  # beyond select.max_bytes or select.max_tokens of its language
 
 
 STAGES: dict[str, tuple[Reason, ...]] = {
@@ -160,13 +163,14 @@ STAGES: dict[str, tuple[Reason, ...]] = {
         Reason.NOT_A_FILE, Reason.PATH_LIMIT, Reason.OPTED_OUT, Reason.NOT_ARCHIVED, Reason.TOO_LARGE, Reason.VENDORED,
         Reason.NOT_SELECTED,
     ),
-    "licenses": (Reason.LICENSE,),
+    "licenses": (Reason.LICENSE, Reason.LICENSE_NOT_SELECTED),
     "contents": (
         Reason.MISSING, Reason.CORRUPT, Reason.BINARY, Reason.UNDECODABLE, Reason.LICENSE_HEADER, Reason.LANGUAGE,
         Reason.GENERATED, Reason.QUALITY, Reason.SECRETS_BUDGET, Reason.CONTAMINATED,
     ),
     "election": (Reason.EXACT_DUPLICATE,),
     "similarity": (Reason.NEAR_DUPLICATE,),
+    "selection": (Reason.OVER_CAP,),
 }  # fmt: skip
 """Where the totals count a reason: the stage that gives it first. Each stage needs more than the one before."""
 

@@ -8,7 +8,7 @@ its own reason; a kept row stands for one occurrence, its other n - m - 1 are ex
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
@@ -42,6 +42,9 @@ BY_CONTENT = pa.schema(
 
 # An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name.
 _BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
+
+# Reasons of an elected content: of its one place. The same place at the other origins of the root is an exact duplicate.
+_ONCE = (Reason.NEAR_DUPLICATE, Reason.OVER_CAP)
 
 
 def outcomes(task: Task) -> Mapping[str, pa.Table]:
@@ -111,13 +114,13 @@ def ledger(task: Task) -> Mapping[str, pa.Table]:
 
 def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     """Occurrences by outcome: found, kept, and each reason."""
-    early = ", ".join(f"'{reason}'" for reason in _BEFORE_OPTOUT)
+    early, once = (", ".join(f"'{reason}'" for reason in listed) for listed in (_BEFORE_OPTOUT, _ONCE))
     counted = task.sql(
         f"""
         select sum(origins)::bigint as found,
             sum(case when reason in ({early}) then 0 else opted_out end)::bigint as opted_out,
             sum(case when reason is null and origins > opted_out then 1 else 0 end)::bigint as kept,
-            sum(case when (reason is null or reason = '{Reason.NEAR_DUPLICATE}') and origins > opted_out
+            sum(case when (reason is null or reason in ({once})) and origins > opted_out
                 then origins - opted_out - 1 else 0 end)::bigint as copies
         from t
         """,
@@ -128,7 +131,7 @@ def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     reasons = task.sql(
         f"""
         select reason, sum(case when reason in ({early}) then origins
-            when reason = '{Reason.NEAR_DUPLICATE}' then least(origins - opted_out, 1) else origins - opted_out end)::bigint as n
+            when reason in ({once}) then least(origins - opted_out, 1) else origins - opted_out end)::bigint as n
         from t where reason is not null group by reason
         """,
         t=rows,
@@ -139,9 +142,19 @@ def _totals(task: Task, rows: pa.Table) -> Counter[str]:
 
 
 def ledger_wave(
-    runner: Runner, files: Done, roots: Done, elected: Done, texts: Done, near: Done | None, drops: list[Done]
+    runner: Runner,
+    files: Done,
+    roots: Done,
+    elected: Done,
+    texts: Done,
+    near: Done | None,
+    drops: list[Done],
+    select: Callable[[Done], Done | None] = lambda kept: None,
 ) -> tuple[Done, Done]:
-    """Close the books. Returns the stage of kept contents and the ledger."""
+    """Close the books. Returns the stage of kept contents and the ledger.
+
+    `select` may take less than what is kept: its stage has the same tables, and `dropped`.
+    """
     dropped = Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root")
     by_text = runner.run(
         Stage(
@@ -190,6 +203,9 @@ def ledger_wave(
             },
         )
     )
+    if (taken := select(kept)) is not None:
+        kept = taken
+        places.append(kept.ref("dropped"))
     book = runner.run(
         Stage(
             name="ledger",
