@@ -49,10 +49,13 @@ def language_table(languages: Mapping[str, LanguageFacts]) -> str:
             f"{facts.rows:,}",
             f"{facts.text_bytes:,}",
             f"{facts.bytes:,}",
+            *([f"{facts.tokens:,}"] if facts.tokens is not None else []),
         )
         for language, facts in ordered[:MAX_LANGUAGES_SHOWN]
     ]
-    return _table(("language", "config", "rows", "text (bytes)", "download (bytes)"), rows)
+    head = ("language", "config", "rows", "text (bytes)", "download (bytes)")
+    counted = any(facts.tokens is not None for _, facts in ordered)
+    return _table((*head, "tokens") if counted else head, rows)
 
 
 def card_prose(

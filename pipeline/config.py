@@ -418,7 +418,8 @@ def _explain(item: Any, where: str, text: str) -> str:
         return f"{place}: unknown key {key!r}{_hint(path[-1], known) or '; known keys: ' + ', '.join(known)}"
     got = repr(item["input"])
     got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
-    return f"{place}: {key}: {item['msg'].removeprefix('Value error, ')} (got {got})"
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{place}: {key}: {message} (got {got})" if key else f"{place}: {message}"
 
 
 def _hint(word: str, known: Iterable[str]) -> str:

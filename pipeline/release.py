@@ -231,9 +231,10 @@ def make_release(
         check_version(version)
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
-    # Both are read again where they are used; a wrong one is to be told now, not after an hour.
+    # These are read again where they are used; a wrong one is to be told now, not after an hour.
     Policy.load(as_path(settings.licenses.policy))
     Registry.load(as_path(settings.optout.registry))
+    describe(settings.tokens.tokenizer, settings.tokens.name)
     left_checks = check_output(out)
     executor.prepare(_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(
