@@ -28,7 +28,9 @@ from manifests.schema import DATA
 BATCH_ROWS = 256
 """Rows that are held of each language: 2 MiB of code at the usual mean."""
 
-_PAGE_BUFFER = 1 << 16  # bytes read at a time from each column: whole row groups of all languages would not fit
+_PAGE_BUFFER = (
+    1 << 16
+)  # bytes read at a time from each column: whole row groups of all languages would not fit
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,10 @@ def repositories(
     if batch_rows < 1:
         raise ReleaseError(f"batch_rows must be at least 1, not {batch_rows}")
     names = sorted(release.languages if languages is None else set(languages))
-    shards = {name: release.shards(name) for name in names}
-    return _merged(
-        [_Cursor(release, name, shards[name], wanted, batch_rows, verify) for name in names], len(names)
-    )
+    return _merged([_Cursor(release, name, wanted, batch_rows=batch_rows, verify=verify) for name in names])
 
 
-def _merged(cursors: list[_Cursor], languages: int) -> Iterator[Repository]:
+def _merged(cursors: list[_Cursor]) -> Iterator[Repository]:
     waiting = [
         (cursor.key, cursor.origin, number) for number, cursor in enumerate(cursors) if cursor.advance()
     ]
@@ -98,14 +97,15 @@ class _Cursor:
         self,
         release: Release,
         language: str,
-        shards: Sequence[ShardFacts],
         columns: list[str],
+        *,
         batch_rows: int,
         verify: bool,
     ) -> None:
         self.origin, self.key = "", ""
         self._release, self._language, self._columns = release, language, columns
-        self._batches = self._read(sorted(shards, key=_prefix), batch_rows, verify)
+        shards = sorted(release.shards(language), key=_prefix)
+        self._batches = self._read(shards, batch_rows, verify)
         self._batch: pa.RecordBatch | None = None
         self._origins: list[str] = []
         self._row = 0
@@ -143,9 +143,7 @@ class _Cursor:
             self._batch, self._row = next(self._batches, None), 0
             self._origins = [] if self._batch is None else self._batch.column("origin").to_pylist()
 
-    def _read(
-        self, shards: Sequence[ShardFacts], batch_rows: int, verify: bool
-    ) -> Iterator[pa.RecordBatch]:
+    def _read(self, shards: Sequence[ShardFacts], batch_rows: int, verify: bool) -> Iterator[pa.RecordBatch]:
         columns = list(dict.fromkeys([*self._columns, "origin"]))
         for shard in shards:
             file = self._release.check_shard(shard) if verify else Path(self._release.directory, shard.path)

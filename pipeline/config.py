@@ -170,7 +170,9 @@ class Select(_Section):
     grows, up to the first that does not fit. `default` is the cap of every language that is not named.
     """
 
-    licenses: tuple[str, ...] = Field((), description="SPDX ids or expressions; empty: all that are permitted")
+    licenses: tuple[str, ...] = Field(
+        (), description="SPDX ids or expressions; empty: all that are permitted"
+    )
     max_bytes: Mapping[str, int] = Field(
         {}, description="language or `default` -> bytes of released text, such as 10GB; empty: no cap"
     )

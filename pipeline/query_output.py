@@ -70,9 +70,7 @@ def write_table(batches: Iterable[pa.RecordBatch], stream: TextIO) -> int:
         if not table.columns:
             for name, kind in zip(batch.schema.names, batch.schema.types, strict=True):
                 number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-                table.add_column(
-                    Text(visible(name)), justify="right" if number else "left", overflow="fold"
-                )
+                table.add_column(Text(visible(name)), justify="right" if number else "left", overflow="fold")
         for row in batch.to_pylist():
             table.add_row(*[Text(_cell(value)) for value in row.values()])
         rows += batch.num_rows

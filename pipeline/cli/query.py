@@ -45,7 +45,9 @@ def query(
     since: Annotated[
         str | None, typer.Option("--since", help="Author date of the revision, from this day (UTC) on.")
     ] = None,
-    until: Annotated[str | None, typer.Option("--until", help="Author date, up to and with this day.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="Author date, up to and with this day.")
+    ] = None,
     content: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +60,9 @@ def query(
     ] = False,
     sql: Annotated[
         str | None,
-        typer.Option("--sql", help="One SELECT over the view `rows` instead; only --language may stand beside."),
+        typer.Option(
+            "--sql", help="One SELECT over the view `rows` instead; only --language may stand beside."
+        ),
     ] = None,
     columns: Annotated[
         str | None,
@@ -66,7 +70,9 @@ def query(
     ] = None,
     order: Annotated[
         str | None,
-        typer.Option("--order", help="Columns to sort by, with commas; a leading - is descending: -length_bytes."),
+        typer.Option(
+            "--order", help="Columns to sort by, with commas; a leading - is descending: -length_bytes."
+        ),
     ] = None,
     limit: Annotated[
         int | None,
@@ -80,7 +86,8 @@ def query(
         Path | None, typer.Option("--parquet", help="Write the rows to this Parquet file.")
     ] = None,
     no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Do not hold the shards' checksums against the manifest first.")
+        bool,
+        typer.Option("--no-verify", help="Do not hold the shards' checksums against the manifest first."),
     ] = False,
     memory: Annotated[str, typer.Option("--memory", help="Memory that the query may take.")] = "2GB",
     threads: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,13 @@ import typer
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     app.command("repositories")(list_repositories)
+    view = typer.Typer(
+        name="view", help="Views of a release without a second copy of its texts.", no_args_is_help=True
+    )
+    view.command("ids")(view_ids)
+    view.command("check")(view_check)
+    app.add_typer(view)
+    app.command("hydrate")(hydrate)
 
 
 def list_repositories(
@@ -58,3 +66,119 @@ def list_repositories(
                 sys.stdout.write("]}\n")
         except ReleaseError as error:
             raise IntegrityError(str(error)) from error
+
+
+def view_ids(
+    directory: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="A release, such as releases/2.1 or s3://bucket/releases/2.1."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The new folder for the view.")],
+) -> None:
+    """Write an ids-only view: all rows without their texts, bound to the release by its digest and Merkle roots.
+
+    `pipeline hydrate` fetches the texts again, checked row by row. A release on S3 is fetched whole into a temporary folder.
+    """
+    from manifests.reader import Release
+    from pipeline.hydrate import make_view
+    from pipeline.local_copy import local_copy
+
+    with local_copy(directory) as folder:
+        release = Release.open(folder)
+        digest = make_view(release, out)
+    size = sum(file.stat().st_size for file in out.rglob("*.parquet"))
+    typer.echo(
+        f"{out}: {release.manifest.totals.kept:,} rows of release {release.digest[:16]}, {size:,} bytes of ids"
+    )
+    typer.echo(f"digest of view.json  {digest}")
+
+
+def view_check(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `pipeline view ids` made.")],
+    digest: Annotated[
+        str | None, typer.Option("--release", help="Digest of the release that it must be of.")
+    ] = None,
+) -> None:
+    """Check an ids-only view: its files, every byte, and that its rows are those of the release that it names."""
+    from manifests.ids_view import IdsView
+    from manifests.names import visible
+    from pipeline.errors import IntegrityError
+
+    view = IdsView.open(directory)
+    faults = [visible(fault) for fault in view.check()]
+    if digest is not None and digest != view.source_digest:
+        faults.append(f"it is of the release {view.source_digest}, not of {visible(digest)[:64]}")
+    for fault in faults:
+        typer.echo(fault)
+    if faults:
+        raise IntegrityError(f"{directory}: {len(faults)} faults; fetch or make the view again")
+    rows = sum(shard.rows for shard in view.shards)
+    typer.echo(f"{directory}: {rows:,} rows, those of {view.source.name} {view.source.version}, no fault")
+    typer.echo(f"  release  {view.source_digest}")
+
+
+def hydrate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that `pipeline view ids` made.")],
+    content: Annotated[
+        str,
+        typer.Option(
+            "--content",
+            help="Where the objects are: s3://softwareheritage/content, or an archive's folder, which has content/.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The new folder for the rows.")],
+    language: Annotated[
+        list[str] | None, typer.Option("--language", help="Only this language; again for another.")
+    ] = None,
+    removals: Annotated[
+        Path | None,
+        typer.Option("--removals", help="JSON lines with row_id: rows that are not to be fetched any more."),
+    ] = None,
+    credentials: Annotated[
+        bool, typer.Option("--credentials", help="Read S3 with your credentials, not anonymously.")
+    ] = False,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Objects per second at most.")] = 500,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Exit with 0 although rows could not be had again.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Fetch the texts of an ids-only view, decode and redact them as the release did, and write the rows.
+
+    A row is handed out only if its text has the hash that the release gives it. The others are in OUT/left-out.jsonl, each
+    with its reason, and counted; then the exit code is 4, but for rows that --removals names.
+    """
+    from manifests.ids_view import IdsView
+    from pipeline import hydrate as again
+    from pipeline.errors import IntegrityError
+
+    view = IdsView.open(directory)
+    texts = again.Texts(
+        content=content,
+        sensitivity=again.sensitivity_of(view),
+        anonymous=not credentials,
+        rate=rate,
+        withdrawn=again.read_removals(removals) if removals is not None else frozenset(),
+    )
+    done = again.hydrate(
+        view,
+        texts,
+        out,
+        languages=tuple(language or ()),
+        note=lambda text: typer.echo(text, err=True),
+    )
+    if as_json:
+        typer.echo(json.dumps(done.to_json(), sort_keys=True))
+    else:
+        typer.echo(f"{out}: {done.restored:,} of {done.rows:,} rows")
+        typer.echo(
+            f"  shards     {done.identical_shards:,} of {done.shards:,} are those of the release, to the byte"
+        )
+        for reason, amount in sorted(done.left_out.items()):
+            typer.echo(f"  left out   {amount:>10,}  {reason}")
+        if not done.same_rules:
+            typer.echo("  the release was redacted by other rules than this version of the software has")
+    if done.lost and not allow_missing:
+        raise IntegrityError(
+            f"{done.lost:,} of {done.rows:,} rows could not be had again; {out}/{again.LEFT_OUT_FILE} says which and why"
+        )

@@ -143,7 +143,9 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
 def _taken(attributed: pa.Table, selected: list[str], policy: Policy) -> pa.Table:
     """The attributions, and whether `select.licenses` takes each."""
     expressions = attributed["license_expression"].combine_chunks().dictionary_encode()
-    verdicts = [not selected or takes(selected, value, policy) for value in expressions.dictionary.to_pylist()]
+    verdicts = [
+        not selected or takes(selected, value, policy) for value in expressions.dictionary.to_pylist()
+    ]
     taken = pc.fill_null(pa.array(verdicts, pa.bool_()).take(expressions.indices), not selected)
     names = ["root", "dir", "permitted", "sub_reason", "license_expression"]
     return attributed.select(names).append_column("taken", taken)

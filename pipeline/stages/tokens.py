@@ -47,7 +47,7 @@ def load(data: bytes, where: str) -> Any:
 
     try:
         made = Fast.from_str(data.decode("utf-8"))
-    except Exception as error:  # noqa: BLE001 (the library raises plain Exception for a file that it cannot use)
+    except Exception as error:
         raise ConfigError(f"{where}: not a tokenizer.json: {str(error)[:200]}") from error
     made.no_truncation()
     made.no_padding()
@@ -117,7 +117,9 @@ def by_shard(task: Task) -> Mapping[str, pa.Table]:
     placed, counts = task.read("places"), task.read("counts")
     rows = task.sql("select p.shard, c.tokens from p join c using (content_sha256)", p=placed, c=counts)
     require_all("tokens", placed.num_rows, rows.num_rows)
-    summed = task.sql("select shard, sum(tokens)::bigint as tokens from t group by shard order by shard", t=rows)
+    summed = task.sql(
+        "select shard, sum(tokens)::bigint as tokens from t group by shard order by shard", t=rows
+    )
     task.facts["tokens"] = dict(zip(summed["shard"].to_pylist(), summed["tokens"].to_pylist(), strict=True))
     return {}
 

@@ -206,7 +206,9 @@ def test_only_a_select_is_run(copy, sql):
 )  # fmt: skip
 def test_sql_reads_the_rows_and_nothing_else(release, tmp_path, sql):
     """Breach: a question that somebody sends along reads the files of whoever asks it."""
-    secret_table = pq.read_table(release.directory / release.shards()[0].path, partitioning=None)  # a name in Python
+    secret_table = pq.read_table(
+        release.directory / release.shards()[0].path, partitioning=None
+    )  # a name in Python
     (tmp_path / "secret.txt").write_text("the secret")
     pq.write_table(secret_table, tmp_path / "other.parquet")
     sql = sql.format(secret=tmp_path / "secret.txt", other=tmp_path / "other.parquet", folder=tmp_path)
@@ -234,9 +236,8 @@ def test_time_and_memory_have_bounds(release):
 
 def test_the_database_is_locked(release):
     """Breach: a later statement opens what was closed."""
-    assert asked(release, "select current_setting('enable_external_access') as a, current_setting('lock_configuration') as b") == [
-        {"a": False, "b": True}
-    ]  # fmt: skip
+    for name, value in (("enable_external_access", False), ("lock_configuration", True)):
+        assert asked(release, f"select current_setting('{name}') as a") == [{"a": value}]
 
 
 # --------------------------------------------------------------------------------------------------- errors, output
@@ -303,7 +304,9 @@ def test_a_table_and_a_count_for_people(made, rows):
 def test_control_characters_reach_no_terminal():
     import pyarrow as pa
 
-    batch = pa.RecordBatch.from_pydict({"path\x1b]0;": ["a\x1b[2J\x07\u202eb", "\ud7ff\x9b31m"], "n": [1, float("nan")]})
+    batch = pa.RecordBatch.from_pydict(
+        {"path\x1b]0;": ["a\x1b[2J\x07\u202eb", "\ud7ff\x9b31m"], "n": [1, float("nan")]}
+    )
     out = io.StringIO()
     write_table([batch], out)
     line = json_line({"path": "a\x1b[2J\u202e", "raw": b"\xff\x1b"})

@@ -53,7 +53,10 @@ CAP = 6_000
 def capped(archive, tmp_path_factory, made, tokenizer):
     """The small world with a cap on Python and a tokenizer, from a copy-free work directory of its own."""
     folder = tmp_path_factory.mktemp("capped")
-    sections = {"select": {"max_bytes": {"Python": CAP}}, "tokens": {"tokenizer": str(tokenizer), "name": "tiny"}}
+    sections = {
+        "select": {"max_bytes": {"Python": CAP}},
+        "tokens": {"tokenizer": str(tokenizer), "name": "tiny"},
+    }
     return runs.release(archive, folder, buckets=2, **sections), folder, sections
 
 

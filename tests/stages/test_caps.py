@@ -76,9 +76,9 @@ def expected(rows: list[dict[str, Any]], limits: dict[str, int]) -> set[str]:
     return found
 
 
-contents = st.lists(
-    st.tuples(st.sampled_from(["C", "Go", "Python"]), st.integers(0, 40)), max_size=40
-).map(lambda pairs: [content(n, language, size) for n, (language, size) in enumerate(pairs)])
+contents = st.lists(st.tuples(st.sampled_from(["C", "Go", "Python"]), st.integers(0, 40)), max_size=40).map(
+    lambda pairs: [content(n, language, size) for n, (language, size) in enumerate(pairs)]
+)
 limits = st.dictionaries(st.sampled_from(["C", "Go", "default"]), st.integers(1, 400))
 
 
