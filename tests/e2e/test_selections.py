@@ -12,8 +12,10 @@ import e2e_expectation as expectation
 import e2e_runs as runs
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from manifests.verify import verify_release
+from pipeline.cli.main import app
 from pipeline.errors import ConfigError
 from pipeline.explain import explain, render
 
@@ -155,3 +157,16 @@ def test_a_file_that_is_no_tokenizer_is_refused_by_name(archive, tmp_path, broke
     with pytest.raises(ConfigError, match=r"tokens\.tokenizer: .*tokenizer\.json"):
         runs.release(archive, tmp_path, tokens={"tokenizer": str(path)})
     assert not (tmp_path / "work" / "stages").exists(), "it was seen only after some work"
+
+
+def test_a_sample_is_a_release_of_the_first_origins(archive, tmp_path, made, world):
+    """Breach: `--sample` takes other origins than `origins.limit`, and so others next time."""
+    line = runs.command(archive, tmp_path, "--in-process", "--quiet", "--json", "--sample", "4")
+    result = CliRunner().invoke(app, line[3:])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert 0 < told["totals"]["kept"] < made[0].totals["kept"]
+    urls = sorted((o.url for o in world.origins), key=lambda url: hashlib.sha1(url.encode()).hexdigest())
+    sampled = Path(told["directory"])
+    assert {row["origin"] for row in rows_of(sampled).values()} <= set(urls[:4])
+    assert "limit: 4" in (sampled / "config.yaml").read_text()
