@@ -136,8 +136,11 @@ def _conservation(folder: Path, seed: int) -> None:
     world = _random_world(seed)
     (folder / "registry.yaml").write_text(world.registry())
     archive = archives.write(world, folder / "archive")
-    expected = expectation.expect(world)
-    outcome = runs.release(archive, folder, buckets=1)
+    licenses = random.Random(seed).choice(([], ["MIT"], ["MIT", "Apache-2.0"]))
+    cap = random.Random(seed + 1).choice((None, 4_000, 12_000))
+    expected = expectation.expect(world, licenses=frozenset(licenses), cap=cap)
+    select = {"licenses": licenses, "max_bytes": {} if cap is None else {"Python": cap}}
+    outcome = runs.release(archive, folder, buckets=1, select=select)
     assert without_stages(outcome.totals) == expected.totals
     assert verify_release(outcome.directory).ok
     shutil.rmtree(folder)
