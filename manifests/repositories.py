@@ -25,12 +25,11 @@ from manifests.facts import ShardFacts
 from manifests.reader import Release
 from manifests.schema import DATA
 
-BATCH_ROWS = 256
-"""Rows that are held of each language: 2 MiB of code at the usual mean."""
+BATCH_ROWS = 64
+"""Rows that are held of each language: half a MiB of code at the usual mean."""
 
-_PAGE_BUFFER = (
-    1 << 16
-)  # bytes read at a time from each column: whole row groups of all languages would not fit
+_PAGE_BUFFER = 1 << 16
+"""Bytes read at a time of each column: the row groups of all languages, read whole, would not fit."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def repositories(
     """Yield every origin that has rows in these languages (default: all), in the order of SHA-256(origin).
 
     `columns` are names of `manifests.schema.DATA` (default: all). With `verify` a shard's SHA-256 is checked before its
-    first row is handed out. Memory: for each language a batch and the pages that it comes from. The order is the same for
+    first row is handed out. Memory: for each language a batch and the pages that it comes from, some 6 MB. The order is the same for
     any version of a release that holds these origins. Raises `ReleaseError` for an unknown column or language (at once),
     for a shard that is missing or altered, and for one whose rows are not in that order (when it is reached).
     """

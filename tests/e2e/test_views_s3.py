@@ -39,7 +39,9 @@ def test_only_the_shards_of_the_question_are_fetched(remote, made):
     told = run("repositories", remote, "--language", "JavaScript", "--limit", "1")
     assert told.exit_code == 0 and len(told.stdout.splitlines()) == 1
     lost = run("query", remote, "--count")
-    assert isinstance(lost.exception, IntegrityError) and re.search(r"s3://.* is missing", str(lost.exception))
+    assert isinstance(lost.exception, IntegrityError) and re.search(
+        r"s3://.* is missing", str(lost.exception)
+    )
     nothing = run("query", remote.replace("1.0", "2.0"), "--count")
     assert isinstance(nothing.exception, ConfigError) and "is not a release" in str(nothing.exception)
 
