@@ -52,8 +52,8 @@ def repositories(
     """Yield every origin that has rows in these languages (default: all), in the order of SHA-256(origin).
 
     `columns` are names of `manifests.schema.DATA` (default: all). With `verify` a shard's SHA-256 is checked before its
-    first row is handed out. Memory: for each language a batch and the pages that it comes from, some 6 MB. The order is the same for
-    any version of a release that holds these origins. Raises `ReleaseError` for an unknown column or language (at once),
+    first row is handed out. Memory: for each language a batch and the pages that it comes from, some 6 MB. The order is the
+    same for any version of a release that holds these origins. Raises `ReleaseError` for an unknown column or language (at once),
     for a shard that is missing or altered, and for one whose rows are not in that order (when it is reached).
     """
     wanted = list(DATA.names if columns is None else columns)

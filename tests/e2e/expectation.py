@@ -56,7 +56,7 @@ def expect(
     licenses: frozenset[str] = frozenset(),
     cap: int | None = None,
 ) -> Expected:
-    """Decide every occurrence. `licenses`: those selected, empty for all; `cap`: bytes of text, all files being of one language."""
+    """Decide every occurrence. `licenses`: those selected, empty for all; `cap`: bytes of text, of one language all."""
     expected = Expected()
     candidates: dict[str, list[tuple[tuple[object, ...], Place]]] = defaultdict(list)
     files: dict[str, archives.File] = {}
