@@ -7,42 +7,33 @@ bucket count).
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from licensing.selection import chosen
+from pipeline.config_select import Select, Tokens
+from pipeline.config_types import MAX as _MAX
+from pipeline.config_types import Bytes, Count
+from pipeline.config_types import Section as _Section
+from pipeline.config_types import hint as _hint
 from pipeline.content.taxonomy import LANGUAGES
-from pipeline.engine.amounts import data_bytes, memory_bytes, token_count
+from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.buckets import check_buckets
 from pipeline.errors import ConfigError
 
-_MAX = 1 << 53  # of any number: what JSON and SQL hold exactly
-Bytes = Annotated[int, Field(ge=1, le=_MAX)]
-Count = Annotated[int, Field(ge=1, le=_MAX)]
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
-DEFAULT_CAP = "default"  # in select.max_bytes and max_tokens: every language that is not named
 _SHOWN = 200  # characters of a wrong value that a message repeats
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Archive(_Section):
@@ -160,59 +151,6 @@ class Licenses(_Section):
     )
     max_bytes: Bytes = Field(
         1_048_576, description="bytes of a license-like file; a larger one is no evidence"
-    )
-
-
-class Select(_Section):
-    """What is taken of all that may be released: licenses, and at most so much of a language.
-
-    A cap takes the kept contents of a language in the order of their SHA-256, a uniform sample that stays when the input
-    grows, up to the first that does not fit. `default` is the cap of every language that is not named.
-    """
-
-    licenses: tuple[str, ...] = Field(
-        (), description="SPDX ids or expressions; empty: all that are permitted"
-    )
-    max_bytes: Mapping[str, int] = Field(
-        {}, description="language or `default` -> bytes of released text, such as 10GB; empty: no cap"
-    )
-    max_tokens: Mapping[str, int] = Field(
-        {}, description="the same in tokens, such as 500M; needs tokens.tokenizer"
-    )
-
-    @field_validator("licenses")
-    @classmethod
-    def _licenses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return chosen(value)
-
-    @field_validator("max_bytes", "max_tokens", mode="before")
-    @classmethod
-    def _caps(cls, value: Any, info: ValidationInfo) -> Any:
-        if not isinstance(value, Mapping):
-            raise ValueError("must be a mapping of languages to amounts, such as {Python: 10GB}")
-        amount = data_bytes if info.field_name == "max_bytes" else token_count
-        for name in value:
-            if name != DEFAULT_CAP and name not in LANGUAGES:
-                raise ValueError(f"unknown language {name!r}{_hint(str(name), [*LANGUAGES, DEFAULT_CAP])}")
-        found = {}
-        for name, given in sorted(value.items()):
-            try:
-                found[name] = amount(given)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return found
-
-
-class Tokens(_Section):
-    """How tokens are counted."""
-
-    tokenizer: str | None = Field(
-        None, description="tokenizer.json whose tokens are counted, per language and shard; null: none are"
-    )
-    name: str = Field(
-        "tokenizer",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,95}$",
-        description="what the manifest and the card call it; its digest stands beside",
     )
 
 
@@ -422,11 +360,6 @@ def _explain(item: Any, where: str, text: str) -> str:
     got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
     message = item["msg"].removeprefix("Value error, ")
     return f"{place}: {key}: {message} (got {got})" if key else f"{place}: {message}"
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _known_keys(path: list[str]) -> list[str]:
