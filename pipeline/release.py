@@ -60,6 +60,7 @@ from pipeline.stages.fetch import fetch, times_asked
 from pipeline.stages.files import list_files
 from pipeline.stages.graph import convert, reasons_of, warn_of_mixed_tables
 from pipeline.stages.identity import identify
+from pipeline.stages.index import make_index
 from pipeline.stages.judge import judge_wave
 from pipeline.stages.ledger import ledger_wave
 from pipeline.stages.licenses import license_wave
@@ -153,13 +154,14 @@ def run_flow(
         sensitivity=sensitivity,
         max_findings=settings.secrets.max_findings,
     )
-    w4 = (
+    w4, pairs = (
         near_wave(runner, ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
         if near.enabled
-        else None
+        else (None, None)
     )
 
-    kept, ledger = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected])
+    books = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected])
+    kept, ledger = books.kept, books.ledger
     shards = emit_wave(
         runner,
         kept,
@@ -168,13 +170,23 @@ def run_flow(
         sensitivity=sensitivity,
         shard_bytes=settings.emit.shard_bytes,
     )
+    index = make_index(
+        runner,
+        ledger=ledger,
+        origins=origins,
+        roots=roots,
+        elected=elected,
+        edges=[pairs] if pairs is not None else [],
+        replaced=books.replaced,
+        stand_ins=books.stand_ins,
+    )
     identity = identify(runner, origins)
     counted = take_census(runner, export, settings.origins, settings.files, chosen)
     folders = {
         name: done.stage.folder
         for name, done in {
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
-            "networks": networks, "earliest": earliest,
+            "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}

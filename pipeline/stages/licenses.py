@@ -115,7 +115,7 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
     dropped = task.sql(
         f"""
         select root, path, sha1_git, '{Reason.LICENSE}' as reason, sub_reason as detail,
-            null::varchar as stand_in, null::varchar as similarity from t where not permitted
+            null::varchar as stand_in, null::varchar as similarity, null::varchar as language from t where not permitted
         """,
         t=rows,
     )
