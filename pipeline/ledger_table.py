@@ -49,7 +49,9 @@ BATCH_ROWS = 32_768
 _MEMORY = "1GB"
 
 
-def occurrences(record: Record, where: str = "true", origin_id: str | None = None) -> Iterator[pa.RecordBatch]:
+def occurrences(
+    record: Record, where: str = "true", origin_id: str | None = None
+) -> Iterator[pa.RecordBatch]:
     """The occurrences that meet a condition (`pipeline.occurrences.condition`), in pieces of at most `BATCH_ROWS`.
 
     With `origin_id`, the SHA-1 of an origin's URL, only the bucket of its root is read.
@@ -60,7 +62,9 @@ def occurrences(record: Record, where: str = "true", origin_id: str | None = Non
 def totals(record: Record, where: str = "true", origin_id: str | None = None) -> dict[str, Any]:
     """Occurrences found, kept, and dropped by stage and reason: of the whole ledger they are those of the manifest."""
     counted: Counter[tuple[str | None, str | None]] = Counter()
-    query = f"select stage, reason, count(*) as n from ({expanded('l', 'p', where=where)}) group by stage, reason"
+    query = (
+        f"select stage, reason, count(*) as n from ({expanded('l', 'p', where=where)}) group by stage, reason"
+    )
     for batch in _batches(record, query, origin_id):
         for row in batch.to_pylist():
             counted[row["stage"], row["reason"]] += row["n"]

@@ -48,7 +48,9 @@ class Record:
         """The rows of an id, read from one object; see `pipeline.engine.point`."""
         return rows_of(self.store, self.ref(table, output), column, identity, self.buckets, columns)
 
-    def annotations(self, name: str, column: str, identity: str, columns: list[str] | None = None) -> pa.Table:
+    def annotations(
+        self, name: str, column: str, identity: str, columns: list[str] | None = None
+    ) -> pa.Table:
         """What an annotator of this release said of an id; empty when it was not asked."""
         prefix = f"annotations/{name}/"
         for folder in self.facts["uses"]:
@@ -108,7 +110,9 @@ def the_record(workdir: str, *, version: str | None = None, digest: str | None =
     """The one release that is meant. Raises ConfigError when there is none, or several."""
     found = records(workdir)
     if not found:
-        raise ConfigError(f"{workdir} is not a work directory that has made a release; give it with --workdir")
+        raise ConfigError(
+            f"{workdir} is not a work directory that has made a release; give it with --workdir"
+        )
     meant = [
         record
         for record in found

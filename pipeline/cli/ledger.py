@@ -74,7 +74,8 @@ def ledger(
     where = condition(
         decisions=_checked("--decision", decision, _DECISIONS),
         stages=_checked("--stage", stage, _stages()),
-        reasons=_checked("--reason", [one.partition(".")[0] for one in reason or ()], _reasons()) and reason or (),
+        reasons=(_checked("--reason", [one.partition(".")[0] for one in reason or ()], _reasons()) and reason)
+        or (),
         origins=[origin] if origin else (),
         languages=language or (),
         path_prefix=path_prefix,
@@ -86,7 +87,11 @@ def ledger(
     elif as_json and not only_totals:
         table.write_lines(table.occurrences(record, where, where_origin), sys.stdout)
     else:
-        found = {"release": record.version, "digest": record.digest, **table.totals(record, where, where_origin)}
+        found = {
+            "release": record.version,
+            "digest": record.digest,
+            **table.totals(record, where, where_origin),
+        }
         typer.echo(json.dumps(found, indent=2) if as_json else _text(found))
 
 

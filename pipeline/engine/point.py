@@ -59,9 +59,7 @@ def _matching(store: Store, key: str, column: str, identity: str, columns: list[
     names = None if columns is None else list(dict.fromkeys([column, *columns]))
     with store.parquet(key) as file:
         groups = [
-            n
-            for n in range(file.num_row_groups)
-            if may_hold(file.metadata.row_group(n), column, identity)
+            n for n in range(file.num_row_groups) if may_hold(file.metadata.row_group(n), column, identity)
         ]
         if not groups:
             empty = file.schema_arrow.empty_table()
