@@ -46,7 +46,9 @@ class Record:
         self, table: str, output: str, column: str, identity: str, columns: list[str] | None = None
     ) -> pa.Table:
         """The rows of an id, read from one object; see `pipeline.engine.point`."""
-        return rows_of(self.store, self.ref(table, output), column, identity, self.buckets, columns)
+        return rows_of(
+            self.store, self.ref(table, output), column, identity, buckets=self.buckets, columns=columns
+        )
 
     def annotations(
         self, name: str, column: str, identity: str, columns: list[str] | None = None
@@ -55,7 +57,9 @@ class Record:
         prefix = f"annotations/{name}/"
         for folder in self.facts["uses"]:
             if folder.startswith(prefix):
-                return annotations_of(self.store, folder, self.buckets, column, identity, columns)
+                return annotations_of(
+                    self.store, folder, column, identity, buckets=self.buckets, columns=columns
+                )
         return pa.table({})
 
     def part(self, table: str, output: str, bucket: int) -> str:

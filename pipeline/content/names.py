@@ -29,8 +29,7 @@ import pyarrow.compute as pc
 
 from pipeline.content.buffers import buffers, copy_ranges
 from pipeline.content.generated_names import GENERATED_NAMES, GENERATED_SUFFIXES
-from pipeline.content.shown import escape as escape
-from pipeline.content.shown import unescape as unescape
+from pipeline.content.shown import escape
 from pipeline.content.taxonomy import BY_EXTENSION, BY_FILENAME
 
 TEXT_STEMS = (b"readme", b"notes", b"todo", b"description", b"cmakelists")

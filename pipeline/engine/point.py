@@ -21,7 +21,7 @@ def bucket_of_id(identity: str, buckets: int) -> int:
 
 
 def rows_of(
-    store: Store, ref: Ref, column: str, identity: str, buckets: int, columns: list[str] | None = None
+    store: Store, ref: Ref, column: str, identity: str, *, buckets: int, columns: list[str] | None = None
 ) -> pa.Table:
     """The rows whose `column`, by which the table is bucketed and sorted first, is `identity`."""
     unit = f"{bucket_of_id(identity, buckets):04x}"
@@ -45,7 +45,7 @@ def _nothing(store: Store, ref: Ref, unit: str, columns: list[str] | None) -> pa
 
 
 def annotations_of(
-    store: Store, folder: str, buckets: int, column: str, identity: str, columns: list[str] | None = None
+    store: Store, folder: str, column: str, identity: str, *, buckets: int, columns: list[str] | None = None
 ) -> pa.Table:
     """The rows of an annotation store, `annotations/<name>/<key>`, whose first id `column` is `identity`; each may be there
     more than once. Empty when there are none."""
