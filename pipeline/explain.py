@@ -10,8 +10,6 @@ The words for people are in `explain_words.py`; the keys of the answer are descr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,12 @@ import pyarrow.compute as pc
 
 from manifests.reader import Release
 from pipeline.content.shown import escape, unescape
+from pipeline.engine.point import scalar
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError
 from pipeline.explain_detected import detected, licenses
 from pipeline.explain_ids import Asked, origin_id, parse
+from pipeline.explain_known import Content, Known, shown_date
 from pipeline.explain_rows import Rows
 from pipeline.explain_words import why
 from pipeline.local_copy import manifest_of
@@ -32,7 +32,6 @@ from pipeline.occurrences import expanded
 from pipeline.records import Record, record_of, usable
 from pipeline.row_ids import row_id
 
-_EPOCH = datetime(1970, 1, 1)
 _LONGEST_CHAIN = 16  # of stand-ins; by construction there are at most three
 
 
@@ -83,7 +82,7 @@ class _Teller:
         """The answer, by the kind of the id."""
         if self.record is None:
             return self._kept_only(self.rows, asked, path)
-        known = _Known(self.record, self.rows)
+        known = Known(self.record, self.rows)
         for kind in asked.kinds:
             if kind == "origin":
                 return self._origin(known, asked, path)
@@ -106,7 +105,7 @@ class _Teller:
 
     # ------------------------------------------------------------------------------------------------- contents
 
-    def _content(self, known: _Known, content: _Content, asked: Asked) -> dict[str, Any]:
+    def _content(self, known: Known, content: Content, asked: Asked) -> dict[str, Any]:
         kept = (
             self.rows.of_ids([row_id(content.sha256)]).get(row_id(content.sha256)) if content.sha256 else None
         )
@@ -138,7 +137,7 @@ class _Teller:
         }
 
     def _at(
-        self, known: _Known, content: _Content, kept: dict[str, Any] | None, asked: Asked
+        self, known: Known, content: Content, kept: dict[str, Any] | None, asked: Asked
     ) -> list[dict[str, Any]]:
         """The occurrences at the place that a SWHID's qualifiers name."""
         assert asked.origin is not None
@@ -156,7 +155,7 @@ class _Teller:
                 )
         return []
 
-    def _about(self, known: _Known, content: _Content, kept: dict[str, Any] | None) -> dict[str, Any]:
+    def _about(self, known: Known, content: Content, kept: dict[str, Any] | None) -> dict[str, Any]:
         """What does not depend on the place: what was detected, what stands in for it, for what it stands in."""
         if content.sha256 is None:
             return {"detected": None, "chain": [], "cluster": None, "changes": []}
@@ -168,7 +167,7 @@ class _Teller:
             "changes": self.rows.changes(identity),
         }
 
-    def _chain(self, known: _Known, sha256: str) -> list[dict[str, Any]]:
+    def _chain(self, known: Known, sha256: str) -> list[dict[str, Any]]:
         """From a content to the one that is kept for it, step by step; empty when it is kept itself, or nothing is."""
         chain: list[dict[str, Any]] = []
         while len(chain) < _LONGEST_CHAIN:
@@ -187,7 +186,7 @@ class _Teller:
         places = self.rows.places_of(step["row_id"] for step in chain)
         return [{**step, "shard": _shard(places, step), "kept": step["row_id"] in places} for step in chain]
 
-    def _cluster(self, known: _Known, sha256: str, kept: dict[str, Any]) -> dict[str, Any]:
+    def _cluster(self, known: Known, sha256: str, kept: dict[str, Any]) -> dict[str, Any]:
         """The contents that this row stands for."""
         table = known.record.rows("index", "members", "stand_in", sha256)
         members = table.slice(0, self.limit).to_pylist()
@@ -199,13 +198,13 @@ class _Teller:
 
     # -------------------------------------------------------------------------------------------------- origins
 
-    def _origins(self, known: _Known, kind: str, origins: list[str]) -> dict[str, Any]:
+    def _origins(self, known: Known, kind: str, origins: list[str]) -> dict[str, Any]:
         """A root, revision or snapshot: the repository, and all origins that had it."""
         first = Asked(kinds=("origin",), value=origin_id(origins[0]), url=origins[0])
         shown = {"by": kind, "found": len(origins), "urls": origins[: self.limit]}
         return {"origins": shown, **self._origin(known, first, None)}
 
-    def _origin(self, known: _Known, asked: Asked, path: str | None) -> dict[str, Any]:
+    def _origin(self, known: Known, asked: Asked, path: str | None) -> dict[str, Any]:
         url = asked.url or self.shown
         found = known.record.rows("origins", "ledger", "origin_id", asked.value).to_pylist()
         if not found:
@@ -238,7 +237,7 @@ class _Teller:
             "totals": dict(sorted(totals.items())),
         }
         if path is not None and story["found"] == 1 and files[0]["kind"] == "file":
-            content = _Content(ledger["sha1_git"][0].as_py(), ledger["sha256"][0].as_py(), ledger["sha1"][0].as_py(),
+            content = Content(ledger["sha1_git"][0].as_py(), ledger["sha256"][0].as_py(), ledger["sha1"][0].as_py(),
                                ledger["length"][0].as_py())  # fmt: skip
             kept = self.rows.of_ids([row_id(content.sha256)]) if content.sha256 else {}
             row = next(iter(kept.values()), None)
@@ -254,7 +253,7 @@ class _Teller:
 
     def _occurrences(
         self,
-        known: _Known,
+        known: Known,
         root: str,
         condition: str,
         limit: int,
@@ -266,12 +265,12 @@ class _Teller:
         """Occurrences in the origins of a root that meet a condition."""
         ledger = known.record.rows("ledger", "ledger", "root", root)
         if path is not None:
-            ledger = ledger.filter(pc.equal(ledger["path"], pa.scalar(path, pa.binary())))
+            ledger = ledger.filter(pc.equal(ledger["path"], scalar(path)))
         return self._told(known, ledger, known.places(root, origin), condition, limit, kept=kept)
 
     def _told(
         self,
-        known: _Known,
+        known: Known,
         ledger: pa.Table,
         places: pa.Table,
         condition: str,
@@ -359,106 +358,6 @@ class _Teller:
         raise ConfigError(f"{self.shown} does not occur in the release")
 
 
-@dataclass(frozen=True)
-class _Content:
-    sha1_git: str
-    sha256: str | None
-    sha1: str | None
-    length: int | None = None
-
-    def told(self) -> dict[str, Any]:
-        return {"swhid": f"swh:1:cnt:{self.sha1_git}", **vars(self)}
-
-
-@dataclass(frozen=True)
-class _Known:
-    """Look-ups in the tables of a finished release."""
-
-    record: Record
-    rows: Rows
-
-    def content(self, kind: str, value: str) -> _Content | None:
-        """The content that an id means."""
-        if kind == "content":
-            found = self.record.rows(
-                "contents", "contents", "sha1_git", value, ["sha1_git", "sha256", "sha1"]
-            )
-        elif kind == "sha1":
-            found = self.record.rows("index", "by_sha1", "sha1", value)
-        else:
-            if kind == "row":
-                row = self.rows.of_ids([value])
-                if not row:
-                    return None
-                value = row[value]["sha256"]
-            found = self.record.rows("index", "by_sha256", "sha256", value)
-            if kind == "sha256" and found.num_rows == 0:  # of a released text, then
-                texts = self.record.rows("index", "by_text", "content_sha256", value)["sha256"].to_pylist()
-                kept = self.rows.places_of(row_id(one) for one in texts)
-                value = next((one for one in texts if row_id(one) in kept), next(iter(texts), ""))
-                if not value:
-                    return None
-                found = self.record.rows("index", "by_sha256", "sha256", value)
-        if found.num_rows == 0:
-            return None
-        one = found.slice(0, 1).to_pylist()[0]
-        return _Content(one["sha1_git"], one["sha256"], one["sha1"])
-
-    def fates(self, sha256: str) -> list[dict[str, Any]]:
-        """What stands in for a content."""
-        return list(self.record.rows("index", "by_sha256", "sha256", sha256).to_pylist())
-
-    def places(self, root: str, origin: str | None = None) -> pa.Table:
-        """The origins of a root, or one of them."""
-        table = self.record.rows("index", "places", "root", root)
-        return (
-            table
-            if origin is None
-            else table.filter(pc.equal(table["origin_id"], pa.scalar(origin, pa.string())))
-        )
-
-    def origins_at(self, kind: str, value: str) -> list[str]:
-        """URLs of the origins with a root directory, revision or snapshot; those that speak for their root first."""
-        if kind == "root":
-            table = self.record.rows("index", "places", "root", value, ["origin", "speaks"])
-            return [
-                one["origin"]
-                for one in sorted(table.to_pylist(), key=lambda one: (not one["speaks"], one["origin"]))
-            ]
-        table = self.record.rows("index", "names", "id", value)
-        return sorted({one["origin"] for one in table.to_pylist() if one["kind"] == kind})
-
-    def earliest(self, sha1_git: str) -> dict[str, Any] | None:
-        """Where the archive has the content first, whatever became of that occurrence; None for what is no file."""
-        known = self.record.rows("earliest", "contents", "sha1_git", sha1_git).to_pylist()
-        if not known:
-            return None
-        one = known[0]
-        return {
-            "revision_date": _date(one["revision_date"]),
-            "origin": one["origin"],
-            "path": escape(one["path"]),
-        }
-
-    def told_origin(self, one: Mapping[str, Any]) -> dict[str, Any]:
-        """A row of the origin ledger."""
-        network = self.record.rows("networks", "networks", "network", one["network"]).to_pylist()
-        return {
-            "url": one["origin"],
-            "resolved": one["reason"] is None,
-            "reason": one["reason"],
-            "opted_out": one["opted_out"],
-            "snapshot": one["snapshot"],
-            "branch": escape(one["branch"]) if one["branch"] is not None else None,
-            "revision": one["revision"],
-            "revision_date": _date(one["revision_date"]),
-            "root": one["directory"],
-            "visit_date": one["visit_date"].isoformat() if one["visit_date"] is not None else None,
-            "fork_of": one["fork_of"],
-            "network": {"id": one["network"], "origins": network[0]["origins"] if network else 1},
-        }
-
-
 def _sql(query: str, **tables: pa.Table) -> list[dict[str, Any]]:
     with duckdb.connect(":memory:") as connection:
         connection.execute("set threads=1")
@@ -468,16 +367,14 @@ def _sql(query: str, **tables: pa.Table) -> list[dict[str, Any]]:
 
 
 def _only(table: pa.Table, column: str, value: str) -> dict[str, Any]:
-    return dict(
-        table.filter(pc.equal(table[column], pa.scalar(value, pa.string()))).slice(0, 1).to_pylist()[0]
-    )
+    return dict(table.filter(pc.equal(table[column], scalar(value))).slice(0, 1).to_pylist()[0])
 
 
 def _below(ledger: pa.Table, path: str) -> pa.Table:
     """The rows of a file, whether its path is given as it is shown or as it is; else those of the files below a folder."""
     names = dict.fromkeys((unescape(path), path.encode(errors="surrogateescape")))
     for raw in names:
-        found = ledger.filter(pc.equal(ledger["path"], pa.scalar(raw, pa.binary())))
+        found = ledger.filter(pc.equal(ledger["path"], scalar(raw)))
         if found.num_rows:
             return found
     for raw in names:
@@ -491,19 +388,10 @@ def _folder(path: bytes) -> bytes:
     return path.rpartition(b"/")[0]
 
 
-def _date(microseconds: int | None) -> str | None:
-    if microseconds is None:
-        return None
-    try:
-        return (_EPOCH + timedelta(microseconds=microseconds)).isoformat()
-    except OverflowError:
-        return None
-
-
 def _standing(place: Mapping[str, Any]) -> dict[str, Any]:
     """What ranks an occurrence in the election."""
     ranks = {name: place[name] for name in ("is_fork", "stars", "forks", "opted_out")}
-    return {"revision": place["revision"], "revision_date": _date(place["revision_date"]), **ranks}
+    return {"revision": place["revision"], "revision_date": shown_date(place["revision_date"]), **ranks}
 
 
 def _shard(places: Mapping[str, dict[str, Any]], step: Mapping[str, Any]) -> str | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.content.shown import escape
+from pipeline.engine.point import scalar
 from pipeline.records import Record
 
 _SIGNALS = (
@@ -100,7 +100,7 @@ def licenses(record: Record, root: str, directories: list[bytes]) -> list[dict[s
     rows = record.rows("attributions", "attributions", "root", root)
     found = []
     for directory in dict.fromkeys(directories):
-        for row in rows.filter(pc.equal(rows["dir"], pa.scalar(directory, pa.binary()))).to_pylist():
+        for row in rows.filter(pc.equal(rows["dir"], scalar(directory))).to_pylist():
             found.append(
                 {
                     "directory": escape(row["dir"]),

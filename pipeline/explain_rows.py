@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from manifests.facts import ShardFacts
 from manifests.names import IDS_FILE
 from manifests.reader import Release
-from pipeline.engine.point import may_hold
+from pipeline.engine.point import may_hold, scalar
 from pipeline.engine.store import Store
 from pipeline.errors import IntegrityError
 
@@ -83,7 +83,7 @@ class Rows:
                     held = file.metadata.row_group(group)
                     if may_hold(held, column, value):
                         table = file.read_row_group(group, columns=[*names], use_threads=False)
-                        mask = pc.equal(table[column], pa.scalar(value, pa.string()))
+                        mask = pc.equal(table[column], scalar(value))
                         numbers = pc.indices_nonzero(mask).to_pylist()
                         rows = table.filter(mask).to_pylist()
                         found += [
@@ -106,11 +106,11 @@ class Rows:
                 if any(may_hold(file.metadata.row_group(n), column, value) for value in wanted)
             ]
             if not groups:
-                return file.schema_arrow.empty_table()
+                return pa.Table.from_batches([], file.schema_arrow)
             table = file.read_row_groups(groups, columns=columns, use_threads=False)
-        mask = pc.equal(table[column], pa.scalar(wanted[0], pa.string()))
+        mask = pc.equal(table[column], scalar(wanted[0]))
         for value in wanted[1:]:
-            mask = pc.or_(mask, pc.equal(table[column], pa.scalar(value, pa.string())))
+            mask = pc.or_(mask, pc.equal(table[column], scalar(value)))
         return table.filter(mask)
 
     def _open(self, path: str) -> Any:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.engine.point import scalar
 from pipeline.occurrences import expanded, quoted
 from pipeline.records import Record
 
@@ -96,7 +97,7 @@ def _pieces(record: Record, origin_id: str | None) -> Iterator[tuple[pa.Table, p
         known = record.rows("origins", "ledger", "origin_id", origin_id, ["directory"])
         for root in filter(None, known["directory"].to_pylist()):
             places = record.rows("index", "places", "root", root)
-            mine = places.filter(pc.equal(places["origin_id"], pa.scalar(origin_id)))
+            mine = places.filter(pc.equal(places["origin_id"], scalar(origin_id)))
             yield record.rows("ledger", "ledger", "root", root), mine
         return
     for bucket in range(record.buckets):

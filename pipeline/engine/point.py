@@ -6,6 +6,8 @@ where a bucket's object lies follows from the id. It is sorted, and Parquet know
 
 from __future__ import annotations
 
+import struct
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -41,7 +43,8 @@ def _nothing(store: Store, ref: Ref, unit: str, columns: list[str] | None) -> pa
             f"{store.uri}/{ref.folder}: {ref.output}-{unit}.parquet is missing; run the release again"
         )
     schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(summary["outputs"][ref.output]["schema"])))
-    return schema.empty_table() if columns is None else schema.empty_table().select(columns)
+    empty = pa.Table.from_batches([], schema)  # `empty_table` would load pandas, which takes 150 ms
+    return empty if columns is None else empty.select(columns)
 
 
 def annotations_of(
@@ -55,6 +58,17 @@ def annotations_of(
     return pa.concat_tables(tables) if tables else pa.table({})
 
 
+def scalar(value: str | bytes) -> pa.Scalar:
+    """A text or bytes for comparisons; `pa.scalar` would load pandas, where it is installed, which takes 150 ms."""
+    kind, data = (
+        (pa.string(), value.encode(errors="surrogateescape"))
+        if isinstance(value, str)
+        else (pa.binary(), value)
+    )
+    buffers = [None, pa.py_buffer(struct.pack("<ii", 0, len(data))), pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, 1, buffers)[0]
+
+
 def _matching(store: Store, key: str, column: str, identity: str, columns: list[str] | None) -> pa.Table:
     names = None if columns is None else list(dict.fromkeys([column, *columns]))
     with store.parquet(key) as file:
@@ -62,10 +76,10 @@ def _matching(store: Store, key: str, column: str, identity: str, columns: list[
             n for n in range(file.num_row_groups) if may_hold(file.metadata.row_group(n), column, identity)
         ]
         if not groups:
-            empty = file.schema_arrow.empty_table()
+            empty = pa.Table.from_batches([], file.schema_arrow)
             return empty if names is None else empty.select(names)
         table = file.read_row_groups(groups, columns=names, use_threads=False)
-    return table.filter(pc.equal(table[column], pa.scalar(identity, pa.string())))
+    return table.filter(pc.equal(table[column], scalar(identity)))
 
 
 def may_hold(group: pq.RowGroupMetaData, column: str, value: str) -> bool:
