@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pipeline.engine.point import scalar
 from pipeline.occurrences import expanded, quoted
 from pipeline.records import Record
+from pipeline.tables import STAGES
 
 SCHEMA = pa.schema(
     [
@@ -70,15 +71,15 @@ def totals(record: Record, where: str = "true", origin_id: str | None = None) ->
         for row in batch.to_pylist():
             counted[row["stage"], row["reason"]] += row["n"]
     kept = counted.pop((None, None), 0)
-    stages: dict[str, dict[str, int]] = {}
+    stages: dict[str, dict[str, int]] = {name: {} for name in STAGES}
     for (stage, reason), amount in sorted(counted.items(), key=str):
-        stages.setdefault(str(stage), {})[str(reason)] = amount
+        stages[str(stage)][str(reason)] = amount
     dropped = {reason: amount for found in stages.values() for reason, amount in found.items()}
     return {
         "found": kept + sum(dropped.values()),
         "kept": kept,
         "dropped": dict(sorted(dropped.items())),
-        "stages": stages,
+        "stages": {name: found for name, found in stages.items() if found},
     }
 
 
