@@ -216,6 +216,14 @@ class Emit(_Section):
     shard_bytes: Bytes = Field(268_435_456, description="text bytes at which a shard is split in two")
 
 
+class Card(_Section):
+    """What the dataset card tells besides the figures of the release."""
+
+    review: str | None = Field(
+        None, description="review.json of `pipeline review score`, of an earlier release; null: none"
+    )
+
+
 class Engine(_Section):
     """How the work is done; none of it can change a released byte."""
 
@@ -275,6 +283,7 @@ class ReleaseConfig(_Section):
     secrets: Secrets = Secrets()
     near_duplicates: NearDuplicates = NearDuplicates()
     emit: Emit = Emit()
+    card: Card = Card()
     engine: Engine = Engine()
 
 
@@ -386,7 +395,7 @@ def resolved(config: ReleaseConfig) -> dict[str, Any]:
     Files that it names (policy, opt-out registry, selections) are left out: their digests stand in the manifest.
     """
     data = config.model_dump(mode="json", exclude={"engine"})
-    data["archive"] = {}
+    data["archive"] = data["card"] = {}
     data["licenses"].pop("policy")
     data["licenses"].pop("processes")
     data["optout"].pop("registry")

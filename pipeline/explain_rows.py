@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -36,7 +36,7 @@ class Rows:
     release: Release
     place: Store
 
-    def of_ids(self, row_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def of_ids(self, row_ids: Iterable[str], columns: Sequence[str] = COLUMNS) -> dict[str, dict[str, Any]]:
         """Kept rows by their ids; ids that the release does not have are left out."""
         wanted = sorted(set(row_ids))
         by_shard: dict[str, dict[int, str]] = {}
@@ -45,7 +45,7 @@ class Rows:
         return {
             row["row_id"]: row
             for shard, rows in sorted(by_shard.items())
-            for row in self._rows(shard, sorted(rows))
+            for row in self._rows(shard, sorted(rows), columns)
         }
 
     def places_of(self, row_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -57,9 +57,9 @@ class Rows:
             return []
         return self._matching(IDS_FILE, "row_id", wanted, ["row_id", "shard", "row"]).to_pylist()
 
-    def _rows(self, shard: str, numbers: list[int]) -> Iterable[dict[str, Any]]:
+    def _rows(self, shard: str, numbers: list[int], columns: Sequence[str]) -> Iterable[dict[str, Any]]:
         with self._open(shard) as file:
-            names = [name for name in COLUMNS if name in file.schema_arrow.names]
+            names = [name for name in columns if name in file.schema_arrow.names]
             first = 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows

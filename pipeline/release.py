@@ -48,6 +48,7 @@ from pipeline.publish import (
     release_facts,
 )
 from pipeline.publish_s3 import publish_objects
+from pipeline.review_card import load_review
 from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
@@ -222,9 +223,10 @@ def make_release(
         check_version(version)
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
-    # Both are read again where they are used; a wrong one is to be told now, not after an hour.
+    # They are read again where they are used; a wrong one is to be told now, not after an hour.
     Policy.load(as_path(settings.licenses.policy))
     Registry.load(as_path(settings.optout.registry))
+    load_review(settings.card.review, name=settings.name)
     left_checks = check_output(out)
     executor.prepare(_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(
