@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from manifests.facts import LanguageFacts, Origins, Totals
+from manifests.review import review_prose
 
 if TYPE_CHECKING:
     from manifests.card import CardFacts
@@ -124,6 +125,7 @@ def card_prose(
         "Users of this data set are asked to move to the newest release, and so to drop what it no longer"
         " holds.",
         text.removal_contact,
+        *review_prose(text.review),
         "## Limits",
         "\n".join(f"- {limit}" for limit in text.limits),
     ]

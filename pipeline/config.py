@@ -217,6 +217,14 @@ class Emit(_Section):
     shard_bytes: Bytes = Field(268_435_456, description="text bytes at which a shard is split in two")
 
 
+class Card(_Section):
+    """What the dataset card tells besides the figures of the release."""
+
+    review: str | None = Field(
+        None, description="review.json of `pipeline review score`, of an earlier release; null: none"
+    )
+
+
 class Engine(_Section):
     """How the work is done; none of it can change a released byte."""
 
@@ -278,6 +286,7 @@ class ReleaseConfig(_Section):
     select: Select = Select()
     tokens: Tokens = Tokens()
     emit: Emit = Emit()
+    card: Card = Card()
     engine: Engine = Engine()
 
     @model_validator(mode="after")
@@ -391,7 +400,7 @@ def resolved(config: ReleaseConfig) -> dict[str, Any]:
     Files that it names (policy, opt-out registry, selections) are left out: their digests stand in the manifest.
     """
     data = config.model_dump(mode="json", exclude={"engine"})
-    data["archive"] = {}
+    data["archive"] = data["card"] = {}
     data["licenses"].pop("policy")
     data["licenses"].pop("processes")
     data["optout"].pop("registry")

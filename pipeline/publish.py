@@ -30,6 +30,7 @@ from manifests.facts import Contents, Digests, Origins, ShardFacts, Tokenizer, T
 from manifests.manifest import Manifest
 from manifests.names import MANIFEST
 from manifests.release_writer import finish_release
+from manifests.review import Review
 from pii.rules import rules_digest
 from pipeline import config as configuration
 from pipeline.config import ReleaseConfig
@@ -39,6 +40,7 @@ from pipeline.engine.stage import as_path
 from pipeline.engine.store import TEMPORARY, Store, fsync
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
+from pipeline.review_card import load_review
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -58,11 +60,13 @@ def release_facts(
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
         detectors["scancode"] = library_version("scancode-toolkit-mini")
+    review = load_review(settings.card.review, name=settings.name)
     return {
         "name": settings.name,
         "version": version,
         "config": resolved,
-        "inputs": dict(inputs),
+        "inputs": {**inputs, **({"review": review["sha256"]} if review else {})},
+        "review": review and review["found"],
         "code": source_digest("pipeline.release"),
         "policies": {
             "license": licenses.digest,
@@ -203,7 +207,7 @@ class Parts:
             ),
             opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts["config"]),
-            text=CardFacts(),
+            text=CardFacts(review=Review.parse(facts["review"]) if facts["review"] else None),
             tokenizer=self.tokenizer,
             shards_elsewhere=shards_elsewhere,
         )

@@ -50,6 +50,7 @@ from pipeline.publish import (
     release_facts,
 )
 from pipeline.publish_s3 import publish_objects
+from pipeline.review_card import load_review
 from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
@@ -63,6 +64,7 @@ from pipeline.stages.fetch import fetch, times_asked
 from pipeline.stages.files import list_files
 from pipeline.stages.graph import convert, reasons_of, warn_of_mixed_tables
 from pipeline.stages.identity import identify
+from pipeline.stages.index import make_index
 from pipeline.stages.judge import judge_wave
 from pipeline.stages.ledger import ledger_wave
 from pipeline.stages.licenses import license_wave
@@ -160,16 +162,17 @@ def run_flow(
         sensitivity=sensitivity,
         max_findings=settings.secrets.max_findings,
     )
-    w4 = (
+    w4, pairs = (
         near_wave(runner, ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
         if near.enabled
-        else None
+        else (None, None)
     )
 
     tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
     token_keys = token_stores(tokenizer, sensitivity)
     select = partial(_select, runner, settings, token_keys)
-    kept, ledger = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected], select)
+    books = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected], select)
+    kept, ledger = books.kept, books.ledger
     shards = emit_wave(
         runner,
         kept,
@@ -179,13 +182,23 @@ def run_flow(
         shard_bytes=settings.emit.shard_bytes,
     )
     tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
+    index = make_index(
+        runner,
+        ledger=ledger,
+        origins=origins,
+        roots=roots,
+        elected=elected,
+        edges=[pairs] if pairs is not None else [],
+        replaced=books.replaced,
+        stand_ins=books.stand_ins,
+    )
     identity = identify(runner, origins)
     counted = take_census(runner, export, settings.origins, settings.files, chosen)
     folders = {
         name: done.stage.folder
         for name, done in {
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
-            "networks": networks, "earliest": earliest,
+            "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}
@@ -231,9 +244,10 @@ def make_release(
         check_version(version)
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
-    # These are read again where they are used; a wrong one is to be told now, not after an hour.
+    # They are read again where they are used; a wrong one is to be told now, not after an hour.
     Policy.load(as_path(settings.licenses.policy))
     Registry.load(as_path(settings.optout.registry))
+    load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
     left_checks = check_output(out)
     executor.prepare(_folders(settings, workdir), LIBRARIES)

@@ -442,6 +442,7 @@ DROPPED = pa.schema(
         ("detail", pa.string()),
         ("stand_in", pa.string()),  # sha256 of the content that is kept in its place
         ("similarity", pa.string()),  # "inter/union" of shingles, for near-duplicates
+        ("language", pa.string()),  # as far as it was asked
     ]
 )
 """Why a survivor of W0 was dropped later; rows with a null reason are the kept ones."""

@@ -101,7 +101,7 @@ def cut(task: Task) -> Mapping[str, pa.Table]:
     dropped = task.sql(
         f"""
         select root, path, sha1_git, '{Reason.OVER_CAP}' as reason, language as detail,
-            null::varchar as stand_in, null::varchar as similarity from t where over
+            null::varchar as stand_in, null::varchar as similarity, language from t where over
         """,
         t=rows,
     )

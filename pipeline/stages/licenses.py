@@ -121,7 +121,8 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
         select root, path, sha1_git,
             case when permitted then '{Reason.LICENSE_NOT_SELECTED}' else '{Reason.LICENSE}' end as reason,
             case when permitted then license_expression else sub_reason end as detail,
-            null::varchar as stand_in, null::varchar as similarity from t where not (permitted and taken)
+            null::varchar as stand_in, null::varchar as similarity, null::varchar as language
+        from t where not (permitted and taken)
         """,
         t=rows,
     )

@@ -231,7 +231,7 @@ def test_what_is_shown_is_escaped(looks: dict[str, Result], name: str) -> None:
     ("name", "words"),
     [
         ("unknown path", ["no file"]), ("unknown origin", ["not an origin"]), ("unknown content", ["does not occur"]),
-        ("unknown sha256", ["does not occur"]), ("unknown row", ["does not occur"]), ("directory", ["only contents"]),
+        ("unknown sha256", ["does not occur"]), ("unknown row", ["does not occur"]), ("directory", ["of no origin"]),
         ("short", ["40 hex digits"]), ("no hex", ["is not an id"]), ("version 2", ["is not an id"]), ("word", ["is not an id"]),
         ("empty", ["is not an id"]), ("path of content", ["origin"]), ("no release", ["nowhere"]), ("archive", ["archive"]),
         ("limit", ["limit"]), ("stats nowhere", ["nowhere"]), ("verify nowhere", ["nowhere"]), ("stats file", ["config.yaml"]),
