@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+_LONG_TO_CHECK = 4_000_000_000  # bytes of shards whose checksums take some seconds
 _SHOWN = 20  # rows of a table, unless --limit says otherwise
 
 
@@ -141,10 +143,14 @@ def query(
         count=count,
         sql=sql,
     )
-    with (
-        asking.opened(directory, filters) as release,
-        asking.ask(release, question, limits, verify=not no_verify) as answer,
-    ):
+    with contextlib.ExitStack() as stack:
+        release = stack.enter_context(asking.opened(directory, filters))
+        size = sum(shard.bytes for shard in asking.needed_shards(release, filters))
+        if not no_verify and size > _LONG_TO_CHECK:
+            typer.echo(
+                f"checking {size / 1e9:,.1f} GB of shards first; --no-verify leaves that out", err=True
+            )
+        answer = stack.enter_context(asking.ask(release, question, limits, verify=not no_verify))
         if parquet is not None:
             rows = output.write_parquet(answer, parquet)
             typer.echo(f"{parquet}: {rows:,} rows")
