@@ -30,12 +30,14 @@ _WORDS = {
     Reason.EXACT_DUPLICATE: "the same content is kept at another place",
     Reason.NEAR_DUPLICATE: "a similar content is kept in its place",
 }
-_BY = {
+BY = {
     "name": "by its name",
     "name_and_content": "the name leaves several, its content decides",
     "content": "by its content, the name says nothing",
     "nothing": "neither name nor content tells",
 }
+"""How a language was told, in words."""
+
 _SHOWN = 5  # of candidates, members and evidence
 
 
@@ -169,7 +171,7 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         yield f"  no text: {found['undecoded']}"
     for one in found["languages"]:
         generated = "; looks generated" if one["is_generated"] else ""
-        yield f"  language: {one['language'] or 'unknown'} ({_BY[one['by']]}: {one['name_class'] or 'no extension'}){generated}"
+        yield f"  language: {one['language'] or 'unknown'} ({BY[one['by']]}: {one['name_class'] or 'no extension'}){generated}"
     if found["header"] is not None:
         yield f"  license tag in the file: {found['header']}"
     for one in found["quality"] or ():
