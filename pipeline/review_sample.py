@@ -246,7 +246,7 @@ def _cut(text: str | None) -> str | None:
 
 def _evidence(evidence: list[Mapping[str, Any]]) -> str:
     return "; ".join(
-        f"{one['path']}: {one['expression']} by {one['detector']} ({one['rule']})"
+        f"{one['path']} ({one['swhid']}): {one['expression']} by {one['detector']} ({one['rule']})"
         for one in evidence[:_CANDIDATES]
     )
 

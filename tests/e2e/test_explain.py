@@ -335,7 +335,7 @@ def test_a_question_costs_the_same_whatever_the_number_of_buckets_and_shards(
 ):
     """Breach: a look-up asks every bucket, or opens every shard."""
     settings = {"emit": {"shard_bytes": 1_000_000}}
-    other = runs.release(archive, tmp_path, buckets=8, **settings)
+    other = runs.release(archive, tmp_path, buckets=4, **settings)
     assert len(kept) == other.totals["kept"]
     row = next(r for r in kept if r["origin"] == ALICE and r["path"] == "tool/part1.py")
     lost = next(r for r in book if r["reason"] == "near_duplicate")
@@ -348,8 +348,8 @@ def test_a_question_costs_the_same_whatever_the_number_of_buckets_and_shards(
             with counted(monkeypatch) as seen:
                 explain(directory, identifier, path=path, workdir=str(work), limit=5)
             costs.append(len(seen))
-        # A file of many origins has a row in few shards, and what is empty is asked twice: the summary says that it is so.
-        assert costs[1] <= costs[0] + 6 and max(costs) < 60, (identifier, costs)
+        # One more where a bucket has no rows: the summary says that it is so.
+        assert abs(costs[1] - costs[0]) <= 1 and max(costs) < 40, (identifier, path, costs)
 
 
 def test_what_answers_loads_nothing_heavy():
