@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
-from pipeline.tables import CONTENT_COLUMNS, DROPPED, ELECTED, Reason
+from pipeline.tables import BEFORE_OPTOUT, CONTENT_COLUMNS, DROPPED, ELECTED, ONCE, Reason
 
 FINAL = pa.schema(
     [
@@ -49,9 +49,6 @@ BY_CONTENT = pa.schema(
     ]
 )
 """In which roots a content is."""
-
-# An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name.
-_BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
 
 
 def outcomes(task: Task) -> Mapping[str, pa.Table]:
@@ -127,13 +124,13 @@ def ledger(task: Task) -> Mapping[str, pa.Table]:
 
 def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     """Occurrences by outcome: found, kept, and each reason."""
-    early = ", ".join(f"'{reason}'" for reason in _BEFORE_OPTOUT)
+    early, once = (", ".join(f"'{reason}'" for reason in listed) for listed in (BEFORE_OPTOUT, ONCE))
     counted = task.sql(
         f"""
         select sum(origins)::bigint as found,
             sum(case when reason in ({early}) then 0 else opted_out end)::bigint as opted_out,
             sum(case when reason is null and origins > opted_out then 1 else 0 end)::bigint as kept,
-            sum(case when (reason is null or reason = '{Reason.NEAR_DUPLICATE}') and origins > opted_out
+            sum(case when (reason is null or reason in ({once})) and origins > opted_out
                 then origins - opted_out - 1 else 0 end)::bigint as copies
         from t
         """,
@@ -144,7 +141,7 @@ def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     reasons = task.sql(
         f"""
         select reason, sum(case when reason in ({early}) then origins
-            when reason = '{Reason.NEAR_DUPLICATE}' then least(origins - opted_out, 1) else origins - opted_out end)::bigint as n
+            when reason in ({once}) then least(origins - opted_out, 1) else origins - opted_out end)::bigint as n
         from t where reason is not null group by reason
         """,
         t=rows,

@@ -24,12 +24,12 @@ from pipeline.engine.store import Store
 from pipeline.errors import ConfigError
 from pipeline.explain import explain
 from pipeline.explain_rows import Rows
-from pipeline.explain_words import render
+from pipeline.explain_words import render, why
 from pipeline.occurrences import condition
 from pipeline.records import the_record
 from pipeline.stages.index import PLACES
 from pipeline.stages.ledger import LEDGER
-from pipeline.tables import STAGES
+from pipeline.tables import STAGES, Reason
 
 HOST = "https://forge.example"
 ALICE = f"{HOST}/alice/tool"
@@ -260,6 +260,10 @@ def test_every_decision_of_the_world_is_told_with_its_evidence(ask, book):
             )
         if reason == "opted_out":
             assert story["origin"]["opted_out"] is True and one["stand_in"] is None
+
+
+def test_every_reason_has_words():
+    assert all(why(reason if reason != Reason.QUALITY else "quality.x") for reason in Reason)
 
 
 def test_findings_are_told_by_kind_and_never_shown(ask, world):
