@@ -400,7 +400,8 @@ def resolved(config: ReleaseConfig) -> dict[str, Any]:
     Files that it names (policy, opt-out registry, selections) are left out: their digests stand in the manifest.
     """
     data = config.model_dump(mode="json", exclude={"engine"})
-    data["archive"] = data["card"] = {}
+    data["archive"] = {}
+    data["card"].pop("review")
     data["licenses"].pop("policy")
     data["licenses"].pop("processes")
     data["optout"].pop("registry")

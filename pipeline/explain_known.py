@@ -42,30 +42,32 @@ class Known:
 
     def content(self, kind: str, value: str) -> Content | None:
         """The content that an id means."""
-        if kind == "content":
-            found = self.record.rows(
-                "contents", "contents", "sha1_git", value, ["sha1_git", "sha256", "sha1"]
-            )
-        elif kind == "sha1":
-            found = self.record.rows("index", "by_sha1", "sha1", value)
-        else:
-            if kind == "row":
-                row = self.rows.of_ids([value])
-                if not row:
-                    return None
-                value = row[value]["sha256"]
-            found = self.record.rows("index", "by_sha256", "sha256", value)
-            if kind == "sha256" and found.num_rows == 0:  # of a released text, then
-                texts = self.record.rows("index", "by_text", "content_sha256", value)["sha256"].to_pylist()
-                kept = self.rows.places_of(row_id(one) for one in texts)
-                value = next((one for one in texts if row_id(one) in kept), next(iter(texts), ""))
-                if not value:
-                    return None
-                found = self.record.rows("index", "by_sha256", "sha256", value)
+        if kind == "row":
+            row = self.rows.of_ids([value])
+            if not row:
+                return None
+            kind, value = "sha256", row[value]["sha256"]
+        if kind == "sha1":
+            value = self._git("by_sha1", "sha1", value)
+        elif kind == "sha256":
+            value = self._git("by_sha256", "sha256", value) or self._of_text(value)
+        found = self.record.rows("contents", "contents", "sha1_git", value) if value else pa.table({})
         if found.num_rows == 0:
             return None
         one = found.slice(0, 1).to_pylist()[0]
         return Content(one["sha1_git"], one["sha256"], one["sha1"])
+
+    def _git(self, output: str, column: str, value: str) -> str:
+        """The sha1_git of a content by another hash; '' for none."""
+        found = self.record.rows("index", output, column, value)
+        return str(found["sha1_git"][0].as_py()) if found.num_rows else ""
+
+    def _of_text(self, content_sha256: str) -> str:
+        """The sha1_git of the content with a released text: of the one that is kept, where several have it."""
+        texts = self.record.rows("index", "by_text", "content_sha256", content_sha256)["sha256"].to_pylist()
+        kept = self.rows.places_of(row_id(one) for one in texts)
+        sha256 = next((one for one in texts if row_id(one) in kept), next(iter(texts), None))
+        return "" if sha256 is None else self._git("by_sha256", "sha256", sha256)
 
     def fates(self, sha256: str) -> list[dict[str, Any]]:
         """What stands in for a content."""

@@ -32,12 +32,14 @@ _WORDS = {
     Reason.NEAR_DUPLICATE: "a similar content is kept in its place",
     Reason.OVER_CAP: "the cap of its language was reached before it",
 }
-_BY = {
+BY = {
     "name": "by its name",
     "name_and_content": "the name leaves several, its content decides",
     "content": "by its content, the name says nothing",
     "nothing": "neither name nor content tells",
 }
+"""How a language was told, in words."""
+
 _SHOWN = 5  # of candidates, members and evidence
 
 
@@ -52,11 +54,14 @@ def why(reason: str) -> str:
 def render(story: Mapping[str, Any]) -> str:
     """The story for a person."""
     told = _visible(dict(story))
-    lines = [f"{told['query']} in release {told['release']}", *_origin(told), *_kept(told), *_about(told)]
-    lines += [
-        line for item in told.get("occurrences", told.get("files", [])) for line in _occurrence(told, item)
-    ]
-    shown = len(told.get("occurrences", told.get("files", [])))
+    lines = [f"{told['query']} in release {told['release']}"]
+    items = told.get("occurrences", told.get("files", []))
+    places = [line for item in items for line in _occurrence(told, item)]
+    if "origin" in told and "content" in told:  # one file: its decision first
+        lines += [*places, *_revision(told["origin"]), *_kept(told), *_about(told)]
+    else:
+        lines += [*_origin(told), *_kept(told), *_about(told), *places]
+    shown = len(items)
     if told.get("found", 0) > shown:
         lines.append(f"  ... and {told['found'] - shown:,} more (--limit)")
     lines += [f"note: {note}" for note in told["notes"]]
@@ -88,6 +93,15 @@ def _origin(story: dict[str, Any]) -> Iterator[str]:
         yield f"  {amount:>8,}  {name}"
 
 
+def _revision(origin: dict[str, Any]) -> Iterator[str]:
+    """Of which state of a repository a file is, and what holds in its directory."""
+    dated = f" of {origin['revision_date']}" if origin["revision_date"] else ""
+    branch = f", {origin['branch']}" if origin["branch"] else ""
+    yield f"  found in revision {origin['revision']}{dated}{branch}"
+    for item in origin.get("licenses", [])[:1]:
+        yield f"  license: {_license(item)}"
+
+
 def _license(item: dict[str, Any]) -> str:
     verdict = "permitted" if item["permitted"] else item["reason"]
     return f"{item['expression'] or 'none found'} in {item['directory'] or '/'} ({verdict}{_sources(item['evidence'])})"
@@ -104,8 +118,10 @@ def _kept(story: dict[str, Any]) -> Iterator[str]:
     row = story.get("kept")
     if row is None:
         return
+    files = story.get("files")
+    verb = "the content is kept" if files and files[0].get("reason") is not None else "kept"
     yield (
-        f"  kept as row {row['row_id']}, number {row['row']:,} of {row['shard']}: {row['path']} of {row['origin']}"
+        f"  {verb} as row {row['row_id']}, number {row['row']:,} of {row['shard']}: {row['path']} of {row['origin']}"
         f" ({row['language']}, {row['license_expression']})"
     )
     yield (
@@ -157,7 +173,7 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         yield f"  no text: {found['undecoded']}"
     for one in found["languages"]:
         generated = "; looks generated" if one["is_generated"] else ""
-        yield f"  language: {one['language'] or 'unknown'} ({_BY[one['by']]}: {one['name_class'] or 'no extension'}){generated}"
+        yield f"  language: {one['language'] or 'unknown'} ({BY[one['by']]}: {one['name_class'] or 'no extension'}){generated}"
     if found["header"] is not None:
         yield f"  license tag in the file: {found['header']}"
     for one in found["quality"] or ():
@@ -174,7 +190,7 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         kinds = Counter[str]()
         for one in found["findings"]:
             kinds[one["kind"]] += one["count"]
-        yield f"  found and redacted: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"
+        yield f"  findings: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"
     for one in found["candidates"][:_SHOWN]:
         yield f"  compared with {one['sha256']}: similarity {_share(one['similarity'])}"
 
@@ -192,7 +208,7 @@ def _occurrence(story: dict[str, Any], item: dict[str, Any]) -> Iterator[str]:
         yield f"      dropped: {item['reason']}, {item['why']}"
     if item["detail"]:
         yield f"      detail: {item['detail']}"
-    if item["reason"] == Reason.LICENSE and item["license"] is not None:
+    if item["reason"] == Reason.LICENSE and item["license"] is not None and "occurrences" in story:
         yield f"      license: {_license(item['license'])}"
     if item["stand_in"]:
         similarity = item["stand_in"]["similarity"]

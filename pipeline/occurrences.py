@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from pipeline.row_ids import ROW_ID_SQL
-from pipeline.tables import STAGES, Reason
+from pipeline.tables import BEFORE_OPTOUT, ONCE, STAGES, Reason
 
-_BEFORE_OPTOUT = f"('{Reason.NOT_A_FILE}', '{Reason.PATH_LIMIT}')"
+_BEFORE_OPTOUT, _ONCE = (", ".join(f"'{reason}'" for reason in listed) for listed in (BEFORE_OPTOUT, ONCE))
 COLUMNS = (
     "origin",
     "root",
@@ -81,9 +81,9 @@ def expanded(ledger: str, places: str, *, where: str = "true") -> str:
                 from (
                     select p.origin, p.origin_id, l.root, l.path, l.kind, l.sha1_git, l.sha1, l.sha256, l.length, l.language,
                         case when l.kind = 'file' then 'swh:1:cnt:' || l.sha1_git end as swhid,
-                        p.opted_out and coalesce(l.reason not in {_BEFORE_OPTOUT}, true) as gone,
+                        p.opted_out and coalesce(l.reason not in ({_BEFORE_OPTOUT}), true) as gone,
                         not gone and not p.speaks
-                            and (l.reason is null or l.reason in ('{Reason.NEAR_DUPLICATE}', '{Reason.OVER_CAP}')) as copy,
+                            and (l.reason is null or l.reason in ({_ONCE})) as copy,
                         case when gone then '{Reason.OPTED_OUT}' when copy then '{Reason.EXACT_DUPLICATE}'
                             else l.reason end as reason,
                         case when gone then null when copy then 'same repository content at another origin'

@@ -30,7 +30,6 @@ from manifests.facts import Contents, Digests, Origins, ShardFacts, Tokenizer, T
 from manifests.manifest import Manifest
 from manifests.names import MANIFEST
 from manifests.release_writer import finish_release
-from manifests.review import Review
 from pii.rules import rules_digest
 from pipeline import config as configuration
 from pipeline.config import ReleaseConfig
@@ -40,7 +39,7 @@ from pipeline.engine.stage import as_path
 from pipeline.engine.store import TEMPORARY, Store, fsync
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
-from pipeline.review_card import load_review
+from pipeline.review_card import load_review, with_review
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -207,7 +206,7 @@ class Parts:
             ),
             opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts["config"]),
-            text=CardFacts(review=Review.parse(facts["review"]) if facts["review"] else None),
+            text=with_review(CardFacts(), facts["review"]),
             tokenizer=self.tokenizer,
             shards_elsewhere=shards_elsewhere,
         )

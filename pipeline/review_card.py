@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from manifests.card import CardFacts
 from manifests.errors import ReleaseError
 from manifests.review import Review
 from pipeline.errors import ConfigError
@@ -37,3 +40,8 @@ def load_review(path: str | None, *, name: str) -> dict[str, Any] | None:
     if review.name != name:
         raise ConfigError(f"{where} is a review of the dataset {review.name!r}, this one is {name!r}")
     return {"sha256": hashlib.sha256(data).hexdigest(), "found": found}
+
+
+def with_review(text: CardFacts, found: Mapping[str, Any] | None) -> CardFacts:
+    """The words of a card with what people found, if anybody looked."""
+    return text if found is None else replace(text, review=Review.parse(found))

@@ -33,10 +33,11 @@ RELEASE_DIGITS = 16  # of the digest, in each line of a form
 _FIXED = ("release", "item", "id", "reason")
 
 _STYLE = """
+code{overflow-wrap:anywhere}:root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
 pre{font:13px/1.45 ui-monospace,monospace;background:#f4f4f2;padding:.8rem;overflow:auto;max-height:36rem;white-space:pre-wrap;
 overflow-wrap:anywhere;border:1px solid #ddd}
-article{border-top:2px solid #999;margin-top:2rem}dl{display:grid;grid-template-columns:12rem 1fr;gap:.1rem 1rem}
+article{border-top:2px solid #999;margin-top:2rem}dl{display:grid;grid-template-columns:minmax(6rem,12rem) 1fr;gap:.1rem 1rem}
 dt{color:#555}dd{margin:0;overflow-wrap:anywhere}table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left}
 @media(prefers-color-scheme:dark){body{color:#e6e6e6;background:#161616}pre{background:#222;border-color:#444}dt{color:#aaa}}
 """

@@ -24,6 +24,7 @@ from pipeline.content.shown import escape
 from pipeline.errors import ConfigError
 from pipeline.explain_detected import detected, licenses
 from pipeline.explain_rows import COLUMNS, Rows
+from pipeline.explain_words import BY
 from pipeline.occurrences import expanded, quoted
 from pipeline.records import Record
 from pipeline.row_ids import row_id
@@ -119,7 +120,7 @@ def kept_items(rows: Rows, record: Record, seed: str, n: int) -> Iterator[Item]:
         seen = detected(record, row["sha256"], _CANDIDATES)
         facts = {
             "swhid": row["swhid"], "origin": row["origin"], "path": row["path"], "language": row["language"],
-            "language told": ", ".join(one["by"] for one in seen["languages"]),
+            "language told": "; ".join(BY[one["by"]] for one in seen["languages"]),
             "license": row["license_expression"], "evidence": _evidence(row.get("license_evidence") or []),
             "license tag in the file": seen["header"],
             "redacted": ", ".join(sorted({one["kind"] for one in row["redactions"]})) or "nothing",
@@ -245,7 +246,7 @@ def _cut(text: str | None) -> str | None:
 
 def _evidence(evidence: list[Mapping[str, Any]]) -> str:
     return "; ".join(
-        f"{one['path']}: {one['expression']} by {one['detector']} ({one['rule']})"
+        f"{one['path']} ({one['swhid']}): {one['expression']} by {one['detector']} ({one['rule']})"
         for one in evidence[:_CANDIDATES]
     )
 

@@ -175,6 +175,13 @@ STAGES: dict[str, tuple[Reason, ...]] = {
 """Where the totals count a reason: the stage that gives it first. Each stage needs more than the one before."""
 
 
+BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
+"""An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name."""
+
+ONCE = (Reason.NEAR_DUPLICATE, Reason.OVER_CAP)
+"""Reasons of an elected content: of its one place. The same place at the other origins of the root is an exact duplicate."""
+
+
 # --------------------------------------------------------------------------------------------------------------
 # 3. The graph tables as the flow reads them: bucketed, distinct, dates as integers.
 

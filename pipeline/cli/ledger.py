@@ -25,7 +25,9 @@ def ledger(
     ] = None,
     stage: Annotated[
         list[str] | None,
-        typer.Option("--stage", help="graph, licenses, contents, election or similarity; repeatable."),
+        typer.Option(
+            "--stage", help="graph, licenses, contents, election, similarity or selection; repeatable."
+        ),
     ] = None,
     reason: Annotated[
         list[str] | None,

@@ -18,7 +18,8 @@ from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.stages.ledger import BY_CONTENT
 from pipeline.tables import EDGES, ORIGINS, REPLACED
 
-HASHES = pa.schema([("sha256", pa.string()), ("sha1_git", pa.string()), ("sha1", pa.string())])
+SHA256 = pa.schema([("sha256", pa.string()), ("sha1_git", pa.string())])
+SHA1 = pa.schema([("sha1", pa.string()), ("sha1_git", pa.string())])
 NAMES = pa.schema(
     [
         ("id", pa.string()),
@@ -36,7 +37,7 @@ CANDIDATES = pa.schema(
 
 FATES = pa.schema(
     [
-        *HASHES,
+        *SHA256,
         ("stand_in", pa.string()),  # sha256 of what is kept, or was replaced in its turn; null: nothing
         ("reason", pa.string()),
         ("similarity", pa.string()),
@@ -68,12 +69,9 @@ def contents(task: Task) -> Mapping[str, pa.Table]:
     """Contents with their roots, and what other ids lead to them, on its way to the buckets of these ids."""
     rows = task.read("by_content")
     hashes = task.sql(
-        f"""
-        select distinct sha256, sha1_git, case when regexp_full_match(sha1, {_SHA1}) then sha1 end as sha1
-        from t where regexp_full_match(sha256, {_SHA256})
-        """,
-        t=rows,
+        f"select distinct sha256, sha1_git from t where regexp_full_match(sha256, {_SHA256})", t=rows
     )
+    sha1 = task.sql(f"select distinct sha1, sha1_git from t where regexp_full_match(sha1, {_SHA1})", t=rows)
     edges = _read(task, "edges", EDGES)
     names = task.sql(
         f"""
@@ -86,7 +84,7 @@ def contents(task: Task) -> Mapping[str, pa.Table]:
     return {
         "contents": rows,
         "hashes": hashes,
-        "sha1": task.sql("select * from h where sha1 is not null", h=hashes),
+        "sha1": sha1,
         "far": task.sql('select high_sha256 as sha256, low_sha256 as other, inter, "union" from e', e=edges),
         "names": names,
     }
@@ -156,8 +154,8 @@ def make_index(
             inputs={"by_content": ledger.ref("by_content"), "edges": edges, "origins": origins.ref("ledger")},
             outputs={
                 "contents": Output(schema=BY_CONTENT, order=("sha1_git", "root")),
-                "hashes": Output(schema=HASHES, order=("sha256", "sha1_git"), route="sha256"),
-                "sha1": Output(schema=HASHES, order=("sha1", "sha1_git"), route="sha1"),
+                "hashes": Output(schema=SHA256, order=("sha256", "sha1_git"), route="sha256"),
+                "sha1": Output(schema=SHA1, order=("sha1", "sha1_git"), route="sha1"),
                 "far": Output(schema=CANDIDATES, order=("sha256", "other"), route="sha256"),
                 "names": Output(schema=NAMES, order=("id", "kind", "origin_id"), route="id"),
             },
@@ -178,7 +176,7 @@ def make_index(
             },
             outputs={
                 "by_sha256": Output(schema=FATES, order=("sha256", "sha1_git")),
-                "by_sha1": Output(schema=HASHES, order=("sha1", "sha1_git")),
+                "by_sha1": Output(schema=SHA1, order=("sha1", "sha1_git")),
                 "by_text": Output(schema=TEXTS, order=("content_sha256", "sha256")),
                 "candidates": Output(schema=CANDIDATES, order=("sha256", "other")),
                 "members": Output(schema=REPLACED, order=("stand_in", "sha256")),

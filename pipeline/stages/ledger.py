@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
-from pipeline.tables import CONTENT_COLUMNS, DROPPED, ELECTED, Reason
+from pipeline.tables import BEFORE_OPTOUT, CONTENT_COLUMNS, DROPPED, ELECTED, ONCE, Reason
 
 FINAL = pa.schema(
     [
@@ -49,12 +49,6 @@ BY_CONTENT = pa.schema(
     ]
 )
 """In which roots a content is."""
-
-# An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name.
-_BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
-
-# Reasons of an elected content: of its one place. The same place at the other origins of the root is an exact duplicate.
-_ONCE = (Reason.NEAR_DUPLICATE, Reason.OVER_CAP)
 
 
 def outcomes(task: Task) -> Mapping[str, pa.Table]:
@@ -130,7 +124,7 @@ def ledger(task: Task) -> Mapping[str, pa.Table]:
 
 def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     """Occurrences by outcome: found, kept, and each reason."""
-    early, once = (", ".join(f"'{reason}'" for reason in listed) for listed in (_BEFORE_OPTOUT, _ONCE))
+    early, once = (", ".join(f"'{reason}'" for reason in listed) for listed in (BEFORE_OPTOUT, ONCE))
     counted = task.sql(
         f"""
         select sum(origins)::bigint as found,

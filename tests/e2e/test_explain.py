@@ -24,12 +24,12 @@ from pipeline.engine.store import Store
 from pipeline.errors import ConfigError
 from pipeline.explain import explain
 from pipeline.explain_rows import Rows
-from pipeline.explain_words import render
+from pipeline.explain_words import render, why
 from pipeline.occurrences import condition
 from pipeline.records import the_record
 from pipeline.stages.index import PLACES
 from pipeline.stages.ledger import LEDGER
-from pipeline.tables import STAGES
+from pipeline.tables import STAGES, Reason
 
 HOST = "https://forge.example"
 ALICE = f"{HOST}/alice/tool"
@@ -262,6 +262,10 @@ def test_every_decision_of_the_world_is_told_with_its_evidence(ask, book):
             assert story["origin"]["opted_out"] is True and one["stand_in"] is None
 
 
+def test_every_reason_has_words():
+    assert all(why(reason if reason != Reason.QUALITY else "quality.x") for reason in Reason)
+
+
 def test_findings_are_told_by_kind_and_never_shown(ask, world):
     """Breach: `explain` prints the secret, or where in the original it stands."""
     story = ask(f"{HOST}/iris/secrets", "conf/all.js")
@@ -335,7 +339,7 @@ def test_a_question_costs_the_same_whatever_the_number_of_buckets_and_shards(
 ):
     """Breach: a look-up asks every bucket, or opens every shard."""
     settings = {"emit": {"shard_bytes": 1_000_000}}
-    other = runs.release(archive, tmp_path, buckets=8, **settings)
+    other = runs.release(archive, tmp_path, buckets=4, **settings)
     assert len(kept) == other.totals["kept"]
     row = next(r for r in kept if r["origin"] == ALICE and r["path"] == "tool/part1.py")
     lost = next(r for r in book if r["reason"] == "near_duplicate")
@@ -348,8 +352,8 @@ def test_a_question_costs_the_same_whatever_the_number_of_buckets_and_shards(
             with counted(monkeypatch) as seen:
                 explain(directory, identifier, path=path, workdir=str(work), limit=5)
             costs.append(len(seen))
-        # A file of many origins has a row in few shards, and what is empty is asked twice: the summary says that it is so.
-        assert costs[1] <= costs[0] + 6 and max(costs) < 60, (identifier, costs)
+        # One more where a bucket has no rows: the summary says that it is so.
+        assert abs(costs[1] - costs[0]) <= 1 and max(costs) < 40, (identifier, path, costs)
 
 
 def test_what_answers_loads_nothing_heavy():
