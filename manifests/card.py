@@ -18,6 +18,7 @@ from manifests.errors import ReleaseError
 from manifests.facts import LanguageFacts, Origins, ShardFacts, Totals
 from manifests.names import DATA_FOLDER, DEFAULT_CONFIG
 from manifests.prose import card_prose
+from manifests.review import Review
 from manifests.schema import DATA
 
 SPLIT = "train"
@@ -72,6 +73,8 @@ class CardFacts:
         " say so is not checked.",
         "Code is released as found: it may be wrong, insecure, offensive or malicious. Do not run it.",
     )
+    review: Review | None = None
+    """What people found who looked at a sample of an earlier release."""
     notes: tuple[str, ...] = ()
     """Further paragraphs, for example on the configuration of this release."""
     changelog: str = ""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from manifests.facts import LanguageFacts, Origins, Totals
+from manifests.review import review_prose
 
 if TYPE_CHECKING:
     from manifests.card import CardFacts
@@ -49,10 +50,13 @@ def language_table(languages: Mapping[str, LanguageFacts]) -> str:
             f"{facts.rows:,}",
             f"{facts.text_bytes:,}",
             f"{facts.bytes:,}",
+            *([f"{facts.tokens:,}"] if facts.tokens is not None else []),
         )
         for language, facts in ordered[:MAX_LANGUAGES_SHOWN]
     ]
-    return _table(("language", "config", "rows", "text (bytes)", "download (bytes)"), rows)
+    head = ("language", "config", "rows", "text (bytes)", "download (bytes)")
+    counted = any(facts.tokens is not None for _, facts in ordered)
+    return _table((*head, "tokens") if counted else head, rows)
 
 
 def card_prose(
@@ -121,6 +125,7 @@ def card_prose(
         "Users of this data set are asked to move to the newest release, and so to drop what it no longer"
         " holds.",
         text.removal_contact,
+        *review_prose(text.review),
         "## Limits",
         "\n".join(f"- {limit}" for limit in text.limits),
     ]

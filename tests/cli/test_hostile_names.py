@@ -231,7 +231,7 @@ def test_what_is_shown_is_escaped(looks: dict[str, Result], name: str) -> None:
     ("name", "words"),
     [
         ("unknown path", ["no file"]), ("unknown origin", ["not an origin"]), ("unknown content", ["does not occur"]),
-        ("unknown sha256", ["does not occur"]), ("unknown row", ["does not occur"]), ("directory", ["only contents"]),
+        ("unknown sha256", ["does not occur"]), ("unknown row", ["does not occur"]), ("directory", ["of no origin"]),
         ("short", ["40 hex digits"]), ("no hex", ["is not an id"]), ("version 2", ["is not an id"]), ("word", ["is not an id"]),
         ("empty", ["is not an id"]), ("path of content", ["origin"]), ("no release", ["nowhere"]), ("archive", ["archive"]),
         ("limit", ["limit"]), ("stats nowhere", ["nowhere"]), ("verify nowhere", ["nowhere"]), ("stats file", ["config.yaml"]),
@@ -341,3 +341,29 @@ def test_kinds_and_options(scans: dict[str, Result]) -> None:
     scans["threshold"].refused(2, "hreshold")
     scans["threshold text"].refused(2, "hreshold")
     scans["policy"].refused(2, "nowhere.yaml")
+
+
+def test_queries_of_such_names_are_safe_to_look_at(base: Path, made: Result) -> None:
+    """Breach: the path of a stranger's file writes to the terminal of whoever searches, or cannot be searched for."""
+    results = run(
+        base / "query",
+        base,
+        ["query", "out/1.0", "--columns", "path,origin,branch_name,path_raw", "--limit", "100"],
+        ["query", "out/1.0", "--columns", "all", "--json"],
+        ["query", "out/1.0", "--sql", 'select path as "\x1b[31m", origin from rows order by all'],
+        ["query", "out/1.0", "--origin", URL, "--json", "--columns", "path"],
+        ["query", "out/1.0", "--language", "Pyt\x1b[31mhon"],
+        ["repositories", "out/1.0", "--columns", "path,path_raw"],
+        ["view", "ids", "out/1.0", "--out", "ids"],
+        ["hydrate", "ids", "--content", "archive", "--out", "hydrated"],
+    )
+    for result in results:
+        assert not _raw(result.out) and not _raw(result.err), (result.out[:300], result.message)
+    assert [result.code for result in results] == [0, 0, 0, 0, 2, 0, 0, 0], [r.message for r in results]
+    rows = [json.loads(line) for line in results[1].out.splitlines()]
+    assert len(rows) == made.data["totals"]["kept"]
+    here = [json.loads(line)["path"] for line in results[3].out.splitlines()]
+    assert sorted(here) == sorted(row["path"] for row in rows if row["origin"] == URL) != []
+    assert {json.loads(line)["origin"] for line in results[5].out.splitlines()} == {
+        row["origin"] for row in rows
+    }
