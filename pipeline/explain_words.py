@@ -195,6 +195,17 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         yield f"  compared with {one['sha256']}: similarity {_share(one['similarity'])}"
 
 
+def _rank(standing: dict[str, Any]) -> str:
+    """What the election looks at, in its order; then the shorter path, and the origin's name."""
+    dated = (
+        f"revision of {standing['revision_date']}"
+        if standing["revision_date"]
+        else "revision of unknown date"
+    )
+    fork = "a fork" if standing["is_fork"] else "not a fork"
+    return f"{fork}, {standing['stars']:,} stars, {standing['forks']:,} forks, {dated}"
+
+
 def _occurrence(story: dict[str, Any], item: dict[str, Any]) -> Iterator[str]:
     if "decision" not in item:  # without a work directory
         yield f"  kept     {item['path']} as row {item['row_id']} of {item['shard']}"
@@ -208,6 +219,8 @@ def _occurrence(story: dict[str, Any], item: dict[str, Any]) -> Iterator[str]:
         yield f"      dropped: {item['reason']}, {item['why']}"
     if item["detail"]:
         yield f"      detail: {item['detail']}"
+    if len(story.get("occurrences", [])) > 1:
+        yield f"      ranked by: {_rank(item['standing'])}"
     if item["reason"] == Reason.LICENSE and item["license"] is not None and "occurrences" in story:
         yield f"      license: {_license(item['license'])}"
     if item["stand_in"]:
