@@ -28,6 +28,7 @@ from pipeline.explain_words import BY
 from pipeline.occurrences import expanded, quoted
 from pipeline.records import Record
 from pipeline.row_ids import row_id
+from pipeline.sources.contents import Contents, Wanted
 from pipeline.tables import STAGES, Reason
 
 LEAST = 2  # of a stratum: with one there is nothing to compare it with
@@ -35,6 +36,7 @@ DUPLICATES = (Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE)
 _UNSEEN = (Reason.OPTED_OUT,)  # their text is nobody's to look at
 _CANDIDATES = 5
 SHOWN = 100_000  # characters of a text
+_FETCHED_BYTES = 4 << 20  # of an object that is fetched for a form
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,8 +144,13 @@ def _ids_at(rows: Rows, numbers: list[int]) -> list[str]:
     return found
 
 
-def dropped_items(rows: Rows, record: Record, seed: str, drawn: list[Stratum]) -> Iterator[Item]:
-    """Dropped occurrences with the evidence of their reason; of an origin that opted out no text is shown."""
+def dropped_items(
+    rows: Rows, record: Record, seed: str, drawn: list[Stratum], archive: Contents | None = None
+) -> Iterator[Item]:
+    """Dropped occurrences with the evidence of their reason; of an origin that opted out no text is shown.
+
+    What was dropped before its bytes were needed is fetched from `archive`, if it is given.
+    """
     digest = rows.release.digest
     wanted = {one.reason: draw(f"{digest} {seed} {one.reason}", one.population, one.n) for one in drawn}
     for number, found in enumerate(_at(record, wanted), 1):
@@ -170,7 +177,7 @@ def dropped_items(rows: Rows, record: Record, seed: str, drawn: list[Stratum]) -
             id=hashlib.sha256(place).hexdigest()[:32],
             reason=reason,
             facts=facts,
-            text=_cut(_text(record, sha256)) if seen is not None else None,
+            text=_cut(_text(record, sha256, _wanted(found), archive)) if seen is not None else None,
             stand_in=_cut(_stand_in(rows, record, found["stand_in"])) if reason in DUPLICATES else None,
         )
 
@@ -213,16 +220,31 @@ def _numbered(record: Record, bucket: int, wanted: Mapping[str, list[int]]) -> l
         return list(connection.sql(query).to_arrow_table().to_pylist())
 
 
-def _text(record: Record, sha256: str) -> str | None:
+def _wanted(found: Mapping[str, Any]) -> Wanted | None:
+    """The object of an occurrence; None where there is none, or it is too large for a form."""
+    if found["kind"] != "file" or None in (found["sha1"], found["sha256"], found["length"]):
+        return None
+    return (
+        Wanted(found["sha1"], found["sha256"], found["length"]) if found["length"] <= _FETCHED_BYTES else None
+    )
+
+
+def _text(
+    record: Record, sha256: str, wanted: Wanted | None = None, archive: Contents | None = None
+) -> str | None:
     """The decoded text of a content with all that may be a secret taken out; None where it has none, or was never fetched."""
     from pii.redact import redact_batch
     from pii.scan import scan
     from pipeline.content.decode import decode_batch
 
     bodies = record.annotations("bodies", "sha256", sha256)
-    if bodies.num_rows == 0:
-        return None
-    body = bodies["body"].combine_chunks().slice(0, 1).cast(pa.large_binary())
+    if bodies.num_rows:
+        body = bodies["body"].combine_chunks().slice(0, 1).cast(pa.large_binary())
+    else:
+        fetched = archive.fetch(wanted) if archive is not None and wanted is not None else None
+        if fetched is None or fetched.body is None:
+            return None
+        body = pa.array([fetched.body], pa.large_binary())
     text = decode_batch(body)["text"].combine_chunks()
     if text.null_count:
         return None

@@ -23,6 +23,18 @@ def sample(
         int, typer.Option("--dropped", min=0, max=10_000, help="Dropped files to draw.")
     ] = 100,
     seed: Annotated[str, typer.Option("--seed", help="Another word draws another sample.")] = "1",
+    archive: Annotated[
+        str | None,
+        typer.Option(
+            "--archive",
+            metavar="URI",
+            help="Archive of the release, to show texts that it never fetched; if left out, one that was built in"
+            " the work directory.",
+        ),
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Read an archive on S3 without credentials.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was drawn as JSON.")] = False,
 ) -> None:
     """Draw rows and dropped files of a release at random, and write a form to fill in.
@@ -52,7 +64,9 @@ def sample(
             seed=seed,
             kept=list(kept_items(rows, record, seed, kept)),
             rows=manifest.totals.kept,
-            dropped=list(dropped_items(rows, record, seed, drawn)),
+            dropped=list(
+                dropped_items(rows, record, seed, drawn, _contents(archive, anonymous, record.store))
+            ),
             strata=drawn,
         )
     told: dict[str, Any] = {
@@ -68,6 +82,19 @@ def sample(
     typer.echo(
         f"{told['kept']:,} rows and {total:,} dropped files: read {out}/review.html, fill in kept.csv and dropped.csv"
     )
+
+
+def _contents(archive: str | None, anonymous: bool, workdir: Any) -> Any:
+    """The objects of the archive; None where none is given and none was built."""
+    from pipeline.engine.store import Store
+    from pipeline.sources.contents import Contents
+    from pipeline.sources.pace import Pace
+
+    if archive is None:
+        if workdir.root is None or not (workdir.root / "archive" / "content").is_dir():
+            return None
+        archive = str(workdir.root / "archive")
+    return Contents(Store(archive, anonymous), Pace(100.0, 1))
 
 
 @review.command("score")

@@ -136,6 +136,19 @@ def test_no_secret_and_no_text_of_an_opted_out_file_is_in_a_form(made, world, tm
     assert world.secrets and not [secret for secret in world.secrets if secret in text]
 
 
+def test_texts_that_were_never_fetched_come_from_the_archive(made, archive, world, tmp_path):
+    """Breach: a reviewer cannot see what was dropped by its license."""
+    plain, full = (
+        (take(made, tmp_path / name, "--kept", "0", "--dropped", "1000", *more) / "review.html").read_text()
+        for name, more in (("plain", ()), ("full", ("--archive", str(archive))))
+    )
+    bound = next(o for o in world.origins if o.url.endswith("dave/bound"))
+    line = shown(bound.files[b"src/own0.c"].body.decode().splitlines()[2])
+    assert line not in plain and line in full
+    gone = next(o for o in world.origins if o.url.endswith("frank/private"))
+    assert shown(gone.files[b"only-frank.py"].body.decode().splitlines()[3]) not in full
+
+
 # --------------------------------------------------------------------------------------------------------- the page
 
 
