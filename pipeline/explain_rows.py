@@ -58,7 +58,7 @@ class Rows:
         return self._matching(IDS_FILE, "row_id", wanted, ["row_id", "shard", "row"]).to_pylist()
 
     def _rows(self, shard: str, numbers: list[int], columns: Sequence[str]) -> Iterable[dict[str, Any]]:
-        with self._open(shard) as file:
+        with self.open(shard) as file:
             names = [name for name in columns if name in file.schema_arrow.names]
             first = 0
             for group in range(file.num_row_groups):
@@ -76,7 +76,7 @@ class Rows:
         for shard in self.release.shards():
             if column == "origin" and not _may_lie_in(shard, value):
                 continue
-            with self._open(shard.path) as file:
+            with self.open(shard.path) as file:
                 names = [name for name in COLUMNS if name in file.schema_arrow.names]
                 first = 0
                 for group in range(file.num_row_groups):
@@ -99,7 +99,7 @@ class Rows:
         return self._matching(CHANGES_FILE, "row_id", [row_id], None).to_pylist()
 
     def _matching(self, path: str, column: str, wanted: list[str], columns: list[str] | None) -> pa.Table:
-        with self._open(path) as file:
+        with self.open(path) as file:
             groups = [
                 n
                 for n in range(file.num_row_groups)
@@ -113,7 +113,8 @@ class Rows:
             mask = pc.or_(mask, pc.equal(table[column], scalar(value)))
         return table.filter(mask)
 
-    def _open(self, path: str) -> Any:
+    def open(self, path: str) -> Any:
+        """A Parquet file of the release (a context). Raises IntegrityError when it is missing."""
         if self.place.stat(path) is None:
             raise IntegrityError(f"{self.place.uri}: {path} is missing; fetch the release again")
         return self.place.parquet(path)

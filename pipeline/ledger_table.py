@@ -102,21 +102,12 @@ def _pieces(record: Record, origin_id: str | None) -> Iterator[tuple[pa.Table, p
             yield record.rows("ledger", "ledger", "root", root), mine
         return
     for bucket in range(record.buckets):
-        try:
-            with record.store.parquet(record.part("index", "places", bucket)) as file:
-                places = file.read(use_threads=False)
-            with record.store.parquet(record.part("ledger", "ledger", bucket)) as file:
+        with record.part("index", "places", bucket) as file:
+            places = None if file is None else file.read(use_threads=False)
+        with record.part("ledger", "ledger", bucket) as file:
+            if file is not None and places is not None:
                 for number in range(file.num_row_groups):
                     yield file.read_row_group(number, use_threads=False), places
-        except FileNotFoundError:
-            _check_empty(record, bucket)
-
-
-def _check_empty(record: Record, bucket: int) -> None:
-    """Raise IntegrityError when the bucket's object is missing although it had rows."""
-    root = f"{bucket << (12 - (record.buckets.bit_length() - 1)):03x}"
-    for table, output in (("index", "places"), ("ledger", "ledger")):
-        record.rows(table, output, "root", root, ["root"])
 
 
 def shown(batch: pa.RecordBatch) -> pa.RecordBatch:

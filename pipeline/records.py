@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pipeline.engine.point import annotations_of, bucket_of_id, rows_of
+from pipeline.engine.point import annotations_of, bucket_of_id, nothing, rows_of
 from pipeline.engine.stage import Ref, part_name, read_summary
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, IntegrityError
@@ -62,10 +64,20 @@ class Record:
                 )
         return pa.table({})
 
-    def part(self, table: str, output: str, bucket: int) -> str:
-        """The object of a bucket of an output that stays in its buckets; it is not there when it has no rows."""
-        ref = self.ref(table, output)
-        return f"{ref.folder}/{part_name(ref.output, f'{bucket:04x}', routed=False)}"
+    @contextlib.contextmanager
+    def part(self, table: str, output: str, bucket: int) -> Iterator[pq.ParquetFile | None]:
+        """A bucket of an output that stays in its buckets; None when it has no rows.
+
+        Raises IntegrityError when it had some and is not there.
+        """
+        ref, unit = self.ref(table, output), f"{bucket:04x}"
+        key = f"{ref.folder}/{part_name(ref.output, unit, routed=False)}"
+        if self.store.stat(key) is None:
+            nothing(self.store, ref, unit)
+            yield None
+            return
+        with self.store.parquet(key) as file:
+            yield file
 
     def facts_of(self, table: str) -> list[dict[str, Any]]:
         """What the units of a stage left for its driver, by bucket."""

@@ -133,7 +133,7 @@ def kept_items(rows: Rows, record: Record, seed: str, n: int) -> Iterator[Item]:
 def _ids_at(rows: Rows, numbers: list[int]) -> list[str]:
     """Row ids by their numbers in `ids.parquet`."""
     found, first = [], 0
-    with rows.place.parquet(IDS_FILE) as file:
+    with rows.open(IDS_FILE) as file:
         for group in range(file.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             here = [number - first for number in numbers if first <= number < first + size]
@@ -206,9 +206,9 @@ def _numbered(record: Record, bucket: int, wanted: Mapping[str, list[int]]) -> l
     )
     with duckdb.connect(":memory:") as connection:
         connection.execute("set threads=1; set memory_limit='1GB'")
-        for name, table in (("l", "ledger"), ("p", "index")):
-            output = "ledger" if table == "ledger" else "places"
-            with record.store.parquet(record.part(table, output, bucket)) as file:
+        for name, table, output in (("l", "ledger", "ledger"), ("p", "index", "places")):
+            with record.part(table, output, bucket) as file:
+                assert file is not None, (table, bucket)  # the ledger counted rows here
                 connection.register(name, file.read(use_threads=False))
         query = f"""
             select * from (

@@ -31,10 +31,10 @@ def rows_of(
     try:
         return _matching(store, key, column, identity, columns)
     except FileNotFoundError:
-        return _nothing(store, ref, unit, columns)
+        return nothing(store, ref, unit, columns)
 
 
-def _nothing(store: Store, ref: Ref, unit: str, columns: list[str] | None) -> pa.Table:
+def nothing(store: Store, ref: Ref, unit: str, columns: list[str] | None = None) -> pa.Table:
     """What an object that was never written holds. Raises IntegrityError when it was."""
     summary = read_summary(store, ref.folder)
     written = summary["units"].get(unit, {}).get("outputs", {}).get(ref.output, {"rows": 0})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from pipeline import ledger_table
 from pipeline.cli.main import app
 from pipeline.engine.store import Store
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, IntegrityError
 from pipeline.explain import explain
 from pipeline.explain_rows import Rows
 from pipeline.explain_words import render, why
@@ -152,6 +153,15 @@ def test_forks_of_one_root_are_multiplied_out_in_small_pieces():
     assert sum(sizes) == 200_000 and max(sizes) <= ledger_table.BATCH_ROWS
     assert totals["kept"] == 2_000
     assert totals["dropped"] == {"opted_out": 20_000, "exact_duplicate": 178_000}
+
+
+def test_a_missing_object_is_not_taken_for_no_rows(made, tmp_path):
+    """Breach: a bucket that is gone makes the ledger shorter, and nobody is told."""
+    shutil.copytree(made[1] / "work", tmp_path / "work")
+    copy = the_record(str(tmp_path / "work"))
+    next((tmp_path / "work" / copy.ref("ledger", "ledger").folder).glob("ledger-*.parquet")).unlink()
+    with pytest.raises(IntegrityError, match="is missing"):
+        ledger_table.totals(copy)
 
 
 def test_the_command(made, book, manifest, tmp_path):
