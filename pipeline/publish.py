@@ -163,7 +163,7 @@ class Parts:
             for recorded in unit["shards"]:
                 shard = dict(recorded)  # the summary is shared with later runs of this process
                 name = shard.pop("file")
-                found.append((ShardFacts(**shard), f"{self.shards.stage.folder}/{name}"))
+                found.append((ShardFacts(**shard), name))
         return found
 
     def finish(self, staging: Path, *, shards_elsewhere: bool = False) -> str:

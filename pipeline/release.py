@@ -26,6 +26,7 @@ from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.facts import StageTotals, Totals
 from manifests.names import check_version
+from manifests.shards import ShardForm
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
 from pipeline.engine.lock import exclusive
@@ -54,7 +55,7 @@ from pipeline.stages.census import Counted, take_census
 from pipeline.stages.choose import choose
 from pipeline.stages.earliest import find_earliest
 from pipeline.stages.elect import elect_wave
-from pipeline.stages.emit import emit_wave
+from pipeline.stages.emit import Rebuild, emit_wave
 from pipeline.stages.fetch import fetch, times_asked
 from pipeline.stages.figures import figures_wave
 from pipeline.stages.files import list_files
@@ -90,6 +91,8 @@ class Outcome:
     seconds: float
     peak_pss_bytes: int = 0
     driver_peak_pss_bytes: int = 0
+    shards_reused: int = 0  # files that an earlier run had written, for this release or another one
+    shards_written: int = 0
 
 
 @dataclass
@@ -107,7 +110,13 @@ class _Flow:
 
 
 def run_flow(
-    runner: Runner, export: GraphExport, content: Store, settings: ReleaseConfig, *, asked: int = 0
+    runner: Runner,
+    export: GraphExport,
+    content: Store,
+    settings: ReleaseConfig,
+    *,
+    asked: int = 0,
+    rebuild: Rebuild | None = None,
 ) -> _Flow:
     """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
@@ -168,6 +177,8 @@ def run_flow(
         w1.ref("attributions"),
         sensitivity=sensitivity,
         shard_bytes=settings.emit.shard_bytes,
+        form=ShardForm(**settings.emit.model_dump(exclude={"shard_bytes"})),
+        rebuild=rebuild,
     )
     figures = figures_wave(runner, kept, texts, w4, sensitivity=sensitivity)
     identity = identify(runner, origins)
@@ -261,6 +272,7 @@ def make_release(
             units_run=runner.ran_units,
             units_skipped=runner.skipped_units,
             seconds=round(time.perf_counter() - started, 3),
+            **_shard_counts(flow.shards, progress),
         )
     outcome = Outcome(
         **{
@@ -292,6 +304,14 @@ def make_release(
         ),
     )
     return outcome
+
+
+def _shard_counts(shards: Done, progress: Progress) -> dict[str, int]:
+    """How many files of shards this run wrote; all others were there."""
+    ran = any(s["stage"] == shards.stage.name and s.get("skipped") is not True for s in progress.stages)
+    written = shards.counts["shards.written"] if ran else 0
+    amount = sum(len(unit["shards"]) for unit in shards.facts)
+    return {"shards_reused": amount - written, "shards_written": written}
 
 
 def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:

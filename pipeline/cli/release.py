@@ -135,6 +135,7 @@ def release(
     typer.echo(f"digest    {outcome.digest}")
     typer.echo(f"signature {'UNSIGNED (--sign-key)' if key is None else f'by key {key.id}'}")
     typer.echo(f"units     {outcome.units_run:,} run, {outcome.units_skipped:,} already done")
+    typer.echo(f"shards    {outcome.shards_reused:,} re-used, {outcome.shards_written:,} written")
     typer.echo(f"found     {totals['found']:>12,} occurrences")
     typer.echo(f"kept      {totals['kept']:>12,}")
     for reason, amount in sorted(totals["dropped"].items(), key=lambda item: (-item[1], item[0])):
