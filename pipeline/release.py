@@ -227,9 +227,9 @@ def make_release(
     Policy.load(as_path(settings.licenses.policy))
     Registry.load(as_path(settings.optout.registry))
     left_checks = check_output(out)
-    executor.prepare(_folders(settings, workdir), LIBRARIES)
+    executor.prepare(local_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(
-        workdir, settings.engine.buckets, default_buckets=lambda: _default_buckets(settings, workdir)
+        workdir, settings.engine.buckets, default_buckets=lambda: new_buckets(settings, workdir)
     )
     with exclusive(store, progress.note) as held, MemoryWatch() as memory:
         export, content = open_archive(settings, store, progress)
@@ -314,7 +314,7 @@ def _shard_counts(shards: Done, progress: Progress) -> dict[str, int]:
     return {"shards_reused": amount - written, "shards_written": written}
 
 
-def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
+def local_folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
     """What units read and write on this machine's disk, by the option that names it."""
     archive = settings.archive
     named = {
@@ -327,7 +327,7 @@ def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
     return {name: str(root) for name, root in roots.items() if root is not None}
 
 
-def _default_buckets(settings: ReleaseConfig, workdir: str) -> int:
+def new_buckets(settings: ReleaseConfig, workdir: str) -> int:
     """The number of buckets of a new work directory, by the size of its input."""
     archive, memory = settings.archive, settings.engine.task_memory
     if archive.uri is None and archive.graph is None:  # it will be built: no more files than it may have
@@ -402,7 +402,7 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
     store, buckets = open_workdir(
         workdir,
         settings.engine.buckets,
-        default_buckets=lambda: _default_buckets(settings, workdir),
+        default_buckets=lambda: new_buckets(settings, workdir),
         dry=True,
     )
     plan: dict[str, Any] = {

@@ -370,8 +370,8 @@ def test_a_changed_threshold_runs_only_what_depends_on_it(archive, again, world)
     log = io.StringIO()
     outcome = runs.release(archive, again, version="1.1", log=log, near_duplicates={"threshold": "0.95"})
     assert _stages_run(log) == [
-        "near.settle", "replaced.near", "kept", "ledger", "emit.rows", "emit.place", "emit.texts", "emit.shards",
-        "figures.rows", "figures.origins", "figures",
+        "near.settle", "replaced.near", "kept", "ledger", "emit.rows", "emit.place", "emit.members",
+        "emit.keys", "emit.missing", "emit.texts", "emit.shards", "figures.rows", "figures.origins", "figures",
     ]  # fmt: skip
     assert without_stages(outcome.totals) == expectation.expect(world, threshold="0.95").totals
 
