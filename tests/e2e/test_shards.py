@@ -234,7 +234,10 @@ def test_a_release_is_made_again_from_its_own_configuration(archive, made, tmp_p
     assert "optout.registry: the file with the digest" in str(refused.exception)
     assert not (tmp_path / "work").exists()
     full = tmp_path / "again.yaml"
-    full.write_text(recipe.read_text() + f"optout:\n  registry: {archive.parent / 'registry.yaml'}\n")
+    full.write_text(
+        recipe.read_text()
+        + f"optout:\n  registry: {archive.parent / 'registry.yaml'}\nengine:\n  buckets: 1\n"
+    )
     line[2] = str(full)
     done = CliRunner().invoke(app, line)
     assert done.exit_code == 0, done.output
