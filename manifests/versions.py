@@ -14,8 +14,10 @@ from __future__ import annotations
 from enum import IntEnum
 from functools import total_ordering
 
+from manifests.changes import Counts, only_withdrawals
 from manifests.errors import VersionError
 from manifests.names import check_version
+from manifests.removals import WITHDRAWN
 
 _NUMBERS = 4  # what `check_version` lets through at most
 
@@ -106,3 +108,29 @@ def check_step(version: str, parent: str, needed: Step, why: str) -> None:
         f"version {version} is too small a step from its parent {parent}: {why}; the smallest number that fits is"
         f" {old.after(needed)} (docs/adr/0011-versions.md)"
     )
+
+
+def needed_step(
+    *, schema: bool, license_policy: bool, only_opt_outs: bool = False, counts: Counts | None = None
+) -> tuple[Step, str]:
+    """Return the smallest step that a change needs, and why, for `check_step`.
+
+    `schema` and `license_policy`: whether these differ. `only_opt_outs`: whether the opt-out registry is all that differs
+    among what rows depend on: then all that happened follows from it. `counts`: the rows that differ; None before they are
+    known, when the step is at least what is returned.
+    """
+    if schema:
+        return Step.MAJOR, "the schema of the manifest or of the rows is another one"
+    if license_policy:
+        return Step.MAJOR, "the license policy is another one, so what a row promises may be"
+    if counts is None or not +counts or only_withdrawals(counts):
+        return Step.PATCH, "versions go up"
+    withdrawn = sum(n for (change, reason, _), n in counts.items() if (change, reason) == ("removed", WITHDRAWN))
+    if only_opt_outs and withdrawn:
+        return Step.PATCH, "versions go up"
+    others: dict[str, int] = {}
+    for (change, reason, _), n in sorted(counts.items()):
+        if (change, reason) != ("removed", WITHDRAWN):
+            others[change] = others.get(change, 0) + n
+    told = ", ".join(f"{n:,} {change}" for change, n in others.items())
+    return Step.MINOR, f"rows were not only withdrawn ({told})"

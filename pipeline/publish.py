@@ -26,9 +26,11 @@ import yaml
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.card import CardFacts
-from manifests.facts import Contents, Digests, Origins, ShardFacts, Totals
+from manifests.changelog import section
+from manifests.diff import compare
+from manifests.facts import Contents, Digests, Origins, Parent, ShardFacts, Totals
 from manifests.manifest import Manifest
-from manifests.names import MANIFEST
+from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
@@ -39,6 +41,7 @@ from pipeline.engine.stage import as_path
 from pipeline.engine.store import TEMPORARY, Store, fsync
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
+from pipeline.stages.changes import Step
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -50,9 +53,26 @@ WRITE_CHECK = ".write-check"  # folder of objects that are there for a moment
 
 
 def release_facts(
-    settings: ReleaseConfig, version: str, *, inputs: Mapping[str, Any], shards: Done, ledger: Done
+    settings: ReleaseConfig,
+    version: str,
+    *,
+    inputs: Mapping[str, Any],
+    shards: Done,
+    ledger: Done,
+    parent: Parent | None = None,
 ) -> dict[str, Any]:
     """Everything that the release directory depends on, besides the text of its rows."""
+    return {
+        **known_facts(settings, version),
+        "inputs": dict(inputs),
+        "shards_key": shards.stage.key,
+        "ledger_key": ledger.stage.key,
+        "parent": None if parent is None else parent.to_json(),
+    }
+
+
+def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
+    """What is known of that before any work."""
     resolved = configuration.resolved(settings)
     licenses = Policy.load(as_path(settings.licenses.policy))
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
@@ -62,7 +82,6 @@ def release_facts(
         "name": settings.name,
         "version": version,
         "config": resolved,
-        "inputs": dict(inputs),
         "code": source_digest("pipeline.release"),
         "policies": {
             "license": licenses.digest,
@@ -71,8 +90,6 @@ def release_facts(
         },
         "detectors": detectors,
         "libraries": {name: library_version(name) for name in LIBRARIES},
-        "shards_key": shards.stage.key,
-        "ledger_key": ledger.stage.key,
     }
 
 
@@ -153,6 +170,7 @@ class Parts:
     origins: Done
     facts: Mapping[str, Any]
     totals: Totals
+    step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
         """Every shard and its key in the work directory."""
@@ -201,7 +219,26 @@ class Parts:
             config_yaml=_config_yaml(facts["config"]),
             text=CardFacts(),
             shards_elsewhere=shards_elsewhere,
+            **self._against_parent(staging),
         )
+
+    def _against_parent(self, staging: Path) -> dict[str, Any]:
+        """What the release has because of its parent; its two files are put into `staging`."""
+        step = self.step
+        if step is None:
+            return {}
+        for name in (CHANGES_FILE, REMOVALS_FILE):
+            self.runner.store.fetch(f"{step.folder}/{name}", staging / name)
+        old = step.parent
+        configurations = old.config_yaml, _config_yaml(self.facts["config"])
+        return {
+            "parent": old.reference,
+            "extra": (CHANGES_FILE, REMOVALS_FILE),
+            "history": old.changelog,
+            "section": lambda draft: section(
+                compare(old.manifest, draft, counts=step.counts, exact=True, configurations=configurations)
+            ),
+        }
 
 
 def publish_folder(parts: Parts, place: Store) -> tuple[str, str]:

@@ -27,6 +27,14 @@ def release(
             "--archive", help="Folder or s3:// prefix with graph/ and content/; overrides archive.uri."
         ),
     ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--parent",
+            help="The release before this one, a folder or s3:// prefix: what changed against it is told in"
+            " changes.parquet, removals.jsonl and CHANGELOG.md. Rows do not depend on it.",
+        ),
+    ] = None,
     out: Annotated[
         str,
         typer.Option(
@@ -90,7 +98,7 @@ def release(
         section = settings.archive.model_copy(update={"uri": archive, "build": None})
         settings = settings.model_copy(update={"archive": section})
     if dry_run:
-        plan = plan_release(settings, version=version, out=out, workdir=workdir)
+        plan = plan_release(settings, version=version, out=out, workdir=workdir, parent=parent)
         typer.echo(json.dumps(plan, indent=2) if as_json else _plan_text(plan))
         return
     started = datetime.now(UTC)
@@ -115,6 +123,7 @@ def release(
                 executor=executor,
                 progress=progress,
                 ask_again=ask_again,
+                parent=parent,
             )
             if key is not None:
                 sign_release(place_of(out, version), key, run=times(started, outcome.seconds))
@@ -152,6 +161,11 @@ def _plan_text(plan: dict[str, object]) -> str:
         lines.append(
             f"objects   {objects['rows']:,} contents in the graph, about {objects['estimated_bytes'] / 1e6:,.0f} MB unpacked"
         )
+    before = plan.get("parent")
+    if isinstance(before, dict):
+        lines.append(f"parent    {before['release']}: {before['version']}, {before['digest'][:16]}")
+        lines.append(f"          {before['rows']:,} rows in {before['shards']:,} shards")
+        lines.append(f"          differs so far: {', '.join(before['differs']) or 'nothing'}")
     lines.append(f"workdir   {plan['workdir']}, {plan['buckets']} buckets")
     stages = plan["stages"]
     assert isinstance(stages, list)
