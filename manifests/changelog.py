@@ -32,7 +32,12 @@ def section(diff: ReleaseDiff) -> str:
         + (":" if changed else f"; all {new.totals.kept:,} rows are the same."),
     ]
     if changed:
-        lines += ["", _table(("rows", "number"), _by_change(diff)), "", _table(_LANGUAGES, list(_by_language(diff)))]
+        lines += [
+            "",
+            _table(("rows", "number"), _by_change(diff)),
+            "",
+            _table(_LANGUAGES, list(_by_language(diff))),
+        ]
     lines += [
         "",
         f"{shards['same']['shards']:,} shards are the same files; {shards['new']['shards']:,} are new"

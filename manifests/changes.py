@@ -130,7 +130,9 @@ def count_changes(file: Path) -> Counts:
         with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
             if not parquet.schema_arrow.equals(CHANGES):
                 raise ReleaseError(f"{file}: not the columns of changes.parquet")
-            for batch in parquet.iter_batches(GROUP_ROWS, columns=["change", "reason", "old_language", "new_language"]):
+            for batch in parquet.iter_batches(
+                GROUP_ROWS, columns=["change", "reason", "old_language", "new_language"]
+            ):
                 counts.update(tally(batch))
     except (pa.ArrowException, OSError) as error:
         raise ReleaseError(f"{file} cannot be read: {error}") from error

@@ -98,7 +98,8 @@ class ReleaseDiff:
         for language in sorted({*self.old.languages, *self.new.languages, *by_language}):
             before, after = self.old.languages.get(language), self.new.languages.get(language)
             figures = {
-                name: [_figure(before, name), _figure(after, name)] for name in ("rows", "text_bytes", "bytes")
+                name: [_figure(before, name), _figure(after, name)]
+                for name in ("rows", "text_bytes", "bytes")
             }
             changes = {kind: by_language.get(language, Counter())[kind] for kind in KINDS}
             if any(changes.values()) or any(one != other for one, other in figures.values()):
@@ -207,7 +208,10 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
 def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Key -> (old, new) as text, where they differ; None: not there."""
     return {
-        key: tuple(_text(side[key] if side[key] is not None else "null") if key in side else None for side in (old, new))  # type: ignore[misc]
+        key: tuple(
+            _text(side[key] if side[key] is not None else "null") if key in side else None
+            for side in (old, new)
+        )  # type: ignore[misc]
         for key in sorted({*old, *new})
         if key not in old or key not in new or old[key] != new[key]
     }

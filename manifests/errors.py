@@ -48,6 +48,8 @@ class ShardError(ManifestsError):
 
 class SignatureError(ManifestsError):
     """A key that cannot be read, or an envelope that no trusted key has signed or that is of another manifest."""
+
+
 class VersionError(ManifestsError):
     """A version that goes backwards, or promises more than the change between two releases keeps."""
 

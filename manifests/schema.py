@@ -119,7 +119,9 @@ CHANGES = pa.schema(
         pa.field("withdrawn_in", pa.string()),  # of a restored row: the version that had withdrawn it
         pa.field("columns", pa.list_(pa.string()), nullable=False),  # of DATA, that differ; not `content`
         pa.field("length_bytes", pa.int64(), nullable=False),  # of the original
-        pa.field("old_content_sha256", pa.string()),  # null, as the next two, where the parent has no such row
+        pa.field(
+            "old_content_sha256", pa.string()
+        ),  # null, as the next two, where the parent has no such row
         pa.field("old_language", pa.string()),
         pa.field("old_shard", pa.string()),  # path in the parent
         pa.field("new_content_sha256", pa.string()),  # null, as the next two, for a removed row

@@ -49,14 +49,14 @@ class Version:
             (0, int(part), "") if part.isdigit() else (1, 0, part) for part in draft.split(".") if part
         )
 
-    def _key(self) -> tuple[object, ...]:
+    def _key(self) -> tuple[tuple[int, ...], bool, tuple[tuple[int, int, str], ...]]:
         return (self.numbers, not self.draft, self.draft)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Version) and self._key() == other._key()
 
     def __lt__(self, other: Version) -> bool:
-        return self._key() < other._key()  # type: ignore[operator]  (tuples of one form)
+        return self._key() < other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -86,7 +86,9 @@ def check_order(version: str, parent: str) -> None:
     """Raise `VersionError` unless `version` comes after `parent`."""
     new, old = Version(version), Version(parent)
     if new.derived:
-        raise VersionError(f"{version}: '+removals' marks a copy that `pipeline apply-removals` made; leave it out")
+        raise VersionError(
+            f"{version}: '+removals' marks a copy that `pipeline apply-removals` made; leave it out"
+        )
     if not new > old:
         how = "equals" if new == old else "comes before"
         raise VersionError(
@@ -125,7 +127,9 @@ def needed_step(
         return Step.MAJOR, "the license policy is another one, so what a row promises may be"
     if counts is None or not +counts or only_withdrawals(counts):
         return Step.PATCH, "versions go up"
-    withdrawn = sum(n for (change, reason, _), n in counts.items() if (change, reason) == ("removed", WITHDRAWN))
+    withdrawn = sum(
+        n for (change, reason, _), n in counts.items() if (change, reason) == ("removed", WITHDRAWN)
+    )
     if only_opt_outs and withdrawn:
         return Step.PATCH, "versions go up"
     others: dict[str, int] = {}

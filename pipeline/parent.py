@@ -107,7 +107,9 @@ def _check_whole(parent: Store, manifest: Manifest, data: bytes, shown: str) -> 
             raise IntegrityError(f"{shown}: {path} {what}; is it fully uploaded? Fetch it again")
     expected = sums_of(manifest, data)
     if sizes[CHECKSUMS] != len(expected) or parent.read(CHECKSUMS) != expected:
-        raise IntegrityError(f"{shown}: {CHECKSUMS} does not follow from {MANIFEST}: one of the two was altered")
+        raise IntegrityError(
+            f"{shown}: {CHECKSUMS} does not follow from {MANIFEST}: one of the two was altered"
+        )
 
 
 def read_listed(place: Store, manifest: Manifest, path: str, shown: str) -> bytes:

@@ -132,7 +132,9 @@ def new_rows(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 
 def _rows_of(parquet: pq.ParquetFile, shard: str, where: str) -> Iterator[pa.Table]:
     if not parquet.schema_arrow.equals(DATA):
-        raise IntegrityError(f"{where} does not have the columns of a shard; run `pipeline verify` on the release")
+        raise IntegrityError(
+            f"{where} does not have the columns of a shard; run `pipeline verify` on the release"
+        )
     held: list[pa.Table] = []
     for number in range(parquet.metadata.num_row_groups):
         table = parquet.read_row_group(number, columns=list(COMPARED), use_threads=False)
@@ -441,7 +443,9 @@ def changes_wave(
     )
     counts: Counts = Counts()
     for facts in told.facts:
-        counts.update({(change, reason, language): number for change, reason, language, number in facts["counts"]})
+        counts.update(
+            {(change, reason, language): number for change, reason, language, number in facts["counts"]}
+        )
     return Step(parent, counts, written.stage.folder)
 
 
