@@ -9,6 +9,7 @@ that came, went, or have another text; only `changes.parquet` tells reasons, and
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class ReleaseDiff:
     counts: Counts
     exact: bool
     """Whether the counts are those of the new release's own changes.parquet against the old one."""
-    configuration: Mapping[str, tuple[Any, Any]]
+    configuration: Mapping[str, tuple[str | None, str | None]]
     """Key of config.yaml -> values that differ; None: not there."""
 
     @property
@@ -177,7 +178,11 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return str(yaml.safe_dump(value, default_flow_style=True, width=1_000_000)).strip()[:SHOWN_CHARACTERS]
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        text = repr(value)
+    return text[:SHOWN_CHARACTERS]
 
 
 def _figure(facts: LanguageFacts | None, name: str) -> int:
@@ -189,8 +194,11 @@ def _text_bytes(manifest: Manifest) -> int:
 
 
 def _flat_yaml(data: bytes) -> dict[str, Any]:
-    """A config.yaml as `a.b.c` -> value; empty where it is no mapping: it is told, not relied on."""
+    """A config.yaml as `a.b.c` -> value; empty where it is no plain mapping: it is told, not relied on."""
     try:
+        # An alias can make a small file a huge value.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(data, Loader=yaml.SafeLoader)):
+            return {}
         value = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError):
         return {}
@@ -205,13 +213,16 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def differing_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differing_keys(
+    old: Mapping[str, Any], new: Mapping[str, Any]
+) -> dict[str, tuple[str | None, str | None]]:
     """Key -> (old, new) as text, where they differ; None: not there."""
+
+    def shown(side: Mapping[str, Any], key: str) -> str | None:
+        return None if key not in side else _text(side[key]) or ("null" if side[key] is None else "")
+
     return {
-        key: tuple(
-            _text(side[key] if side[key] is not None else "null") if key in side else None
-            for side in (old, new)
-        )  # type: ignore[misc]
+        key: (shown(old, key), shown(new, key))
         for key in sorted({*old, *new})
         if key not in old or key not in new or old[key] != new[key]
     }
