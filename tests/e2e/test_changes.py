@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import random
 import shutil
 from collections import Counter
 from itertools import pairwise
@@ -74,6 +75,7 @@ def worlds() -> dict[str, archives.World]:
         return {"files": {**(origin.files or {}), b"node_modules/o0.js": dataclasses.replace(marked, early="vendored")}
                 | {b"own/o0.js": archives.File(archives.javascript("another"))}}  # fmt: skip
 
+    mail = archives.python("with mail") + b'OWNER = "%s"\n'
     opted_out = changed(first, gina={"opted_out": True})
     moved = changed(
         opted_out,
@@ -87,10 +89,16 @@ def worlds() -> dict[str, archives.World]:
         archives.Origin(
             url="https://forge.example/nina/new",
             licenses={b"": "MIT"},
-            files={b"n%d.py" % n: archives.File(archives.python(f"nina {n}")) for n in range(3)}
-            # What iris had and has no more: hers is similar to it, and younger.
-            | {b"again.py": archives.File(archives.python("tls") + b"KEY = 1\n")},
-            date=archives.NOW - 20 * archives.DAY,
+            files={
+                **{b"n%d.py" % n: archives.File(archives.python(f"nina {n}")) for n in range(3)},
+                b"near.py": archives.File(
+                    archives.edited(archives.python("mixed 1"), 9, b"older")
+                ),  # than mia's
+                # The text of iris's file, its address apart; and what is similar to both, and better placed.
+                b"bb.py": archives.File(mail % archives.email(random.Random(5))),
+                b"aa.py": archives.File(archives.edited(mail % b"nobody", 9, b"older")),
+            },
+            date=archives.NOW - 5000 * archives.DAY,
         )
     )
     back = changed(moved, gina={"opted_out": False})
@@ -178,7 +186,7 @@ def test_changes_are_those_of_two_dictionaries(chain, before, version):
 
 @pytest.mark.parametrize(("before", "version"), STEPS)
 def test_the_reasons_of_removed_rows_are_those_of_plain_python(chain, before, version):
-    world, old = chain.worlds[version], chain.rows(before)
+    world, old, new = chain.worlds[version], chain.rows(before), chain.rows(version)
     expected = expectation.expect(world)
     opted_out = {origin.url for origin in world.origins if origin.opted_out}
     reasons: dict[str, set[str]] = {}
@@ -198,11 +206,21 @@ def test_the_reasons_of_removed_rows_are_those_of_plain_python(chain, before, ve
         )
         hidden = best.split(".")[0] in NOT_TOLD or old[row["row_id"]]["origin"] in opted_out
         assert row["reason"] == ("withdrawn" if hidden else best)
-        stands = expected.near.get(sha256) if row["reason"] == "near_duplicate" else None
-        assert row["stand_in"] == (stands and row_id(stands))
+        assert (row["stand_in"] is None) == ("duplicate" not in row["reason"])
+        if row["reason"] == "near_duplicate":
+            assert row["stand_in"] == row_id(expected.near[sha256])
+        if row["stand_in"] is not None:
+            assert row["stand_in"] in new
         seen[row["reason"]] += 1
     if version == "1.1":
-        assert set(seen) >= {"withdrawn", "gone", "vendored"}, seen
+        assert set(seen) >= {"withdrawn", "gone", "vendored", "near_duplicate", "exact_duplicate"}, seen
+
+
+def test_the_stand_in_of_a_stand_in_is_told(chain):
+    """Iris's text is nina's bb.py, which is near nina's aa.py: that one is the row."""
+    row = next(row for row in chain.changes("1.1") if row["reason"] == "exact_duplicate")
+    assert chain.rows("1.0.1")[row["row_id"]]["path"] == "conf/a.py"
+    assert chain.rows("1.1")[row["stand_in"]]["path"] == "aa.py"
 
 
 def test_the_chain_meets_every_kind_of_change(chain):
