@@ -88,16 +88,19 @@ def apply_removals(
         staging = target.with_name(f"{target.name}{TEMPORARY}{uuid.uuid4().hex[:12]}")
         try:
             staging.mkdir(parents=True)
-            made = derive_release(release, withdrawn, staging)
-            _verified(staging, "the result does not verify; nothing was changed, please report it", progress)
-            for path in (staging, *staging.rglob("*")):
-                fsync(path)
-            after = Release.open(staging).manifest
-            if out is None:
-                _exchange(staging, folder)
-            else:
-                staging.rename(target)
-            fsync(target.parent)
+            with _alone(staging):  # or `pipeline clean` takes it for what a killed run left
+                made = derive_release(release, withdrawn, staging)
+                _verified(
+                    staging, "the result does not verify; nothing was changed, please report it", progress
+                )
+                for path in (staging, *staging.rglob("*")):
+                    fsync(path)
+                after = Release.open(staging).manifest
+                if out is None:
+                    _exchange(staging, folder)
+                else:
+                    staging.rename(target)
+                fsync(target.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     paths = {shard.path for shard in after.shards}

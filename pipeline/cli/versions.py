@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -147,7 +148,16 @@ def apply(
     """
     from pipeline.apply_removals import apply_removals
 
-    done = apply_removals(directory, removals, out=out)
+    columns = (TextColumn("verify"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    stderr = Console(stderr=True)
+    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        task = bar.add_task("verify", total=None)
+        done = apply_removals(
+            directory,
+            removals,
+            out=out,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     if as_json:
         sys.stdout.write(json.dumps({"json_version": JSON_VERSION, **asdict(done)}, indent=2) + "\n")
         return

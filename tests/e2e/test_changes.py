@@ -116,7 +116,7 @@ class Chain:
 
     def release(self, version: str, *, folder: Path | None = None, buckets: int | None = 2, **options):
         folder = folder or self.folder
-        archive = self.archives[options.pop("input", version)]
+        archive, sections = self.archives[options.pop("input", version)], options.pop("sections", {})
         arguments = {
             "version": version,
             "out": str(folder / "out"),
@@ -125,7 +125,7 @@ class Chain:
             "progress": Progress(io.StringIO()),
             **options,
         }
-        return make_release(runs.parsed(archive, buckets=buckets), **arguments)
+        return make_release(runs.parsed(archive, buckets=buckets, **sections), **arguments)
 
     def rows(self, version: str) -> dict[str, dict]:
         release = Release.open(self.out(version))
@@ -373,12 +373,40 @@ def test_a_number_that_is_too_small_is_refused_with_the_one_that_fits(chain, tmp
     shutil.copytree(chain.folder / "work", tmp_path / "work")
     with pytest.raises(ConfigError, match=r"not only withdrawn.*smallest number that fits is 1\.1 "):
         chain.release("1.0.2", folder=tmp_path, input="1.1", parent=str(chain.out("1.0.1")))
-    assert not (tmp_path / "out/1.0.2").exists()
+    with pytest.raises(ConfigError, match=r"restored.*smallest number that fits is 1\.2 "):
+        chain.release("1.1.1", folder=tmp_path, input="1.2", parent=str(chain.out("1.1")))
+    assert not list((tmp_path / "out").iterdir())
     with monkeypatch.context() as patched:
         patched.setattr(Policy, "load", lambda path: SimpleNamespace(digest="ab" * 32))
         with pytest.raises(ConfigError, match=r"license policy.*smallest number that fits is 2\.0 "):
             chain.release("1.2", folder=tmp_path / "run", parent=str(chain.out("1.1")))
     assert not (tmp_path / "run").exists()
+
+
+def test_nothing_changed_is_a_release_too(chain, tmp_path):
+    """Same input, next patch: no row differs, the tombstones stay."""
+    shutil.copytree(chain.folder / "work", tmp_path / "work")
+    chain.release("1.2.1", folder=tmp_path, input="1.2", parent=str(chain.out("1.2")))
+    made, before = files(tmp_path / "out/1.2.1"), files(chain.out("1.2"))
+    assert pq.read_table(io.BytesIO(made["changes.parquet"])).num_rows == 0
+    assert made["removals.jsonl"] == before["removals.jsonl"]
+    assert b"rows are the same" in made["CHANGELOG.md"]
+    assert {path: data for path, data in made.items() if path.startswith("data/")} == {
+        path: data for path, data in before.items() if path.startswith("data/")
+    }
+
+
+def test_another_configuration_is_told(chain, tmp_path):
+    """Without near-duplicates: what they stood for is added, and the changelog says which key did it."""
+    shutil.copytree(chain.folder / "work", tmp_path / "work")
+    sections = {"near_duplicates": {"enabled": False}}
+    chain.release("1.3", folder=tmp_path, input="1.2", sections=sections, parent=str(chain.out("1.2")))
+    text = (tmp_path / "out/1.3/CHANGELOG.md").read_text()
+    assert "| near_duplicates.enabled | true | false |" in text
+    counts = count_changes(tmp_path / "out/1.3/changes.parquet")
+    assert {change for change, _, _ in counts} == {"added", "changed"}
+    dropped = json.loads((chain.out("1.2") / "manifest.json").read_bytes())["totals"]["dropped"]
+    assert sum(n for (change, _, _), n in counts.items() if change == "added") == dropped["near_duplicate"]
 
 
 def test_the_plan_shows_the_parent(chain):
