@@ -28,7 +28,9 @@ from pipeline.errors import ConfigError, IntegrityError
 from pipeline.local_copy import is_remote
 from pipeline.parent import checked_file
 
-_REPLACED = ".replaced"  # end of the old folder's name, between two renames where they cannot be one
+_REPLACED = (
+    ".replaced-by-apply-removals"  # end of the old folder's name, between two renames that cannot be one
+)
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 Progress = Callable[[int, int], None]
@@ -69,6 +71,8 @@ def apply_removals(
         raise ConfigError(
             f"--out {out} is there already; name a new folder, or leave it out to replace {directory}"
         )
+    if folder in target.parents:
+        raise ConfigError(f"--out {out} lies in {directory}; name a folder beside it")
     with disk_errors(str(target.parent)), _alone(folder):
         for left in target.parent.glob(f"{_escaped(target.name)}{TEMPORARY}*"):
             shutil.rmtree(left, ignore_errors=True)  # of a killed run: this one is alone

@@ -70,6 +70,8 @@ def test_into_another_folder_the_copy_stays_as_it_was(copy, removals, tmp_path):
     assert done.rows == 3
     assert files(copy) == before
     assert verify_release(tmp_path / "sub/new").ok
+    with pytest.raises(ConfigError, match="beside it"):
+        apply_removals(str(copy), str(removals), out=str(copy / "data/new"))
     with pytest.raises(ConfigError, match="there already"):
         apply_removals(str(copy), str(removals), out=str(tmp_path / "sub/new"))
 
