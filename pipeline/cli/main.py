@@ -24,6 +24,7 @@ from pipeline.cli import (
     stats,
     train,
     verify,
+    versions,
     views,
 )
 from pipeline.errors import StackmillError
@@ -44,6 +45,7 @@ for _group in (
     keys,
     verify,
     stats,
+    versions,
     explain,
     ledger,
     review,
