@@ -389,9 +389,3 @@ def test_what_is_no_release(tmp_path):
     with pytest.raises(ReleaseError, match="no such folder"):
         verify_release(tmp_path / "absent")
     assert found(tmp_path) == {("manifest.json", "missing")}
-
-
-def test_a_signature_is_seen(release):
-    (release / "manifest.json.sig").write_bytes(b"{}")
-    report = verify_release(release)
-    assert report.ok and report.signed
