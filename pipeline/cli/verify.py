@@ -221,7 +221,7 @@ def _text(directory: str, report: Report, identity: str | None) -> str:
     ]
     if report.seed is not None:
         lines += [
-            f"  SAMPLE     {report.shards_opened:,} of {figures['shards']:,} shards opened (--seed {report.seed} draws them again)",
+            f"  SAMPLE     {report.shards_opened:,} of {figures['shards']:,} shards opened (again: --seed {report.seed})",
             "             of the others: that they are there, their size, and their Merkle root by ids.parquet;",
             "             NOT their bytes and rows, nor the sums of licenses and redactions",
         ]
