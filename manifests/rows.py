@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from manifests.facts import ShardFacts
 from manifests.merkle import leaf_bytes, leaf_hash, root_of
 from manifests.schema import DATA
-from manifests.shards import MAX_GROUP_ROWS, memory_bytes
+from manifests.shards import memory_bytes
 
 Finding: TypeAlias = tuple[str, str]
 """(code, message)."""
@@ -26,6 +26,9 @@ Finding: TypeAlias = tuple[str, str]
 MAX_GROUP_BYTES = 1 << 31
 """Largest declared row group that is read: 32 times what a shard may have, so larger is an attack or an
 accident."""
+
+MAX_GROUP_ROWS = 1_000_000
+"""Most rows of a row group, whatever a release is configured to."""
 
 VIEWER_GROUP_BYTES = 286 << 20
 """Largest row group, uncompressed, that the Hub's viewer reads."""
@@ -99,7 +102,7 @@ def check_shard(
 
 
 def _beyond(group: pq.RowGroupMetaData) -> str | None:
-    """What the Hub's viewer would refuse a row group for; a single row may have any size."""
+    """What a row group has too much of for the Hub's viewer; a single row may have any size."""
     if group.num_rows > MAX_GROUP_ROWS:
         return f"{group.num_rows:,} rows, more than {MAX_GROUP_ROWS:,}"
     if group.num_rows > 1 and group.total_byte_size > VIEWER_GROUP_BYTES:

@@ -6,6 +6,10 @@ never the fixture.
 
 from __future__ import annotations
 
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +48,24 @@ def test_the_fixture_is_small_and_holds_no_private_key(name):
     files = [file for file in (FIXTURES / name).rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 100_000
     assert not any(b"PRIVATE" in file.read_bytes() for file in files)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+@pytest.mark.parametrize("name", sorted(DIGESTS))
+def test_the_commands_in_the_documentation_check_its_signature(name, tmp_path):
+    """With Python and openssl alone, as docs/verify.md shows it."""
+    page = (Path(__file__).parents[2] / "docs/verify.md").read_text(encoding="utf-8")
+    script = page.split("```sh\n")[1].split("```")[0]
+    script = script.replace("releases/2.1", "release").replace("python3", shlex.quote(sys.executable))
+    shutil.copytree(FIXTURES / name / "1.0", tmp_path / "release")
+    shutil.copy(FIXTURES / name / "trusted.pub", tmp_path / "maker.pub")
+
+    def run():
+        command = ["sh", "-euc", script]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    done = run()
+    assert done.returncode == 0 and "Verified Successfully" in done.stdout, done.stderr
+    with (tmp_path / "release/manifest.json").open("ab") as file:
+        file.write(b" ")
+    assert run().returncode != 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -146,3 +149,24 @@ def test_on_the_command_line(call, pristine, release, ids, tmp_path):
     (release / row["shard"]).write_bytes(b"PAR1" * 20)
     done = call(release, "--row", row["row_id"])
     assert isinstance(done.exception, IntegrityError) and row["shard"] in str(done.exception)
+
+
+def test_the_program_in_the_documentation_agrees(pristine, manifest, ids, tmp_path):
+    """Whoever has no software of ours checks a proof with the page's few lines."""
+    page = (Path(__file__).parents[2] / "docs/verify.md").read_text(encoding="utf-8")
+    (tmp_path / "check.py").write_text(page.split("```py\n")[1].split("```")[0], encoding="utf-8")
+    row_id = ids["row_id"][11].as_py()
+
+    def told(made):
+        (tmp_path / "proof.json").write_text(json.dumps(made))
+        command = [sys.executable, "-I", "check.py", str(pristine / "manifest.json"), "proof.json"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    assert told(proof(pristine, manifest, row_id)) == "is in the release"
+    for absent in (row_id + "0", "!", "~"):
+        made = proof(pristine, manifest, absent)
+        assert told(made) == "is not in the release"
+        assert told({**made, "row_id": row_id}) == ""
+        made["leaves"][0]["index"] += 1
+        assert told(made) == ""
