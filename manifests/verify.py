@@ -160,7 +160,8 @@ def verify_release(
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
         jobs = [pool.submit(_check_shard, work, shard, ids) for shard in drawn]
         if sample is not None and ids is not None:
-            rest = [shard for shard in manifest.shards if shard not in drawn]
+            opened = {shard.path for shard in drawn}
+            rest = [shard for shard in manifest.shards if shard.path not in opened]
             jobs += [pool.submit(_check_root, work, shard, ids) for shard in rest]
         try:
             for job in jobs:

@@ -7,6 +7,7 @@ what was checked. Other reads are requests for ranges.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,9 +16,11 @@ from manifests.places import Listing, Place, place_of
 from pipeline.engine.remote import RemoteFile
 from pipeline.engine.store import Store
 from pipeline.engine.store_errors import disk_errors, no_shorter
+from pipeline.errors import TransientError
 
 _IN_MEMORY = 8 << 20
 _CHUNK_BYTES = 4 << 20
+_TRIES = 3  # of a body that breaks off; the client repeats requests that fail before one comes
 
 
 def release_place(address: str | Path) -> Place:
@@ -44,6 +47,12 @@ class S3Place:
         if not whole:
             with disk_errors(where):
                 return cast(BinaryIO, _Ranges(self._store, path, where))
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(TransientError):
+                return self._fetched(path, where)
+        return self._fetched(path, where)
+
+    def _fetched(self, path: str, where: str) -> BinaryIO:
         import obstore
 
         with disk_errors(where):

@@ -125,7 +125,13 @@ def verify(
         raise ConfigError("give --sigstore-identity and --sigstore-issuer together")
     try:
         expected = expectations(
-            keys=keys, signed=signed, digest=digest, at_least=at_least, pins=pins, parent=parent
+            keys=keys,
+            signed=signed
+            and identity is None,  # an identity that is named must have signed, and is checked below
+            digest=digest,
+            at_least=at_least,
+            pins=pins,
+            parent=parent,
         )
         drawn = None if sample is None else Sample(sample, seed or secrets.token_hex(8))
         if identity is not None and issuer is not None:

@@ -83,6 +83,20 @@ def test_a_row_needs_its_shard_only(local, remote):
     assert isinstance(done.exception, IntegrityError)
 
 
+def test_a_body_that_breaks_off_is_asked_for_again(remote, monkeypatch):
+    real, left = places.no_shorter, [2]
+
+    def cut(where, got, wanted):
+        left[0] -= 1
+        real(where, got - (left[0] >= 0), wanted)
+
+    monkeypatch.setattr(places, "no_shorter", cut)
+    assert verify_release(release_place(remote.uri), threads=1).ok
+    left[0] = 3
+    with pytest.raises(SourceError, match="cut off"):
+        verify_release(release_place(remote.uri), threads=1)
+
+
 def _ids(local):
     import pyarrow.parquet as pq
 
