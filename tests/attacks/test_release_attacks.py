@@ -297,3 +297,25 @@ def test_a_sample_says_what_it_leaves_out(made, release):
     assert outcomes == {0, 1}  # the runner knows our errors as exceptions only
     (release / CPP).write_bytes(b"short")
     assert all(call(release, "--sample", "1", "--seed", seed).exit_code for seed in "abcd")
+
+
+def test_an_identity_is_asked_for_and_nobody_has_signed(made):
+    """No service is asked: there is no bundle."""
+    done = call(
+        made, "--sigstore-identity", "someone@example.org", "--sigstore-issuer", "https://example.org"
+    )
+    assert isinstance(done.exception, IntegrityError)
+    assert "manifest.json.sigstore.json: missing" in str(done.exception)
+
+
+def test_a_parent_is_the_one_that_is_named(factory, made, tmp_path):
+    """The manifest names its parent by digest; another release of that version is another parent."""
+    older = factory.make_release(tmp_path / "one", rows={"C++": 2}, version="2.0")
+    twin = factory.make_release(tmp_path / "two", rows={"C++": 3}, version="2.0")
+    copy = Path(shutil.copytree(made, tmp_path / "2.1"))
+    digest = hashlib.sha256((older / "manifest.json").read_bytes()).hexdigest()
+    forge(copy, parent={"version": "2.0", "digest": digest})
+    assert call(copy, "--parent", older).exit_code == 0
+    assert "manifest.json: parent" in call(copy, "--parent", twin).stdout
+    forge(copy, parent={"version": "1.9", "digest": digest})
+    assert "manifest.json: parent" in call(copy, "--parent", older).stdout
