@@ -19,6 +19,7 @@ from manifests.faults import Fault, SignatureState
 from manifests.manifest import Manifest
 from manifests.names import MANIFEST, SIGNATURE, check_name, check_version
 from manifests.signing import check_envelope, named_keys
+from manifests.versions import Version
 
 PIN_VERSION = 1
 """Version of the file of pins."""
@@ -50,19 +51,6 @@ class Expected:
     """The release that this one is said to follow."""
 
 
-def version_order(version: str) -> tuple[Any, ...]:
-    """Return what orders versions: by number (2.1 = 2.1.0), a suffix before none, its parts as in semantic versions."""
-    check_version(version)
-    numbers, _, suffix = version.partition("-")
-    parts = [int(part) for part in numbers.split(".")]
-    padded = tuple(parts + [0] * (4 - len(parts)))
-    return (
-        padded,
-        not suffix,
-        tuple((not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in suffix.split(".")),
-    )
-
-
 def check_signature(
     manifest: bytes, envelope: bytes | None, expected: Expected
 ) -> tuple[SignatureState, tuple[str, ...], list[Fault]]:
@@ -92,21 +80,21 @@ def check_expected(manifest: Manifest, data: bytes, expected: Expected) -> Itera
     digest = hashlib.sha256(data).hexdigest()
     if expected.digest is not None and digest != expected.digest:
         yield Fault(MANIFEST, "digest", f"the release's digest is {digest}, expected is {expected.digest}")
-    order = version_order(manifest.version)
-    if expected.at_least is not None and order < version_order(expected.at_least):
+    order = Version(manifest.version)
+    if expected.at_least is not None and order < Version(expected.at_least):
         yield Fault(
             MANIFEST,
             "rollback",
             f"version {manifest.version} is older than {expected.at_least}, the least wanted",
         )
     pin = expected.pins.get(manifest.name)
-    if pin is not None and order < version_order(pin.version):
+    if pin is not None and order < Version(pin.version):
         yield Fault(
             MANIFEST,
             "rollback",
             f"version {manifest.version} is older than {pin.version}, which was verified before",
         )
-    elif pin is not None and order == version_order(pin.version) and digest != pin.digest:
+    elif pin is not None and order == Version(pin.version) and digest != pin.digest:
         yield Fault(
             MANIFEST,
             "rollback",

@@ -30,8 +30,8 @@ from manifests.trust import (
     check_signature,
     dump_pins,
     load_pins,
-    version_order,
 )
+from manifests.versions import Version
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.keyless import check_keyless
@@ -78,7 +78,7 @@ def pin(file: Path, report: Report) -> None:
     assert report.name is not None and report.version is not None and report.digest is not None
     pins = pins_of(file)
     known = pins.get(report.name)
-    if known is None or version_order(report.version) > version_order(known.version):
+    if known is None or Version(report.version) > Version(known.version):
         Store(str(file.absolute().parent)).put(
             file.name, dump_pins({**pins, report.name: Pin(report.version, report.digest)})
         )
@@ -225,7 +225,7 @@ def expectations(
         raise ConfigError("--digest: not 64 lower-case hex digits")
     try:
         if at_least is not None:
-            version_order(at_least)
+            Version(at_least)
     except ManifestsError as error:
         raise ConfigError(f"--at-least: {error}") from error
     expected = Expected(
