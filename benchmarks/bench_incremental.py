@@ -1,6 +1,6 @@
 """What an update costs: a release after 2 of its origins changed, beside the same release made from nothing.
 
-    python benchmarks/bench_incremental.py [--files 60000] [--workers 2] [--no-scancode] [--rounds 1] [--folder DIR] [--json]
+    python benchmarks/bench_incremental.py [--files 60000] [--workers 2] [--buckets N] [--no-scancode] [--rounds 1] [--folder DIR] [--json]
 
 The input is real code: the installed distributions and the standard library, as `pipeline archive --installed` takes them (at
 most `--files` files, each distribution an origin), and two origins more, of files of the standard library. In the second
@@ -69,6 +69,7 @@ def release(
         "archive": {"uri": str(archive)},
         "licenses": {"scancode": options.scancode},
         "emit": {"shard_bytes": options.shard_bytes},
+        "engine": {"buckets": options.buckets},
     }
     (folder / "release.yaml").write_text(yaml.safe_dump(settings))
     line = [sys.executable, "-m", "pipeline.cli.main", "release", "--config", str(folder / "release.yaml")]
@@ -142,6 +143,9 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=60_000, help="most files of the installed code")
     parser.add_argument("--shard-bytes", type=int, default=2 << 20, help="text at which a shard is split")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument(
+        "--buckets", type=int, default=None, help="of the work directories; by default as the input is"
+    )
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--scancode", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument(
