@@ -1,6 +1,7 @@
 """What an update costs: a release after 2 of its origins changed, beside the same release made from nothing.
 
-    python benchmarks/bench_incremental.py [--files 60000] [--workers 2] [--buckets N] [--no-scancode] [--rounds 1] [--folder DIR] [--json]
+    python benchmarks/bench_incremental.py [--files 60000] [--workers 2] [--buckets N] [--no-scancode] [--rounds 1]
+                                           [--folder DIR] [--json]
 
 The input is real code: the installed distributions and the standard library, as `pipeline archive --installed` takes them (at
 most `--files` files, each distribution an origin), and two origins more, of files of the standard library. In the second

