@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from manifests.card_facts import check_contact, check_date, check_text, check_url
 from pipeline.content.taxonomy import LANGUAGES
 from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.buckets import check_buckets
@@ -216,6 +217,47 @@ class Emit(_Section):
     shard_bytes: Bytes = Field(268_435_456, description="text bytes at which a shard is split in two")
 
 
+class Card(_Section):
+    """What the publisher of a release says in its card, NOTICE.md, EU-SUMMARY.md and croissant.json."""
+
+    pretty_name: str | None = Field(None, description="title of the dataset; null: its name")
+    publisher: str | None = Field(None, description="who publishes it")
+    contact: str | None = Field(
+        None, description="e-mail or http(s) address for opt-outs, questions and corrections"
+    )
+    homepage: str | None = Field(None, description="http(s) address of the dataset")
+    license_link: str | None = Field(None, description="http(s) address of your words on licenses")
+    citation: str | None = Field(
+        None, description="how to cite it, BibTeX or text; null: made from name and version"
+    )
+    published: str | None = Field(
+        None,
+        description="date, as in 2026-03-01; null: that of the newest visit, since no byte depends on a clock",
+    )
+
+    @field_validator("published", mode="before")
+    @classmethod
+    def _day(cls, value: Any) -> Any:
+        return value.isoformat() if type(value) is date else value  # YAML reads an unquoted date as one
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _safe(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """As the card takes it: visible text, plain addresses (manifests.card_facts)."""
+        name = str(info.field_name)
+        if value is None:
+            return None
+        if name == "contact":
+            return check_contact(name, value)
+        if name in ("homepage", "license_link"):
+            return check_url(name, value)
+        return (
+            check_date(name, value)
+            if name == "published"
+            else check_text(name, value, lines=name == "citation")
+        )
+
+
 class Engine(_Section):
     """How the work is done; none of it can change a released byte."""
 
@@ -275,6 +317,7 @@ class ReleaseConfig(_Section):
     secrets: Secrets = Secrets()
     near_duplicates: NearDuplicates = NearDuplicates()
     emit: Emit = Emit()
+    card: Card = Card()
     engine: Engine = Engine()
 
 

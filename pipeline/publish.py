@@ -25,13 +25,13 @@ import yaml
 
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.card import CardFacts
 from manifests.facts import Contents, Digests, Origins, ShardFacts, Totals
 from manifests.manifest import Manifest
 from manifests.names import MANIFEST
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
+from pipeline.card import card_facts, card_files
 from pipeline.config import ReleaseConfig
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
@@ -55,6 +55,7 @@ def release_facts(
     """Everything that the release directory depends on, besides the text of its rows."""
     resolved = configuration.resolved(settings)
     licenses = Policy.load(as_path(settings.licenses.policy))
+    registry = Registry.load(as_path(settings.optout.registry))
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
         detectors["scancode"] = library_version("scancode-toolkit-mini")
@@ -66,9 +67,10 @@ def release_facts(
         "code": source_digest("pipeline.release"),
         "policies": {
             "license": licenses.digest,
-            "opt_out": Registry.load(as_path(settings.optout.registry)).digest,
+            "opt_out": registry.digest,
             "secrets": rules_digest(),
         },
+        "opt_out_entries": len(registry.origins) + len(registry.owners),
         "detectors": detectors,
         "libraries": {name: library_version(name) for name in LIBRARIES},
         "shards_key": shards.stage.key,
@@ -167,6 +169,7 @@ class Parts:
     def finish(self, staging: Path, *, shards_elsewhere: bool = False) -> str:
         """Write everything but the shards into `staging`; returns the release's digest."""
         facts = self.facts
+        text = card_facts(facts["config"], opt_out_entries=facts["opt_out_entries"])
         ended: Counter[str] = Counter()
         for unit in self.origins.facts:
             ended.update(dict(unit["input"]))
@@ -199,7 +202,8 @@ class Parts:
             ),
             opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts["config"]),
-            text=CardFacts(),
+            text=text,
+            makers=card_files(text),
             shards_elsewhere=shards_elsewhere,
         )
 
