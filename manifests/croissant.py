@@ -155,18 +155,25 @@ def license_urls(manifest: Manifest) -> list[str]:
 
 
 def _dates(manifest: Manifest, text: CardFacts) -> dict[str, str]:
-    newest = newest_visit(manifest)
-    published = text.published or newest
+    """When it was published: as the publisher says, else the date of the input.
+
+    The latter, also where it is the zero of all clocks, is the practice of reproducible builds (SOURCE_DATE_EPOCH).
+    """
+    visited = _visited(manifest)
+    published = text.published or visited
     found = {"datePublished": published} if published else {}
-    return {**found, **({"rai:dataCollectionTimeFrame": newest} if newest else {})}
+    return {**found, **({"rai:dataCollectionTimeFrame": visited} if newest_visit(manifest) else {})}
+
+
+def _visited(manifest: Manifest) -> str:
+    value = manifest.inputs.get("newest_visit")
+    return value[:10] if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value) else ""
 
 
 def newest_visit(manifest: Manifest) -> str | None:
-    """Return the date, YYYY-MM-DD, of the newest visit in the input, if the manifest tells it."""
-    value = manifest.inputs.get("newest_visit")
-    if isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\d", value):
-        return value[:10]
-    return None
+    """Return the date, YYYY-MM-DD, of the newest visit in the input; None where it does not tell (a built archive)."""
+    visited = _visited(manifest)
+    return None if visited in ("", "1970-01-01") else visited
 
 
 def _publisher(text: CardFacts) -> dict[str, Any]:

@@ -39,12 +39,12 @@ def datasheet(manifest: Manifest, text: CardFacts) -> str:
             [
                 f"An instance is one distinct source file: {totals.kept:,} of them, {text_bytes:,} bytes of text,"
                 f" {len(languages):,} languages; the largest: {largest}.",
-                f"They stand for {totals.found:,} occurrences in {origins.resolved:,} repositories: one is kept of each"
-                " content and of each group of near-duplicates (`num_occurrences`, `cluster_size`).",
+                f"They were chosen from {totals.found:,} occurrences in {origins.resolved:,} repositories. One row stands"
+                " for all places of its content and for its near-duplicates (`num_occurrences`, `cluster_size`).",
                 "It is not a random sample: it is all that passed the filters above.",
                 "No labels, no splits but `train`. Missing values: dates, branch and snapshot, where the archive has none.",
-                f"Personal data: names, e-mail addresses and the like can be in code; {spans:,} spans were replaced."
-                " Names of authors in licenses and comments are not replaced where a license asks that they stay.",
+                "Personal data: names, e-mail addresses and the like can be in code; what the rules found was replaced, in"
+                f" {spans:,} spans. What they did not find is still there.",
                 "Offensive or harmful content is neither searched for nor removed.",
             ],
         ),

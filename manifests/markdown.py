@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from manifests.names import visible
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!()$-])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 
 
 def plain(value: str) -> str:

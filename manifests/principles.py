@@ -59,8 +59,8 @@ def principles(manifest: Manifest, text: CardFacts) -> str:
                 [
                     f"**This release:** {_opt_out(text, left_out)}",
                     f"**Proof:** `manifest.json`, `opt_out_head` `{manifest.opt_out_head}` pins the state of the registry;"
-                    " `totals.dropped.opted_out` is the count. Withdrawn rows of earlier releases are named in"
-                    " `removals.jsonl`.",
+                    " `totals.dropped.opted_out` is the count. Rows of earlier releases that were withdrawn"
+                    " are named in `removals.jsonl`, from the second release on.",
                     "**Left to the trainer:** to train on the newest release, or to apply its removals before training begins."
                     " What a model has learned already, no registry takes back.",
                 ]

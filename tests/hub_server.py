@@ -43,7 +43,11 @@ class Repository:
         return oid
 
     def resolve(self, revision: str) -> str | None:
-        return self.branches.get(revision) or self.tags.get(revision) or (revision if revision in self.trees else None)
+        return (
+            self.branches.get(revision)
+            or self.tags.get(revision)
+            or (revision if revision in self.trees else None)
+        )
 
 
 class HubServer(ThreadingHTTPServer):
@@ -121,7 +125,11 @@ class _Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Code": answer.code} if answer.code else {}
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
-        for name, text in {**headers, "Content-Length": str(len(data)), "Content-Type": "application/json"}.items():
+        for name, text in {
+            **headers,
+            "Content-Length": str(len(data)),
+            "Content-Type": "application/json",
+        }.items():
             self.send_header(name, text)
         self.end_headers()
         self.wfile.write(data)
@@ -132,7 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         raise _Answer(403 if token in self.server.readers else 401, message="not allowed")
 
-    def _route(self, method: str, path: str, query: dict[str, list[str]], body: bytes) -> tuple[Any, dict[str, str]]:
+    def _route(
+        self, method: str, path: str, query: dict[str, list[str]], body: bytes
+    ) -> tuple[Any, dict[str, str]]:
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         if token and token not in self.server.writers | self.server.readers:
             raise _Answer(401, message="Invalid credentials in Authorization header")
@@ -162,8 +172,15 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "refs":
             repository = self._repository(name)
             return {
-                kind: [{"name": key, "ref": f"refs/{kind}/{key}", "targetCommit": oid} for key, oid in refs.items()]
-                for kind, refs in {"branches": repository.branches, "tags": repository.tags, "converts": {}}.items()
+                kind: [
+                    {"name": key, "ref": f"refs/{kind}/{key}", "targetCommit": oid}
+                    for key, oid in refs.items()
+                ]
+                for kind, refs in {
+                    "branches": repository.branches,
+                    "tags": repository.tags,
+                    "converts": {},
+                }.items()
             }, {}
         if what == "revision":
             return {"id": name, "sha": self._at(name, revision)[1]}, {}
@@ -256,4 +273,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _mode(one: dict[str, Any]) -> dict[str, Any]:
     large = one["path"].endswith(".parquet") or one["size"] > 10 << 20
-    return {"path": one["path"], "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": None}
+    return {
+        "path": one["path"],
+        "uploadMode": "lfs" if large else "regular",
+        "shouldIgnore": False,
+        "oid": None,
+    }

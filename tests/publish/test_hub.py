@@ -17,7 +17,14 @@ from manifests.names import CHECKSUMS, MANIFEST
 from pipeline import delivery_hub
 from pipeline.cli.main import app
 from pipeline.delivery import publish
-from pipeline.errors import ConfigError, DeniedError, IntegrityError, SourceError, ThrottledError, TransientError
+from pipeline.errors import (
+    ConfigError,
+    DeniedError,
+    IntegrityError,
+    SourceError,
+    ThrottledError,
+    TransientError,
+)
 
 NAME = "owner/data"
 TO = f"hf://datasets/{NAME}"
@@ -83,7 +90,9 @@ def test_the_next_release_sends_what_changed_only(hub, two, watch):
     ids_digest = next(one["sha256"] for one in ids if one["path"] == "ids.parquet")
     assert set(hub.uploaded) == new | {ids_digest} and len(hub.uploaded) == len(set(hub.uploaded))
     assert done.delete == ["data/F-star/train-all.parquet"]
-    assert tree(hub) == files(two["2.2"]) and tree(hub, "2.1") == files(two["2.1"])  # the old one stays by its tag
+    assert tree(hub) == files(two["2.2"]) and tree(hub, "2.1") == files(
+        two["2.1"]
+    )  # the old one stays by its tag
     # Publishing the old one once more finds it at its tag, and does not take the branch back.
     assert publish(str(two["2.1"]), TO, watch=watch).state == "unchanged"
     assert tree(hub) == files(two["2.2"])
@@ -117,14 +126,18 @@ def test_more_files_than_one_commit_takes(hub, two, watch, monkeypatch):
     repository = hub.repositories[NAME]
     assert len(repository.messages) > 2 and repository.messages[-1] == "Release 2.1"
     for oid in list(repository.trees)[1:-1]:
-        assert not {MANIFEST, "README.md"} & set(repository.trees[oid])  # nothing that a reader takes for a release
+        assert not {MANIFEST, "README.md"} & set(
+            repository.trees[oid]
+        )  # nothing that a reader takes for a release
     assert tree(hub) == files(two["2.1"])
 
 
 def test_a_dry_run_writes_nothing_and_needs_no_token(hub, two, watch, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     done = publish(str(two["2.1"]), TO, watch=watch, dry_run=True)
-    assert done.state == "planned" and done.to_json()["upload"]["bytes"] == sum(map(len, files(two["2.1"]).values()))
+    assert done.state == "planned" and done.to_json()["upload"]["bytes"] == sum(
+        map(len, files(two["2.1"]).values())
+    )
     assert {method for method, _ in hub.calls} == {"GET"}
     with pytest.raises(DeniedError, match="HF_TOKEN"):
         publish(str(two["2.1"]), TO, watch=watch)
@@ -136,7 +149,11 @@ def test_another_release_of_the_version_is_refused(hub, two, factory, tmp_path, 
     with pytest.raises(ConfigError, match="never overwritten"):
         publish(str(other), TO, watch=watch)
     with pytest.raises(ConfigError, match="another data set"):
-        publish(str(factory.make_release(tmp_path / "x", rows={"Python": 3}, name="x", version="3.0")), TO, watch=watch)
+        publish(
+            str(factory.make_release(tmp_path / "x", rows={"Python": 3}, name="x", version="3.0")),
+            TO,
+            watch=watch,
+        )
     assert tree(hub) == files(two["2.1"])
 
 
@@ -235,7 +252,16 @@ def test_a_damaged_release_is_not_published(hub, release, watch):
 
 
 @pytest.mark.parametrize(
-    "to", ["hf://owner/data", "hf://datasets/data", "hf://datasets/a/b@", "hf://datasets/a/b/c", "gs://x/y", "x", "s3://"]
+    "to",
+    [
+        "hf://owner/data",
+        "hf://datasets/data",
+        "hf://datasets/a/b@",
+        "hf://datasets/a/b/c",
+        "gs://x/y",
+        "x",
+        "s3://",
+    ],
 )
 def test_addresses_that_are_none(two, watch, to):
     with pytest.raises(ConfigError):
@@ -246,7 +272,9 @@ def test_a_signature_that_comes_later_is_added(hub, release, watch):
     publish(str(release), TO, watch=watch)
     (release / "manifest.json.sig").write_bytes(b"{}")
     done = publish(str(release), TO, watch=watch)
-    assert [file.path for file in done.upload] == ["manifest.json.sig"] and "stays at commit" in watch.lines[0]
+    assert [file.path for file in done.upload] == ["manifest.json.sig"] and "stays at commit" in watch.lines[
+        0
+    ]
     assert tree(hub)["manifest.json.sig"] == b"{}" and "manifest.json.sig" not in tree(hub, "2.1")
 
 

@@ -95,12 +95,27 @@ def test_the_next_release_sends_what_changed_and_copies_the_rest(two, to, writte
         "2.1/data/Python/train-all.parquet",
         "2.1/data/C#/train-all.parquet",
     }
-    assert {key for key in written if key.startswith("copy of")} == {f"copy of {key}" for key in done.copy.values()}
-    assert not [key for key in written if key in ("data/Python/train-all.parquet", "data/C#/train-all.parquet")]
+    assert {key for key in written if key.startswith("copy of")} == {
+        f"copy of {key}" for key in done.copy.values()
+    }
+    assert not [
+        key for key in written if key in ("data/Python/train-all.parquet", "data/C#/train-all.parquet")
+    ]
 
 
 def test_a_killed_run_is_gone_on_with(two, to, written, watch):
-    command = [sys.executable, "-c", KILLED_AFTER_COPIES, "3", "publish", str(two["2.1"]), "--to", to, "--threads", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED_AFTER_COPIES,
+        "3",
+        "publish",
+        str(two["2.1"]),
+        "--to",
+        to,
+        "--threads",
+        "1",
+    ]
     killed = subprocess.run(command, env=os.environ, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     there = set(objects(f"{to}/2.1"))
