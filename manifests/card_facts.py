@@ -28,8 +28,8 @@ class CardFacts:
     source: str = "An archive of source code in the layout of Software Heritage."
     license_policy: str = (
         "A file is kept only where the license files nearest to it, in its own directory or above, are"
-        " all on the pinned list of permissive licenses; a license statement in the file itself can veto"
-        " that. The evidence is in every row."
+        " all on the list of licenses that this release's policy permits; a license statement in the file itself"
+        " can veto that. The evidence is in every row."
     )
     deduplication: str = (
         "Files with the same bytes, or with the same released text, are one row. Near-duplicates are"

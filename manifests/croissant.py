@@ -285,7 +285,7 @@ def _use(manifest: Manifest, text: CardFacts) -> dict[str, Any]:
         ],
         "rai:dataBiases": [
             "Code on public forges under permissive licenses: what is private, unlicensed or copyleft is not here.",
-            "English and the languages that many people publish in dominate; see the rows by language in the card.",
+            "Programming languages that many people publish in dominate; see the rows by language in the card.",
         ],
         "rai:dataUseCases": [
             "Training and evaluation of language models for code; studies of source code and licenses."

@@ -15,7 +15,7 @@ def datasheet(manifest: Manifest, text: CardFacts) -> str:
     """Return the section."""
     totals, origins = manifest.totals, manifest.origins
     languages = sorted(manifest.languages.items(), key=lambda item: (-item[1].rows, item[0]))
-    largest = ", ".join(f"{plain(name)} ({facts.rows:,} rows)" for name, facts in languages[:5])
+    largest = ", ".join(f"{plain(name)} ({facts.rows:,})" for name, facts in languages[:5])
     text_bytes = sum(facts.text_bytes for facts in manifest.languages.values())
     spans = sum(manifest.contents.redactions.values())
     newest = newest_visit(manifest)
@@ -38,10 +38,15 @@ def datasheet(manifest: Manifest, text: CardFacts) -> str:
             "Composition",
             [
                 f"An instance is one distinct source file: {totals.kept:,} of them, {text_bytes:,} bytes of text,"
-                f" {len(languages):,} languages; the largest: {largest}.",
+                f" {len(languages):,} languages; those with most rows: {largest}.",
                 f"They were chosen from {totals.found:,} occurrences in {origins.resolved:,} repositories. One row stands"
                 " for all places of its content and for its near-duplicates (`num_occurrences`, `cluster_size`).",
-                "It is not a random sample: it is all that passed the filters above.",
+                "It is not a random sample: it is all that passed the filters above"
+                + (
+                    ", and of the languages that were capped a uniform sample of it."
+                    if any(stage.name == "selection" and stage.dropped for stage in totals.stages)
+                    else "."
+                ),
                 "No labels, no splits but `train`. Missing values: dates, branch and snapshot, where the archive has none.",
                 "Personal data: names, e-mail addresses and the like can be in code; what the rules found was replaced, in"
                 f" {spans:,} spans. What they did not find is still there.",
@@ -87,7 +92,11 @@ def datasheet(manifest: Manifest, text: CardFacts) -> str:
             "Distribution and maintenance",
             [
                 f"Name and version: {plain(manifest.name)} {manifest.version}"
-                + (f", after {parent.version}." if parent is not None else ", the first of its line."),
+                + (
+                    f", after {parent.version}."
+                    if parent is not None
+                    else "; no release before it was named."
+                ),
                 "A release is never changed: corrections and removals are a new version, with `CHANGELOG.md` and tombstones.",
                 f"Errors, questions, removals: {contact}.",
             ],

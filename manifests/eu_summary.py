@@ -65,7 +65,7 @@ def eu_summary(manifest: Manifest, text: CardFacts | None = None) -> bytes:
                 "Range of sizes of the template, over all data of the model: " + PROVIDER,
                 f"Latest date of acquisition: {newest} (newest visit of the archive to a repository in the input).",
                 f"Programming languages: {len(manifest.languages):,}, by size {main}. Natural languages in comments and names"
-                " are not determined; most are English.",
+                " are not determined.",
                 "Updates or continuous training after release: " + PROVIDER,
             ]
         ),
@@ -84,10 +84,10 @@ def eu_summary(manifest: Manifest, text: CardFacts | None = None) -> bytes:
         "### 2.3 Data crawled and scraped from online sources",
         bullets(
             [
-                "By the publisher of this release: none. It was made from an archive that others crawled: "
+                "By the publisher of this release: the software that made it crawls nothing, it reads an archive. "
                 + text.source,
                 f"Repositories in the input: {manifest.origins.found:,}, of which {manifest.origins.resolved:,} were used."
-                f" Period: up to {newest}; when each was visited is in the column `visit_date`.",
+                f" Newest visit: {newest}; when each was visited is in the column `visit_date`.",
                 "Crawler, its identity and how it heeds robots.txt: those of the archive, see"
                 " <https://www.softwareheritage.org/>, where that is the input.",
                 "Domains by size, as the template asks: group `origin` by host; in DuckDB `SELECT"

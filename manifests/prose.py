@@ -169,7 +169,12 @@ def card_prose(manifest: Manifest, text: CardFacts) -> str:
         "One row is one distinct file. Offsets are byte offsets into the UTF-8 of `content`.",
         folded(f"The {len(COLUMNS)} columns", column_table()),
         "## Licenses",
-        text.license_policy,
+        text.license_policy
+        + (
+            f" The policy has the digest `{policy}`."
+            if (policy := manifest.digests.policies.get("license"))
+            else ""
+        ),
         "The data set as a whole has no license of its own: every file keeps the license that its row"
         " names, with the duties that follow from it, attribution above all. How to find the notices that a license asks"
         " you to keep is told in `NOTICE.md`.",
