@@ -118,6 +118,13 @@ def target_of(address: str) -> Target:
         raise ConfigError(
             f"--to {address}: write hf://datasets/OWNER/NAME, hf://datasets/OWNER/NAME@BRANCH or s3://BUCKET/PREFIX"
         )
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(found[1])
+    except HFValidationError as error:
+        raise ConfigError(f"--to {address}: {error}") from error
     return Target(address, found[1], found[2] or "main")
 
 
@@ -157,13 +164,20 @@ def publish(
 ) -> Delivery:
     """Publish the release in the folder `address`. Raises the errors of pipeline.errors; see the module's words."""
     target = target_of(to)
-    release = open_release(address, watch)
     if target.repository is not None:
         from pipeline.delivery_hub import publish_to_hub
+        from pipeline.hub import Hub
 
-        return publish_to_hub(release, target, watch=watch, dry_run=dry_run, create=create, threads=threads)
+        hub = Hub(
+            target.repository, must_write=not dry_run
+        )  # a missing token is told before an hour of hashing
+        release = open_release(address, watch)
+        return publish_to_hub(
+            release, target, hub, watch=watch, dry_run=dry_run, create=create, threads=threads
+        )
     from pipeline.delivery_s3 import publish_to_s3
 
+    release = open_release(address, watch)
     return publish_to_s3(release, target, watch=watch, dry_run=dry_run, threads=threads)
 
 

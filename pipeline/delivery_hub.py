@@ -30,13 +30,18 @@ MAX_OPERATIONS = 20_000
 
 
 def publish_to_hub(
-    release: LocalRelease, target: Target, *, watch: Watch, dry_run: bool, create: bool, threads: int
+    release: LocalRelease,
+    target: Target,
+    hub: Hub,
+    *,
+    watch: Watch,
+    dry_run: bool,
+    create: bool,
+    threads: int,
 ) -> Delivery:
     """Publish to `target`; see the module's words."""
-    assert target.repository is not None
     version = release.manifest.version
     delivery = Delivery(target.address, version, release.digest)
-    hub = Hub(target.repository, must_write=not dry_run)
     tags, head = _find(hub, target, dry_run=dry_run, create=create)
     tagged = tags.get(version)
     if tagged is not None:

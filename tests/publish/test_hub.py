@@ -261,6 +261,7 @@ def test_a_damaged_release_is_not_published(hub, release, watch):
         "gs://x/y",
         "x",
         "s3://",
+        "hf://datasets/owner/a..b",
     ],
 )
 def test_addresses_that_are_none(two, watch, to):
