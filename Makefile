@@ -76,8 +76,9 @@ bench: $(BENCH) ## run every benchmark of benchmarks/, beside its peers, on the 
 bench-data: $(BASE) ## fetch a bigger input of many languages into bench-data/ (needs pip and npm)
 	@"$(BIN)/python" scripts/fetch_bench_data.py --out bench-data
 
-docs: $(DEV) ## write the generated part of the documentation: docs/cli.md
+docs: $(DEV) ## write the generated parts of the documentation: docs/cli.md, the cases of docs/explain.md
 	@"$(BIN)/python" scripts/cli_reference.py
+	@"$(BIN)/python" scripts/explain_cases.py
 
 clean: ## remove caches and build leftovers; VENV, WORKDIR, OUT and bench-data stay
 	@rm -rf build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from manifests.errors import ReleaseError
 from manifests.names import has_hidden_characters
+from manifests.review import Review
 
 MAX_TEXT = 4_000
 """Most characters of one fact of the publisher's."""
@@ -54,6 +55,8 @@ class CardFacts:
     )
     steps: Mapping[str, str] = field(default_factory=dict)
     """Stage of the decision -> what it does under this release's configuration, one or two sentences."""
+    review: Review | None = None
+    """What people found who looked at a sample of an earlier release."""
     notes: tuple[str, ...] = ()
     """Further paragraphs, for example on the configuration of this release."""
     changelog: str = ""

@@ -71,7 +71,8 @@ class StageTotals:
     """Occurrences that came to one stage of the decision, and what became of them: entered = left + dropped."""
 
     name: str
-    """`graph`, `licenses`, `contents`, `election`, `similarity`: in this order, each needing more than the last."""
+    """`graph`, `licenses`, `contents`, `election`, `similarity`, `selection`: in this order, each needing more than the
+    last."""
     entered: int
     left: int
     dropped: Mapping[str, int]

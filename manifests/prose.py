@@ -14,6 +14,7 @@ from manifests.manifest import Manifest
 from manifests.markdown import block, bullets, code, folded, link, plain, share, table
 from manifests.names import visible
 from manifests.principles import principles
+from manifests.review import review_prose
 
 MAX_LANGUAGES_SHOWN = 1_000
 UNFOLDED_ROWS = 40
@@ -195,6 +196,7 @@ def card_prose(manifest: Manifest, text: CardFacts) -> str:
         " holds. Who must stay with an older copy brings it in line with the tombstones of the newest release, which name"
         " the rows that were withdrawn and no reason but that:",
         "```sh\npipeline apply-removals path/to/older/release path/to/newest/removals.jsonl\n```",
+        *review_prose(text.review),
         "## Limits",
         bullets(text.limits),
         principles(manifest, text),

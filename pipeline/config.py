@@ -7,33 +7,34 @@ bucket count).
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from manifests.card_facts import check_contact, check_date, check_text, check_url
+from pipeline.config_card import Card
+from pipeline.config_select import Select, Tokens
+from pipeline.config_types import MAX as _MAX
+from pipeline.config_types import Bytes, Count
+from pipeline.config_types import Section as _Section
+from pipeline.config_types import hint as _hint
 from pipeline.content.taxonomy import LANGUAGES
 from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.buckets import check_buckets
 from pipeline.errors import ConfigError
 
-_MAX = 1 << 53  # of any number: what JSON and SQL hold exactly
-Bytes = Annotated[int, Field(ge=1, le=_MAX)]
-Count = Annotated[int, Field(ge=1, le=_MAX)]
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _DATE = re.compile(r"\d{4}-?\d\d-?\d\d")
 _SHOWN = 200  # characters of a wrong value that a message repeats
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Archive(_Section):
@@ -217,47 +218,6 @@ class Emit(_Section):
     shard_bytes: Bytes = Field(268_435_456, description="text bytes at which a shard is split in two")
 
 
-class Card(_Section):
-    """What the publisher of a release says in its card, NOTICE.md, EU-SUMMARY.md and croissant.json."""
-
-    pretty_name: str | None = Field(None, description="title of the dataset; null: its name")
-    publisher: str | None = Field(None, description="who publishes it")
-    contact: str | None = Field(
-        None, description="e-mail or http(s) address for opt-outs, questions and corrections"
-    )
-    homepage: str | None = Field(None, description="http(s) address of the dataset")
-    license_link: str | None = Field(None, description="http(s) address of your words on licenses")
-    citation: str | None = Field(
-        None, description="how to cite it, BibTeX or text; null: made from name and version"
-    )
-    published: str | None = Field(
-        None,
-        description="date, as in 2026-03-01; null: that of the newest visit, since no byte depends on a clock",
-    )
-
-    @field_validator("published", mode="before")
-    @classmethod
-    def _day(cls, value: Any) -> Any:
-        return value.isoformat() if type(value) is date else value  # YAML reads an unquoted date as one
-
-    @field_validator("*", mode="after")
-    @classmethod
-    def _safe(cls, value: str | None, info: ValidationInfo) -> str | None:
-        """As the card takes it: visible text, plain addresses (manifests.card_facts)."""
-        name = str(info.field_name)
-        if value is None:
-            return None
-        if name == "contact":
-            return check_contact(name, value)
-        if name in ("homepage", "license_link"):
-            return check_url(name, value)
-        return (
-            check_date(name, value)
-            if name == "published"
-            else check_text(name, value, lines=name == "citation")
-        )
-
-
 class Engine(_Section):
     """How the work is done; none of it can change a released byte."""
 
@@ -316,9 +276,17 @@ class ReleaseConfig(_Section):
     quality: Quality = Quality()
     secrets: Secrets = Secrets()
     near_duplicates: NearDuplicates = NearDuplicates()
+    select: Select = Select()
+    tokens: Tokens = Tokens()
     emit: Emit = Emit()
     card: Card = Card()
     engine: Engine = Engine()
+
+    @model_validator(mode="after")
+    def _countable(self) -> ReleaseConfig:
+        if self.select.max_tokens and self.tokens.tokenizer is None:
+            raise ValueError("select.max_tokens needs tokens.tokenizer: what is to count the tokens?")
+        return self
 
 
 class _NoDuplicates(yaml.SafeLoader):
@@ -392,12 +360,8 @@ def _explain(item: Any, where: str, text: str) -> str:
         return f"{place}: unknown key {key!r}{_hint(path[-1], known) or '; known keys: ' + ', '.join(known)}"
     got = repr(item["input"])
     got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
-    return f"{place}: {key}: {item['msg'].removeprefix('Value error, ')} (got {got})"
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    message = item["msg"].removeprefix("Value error, ")
+    return f"{place}: {key}: {message} (got {got})" if key else f"{place}: {message}"
 
 
 def _known_keys(path: list[str]) -> list[str]:
@@ -430,9 +394,11 @@ def resolved(config: ReleaseConfig) -> dict[str, Any]:
     """
     data = config.model_dump(mode="json", exclude={"engine"})
     data["archive"] = {}
+    data["card"].pop("review")
     data["licenses"].pop("policy")
     data["licenses"].pop("processes")
     data["optout"].pop("registry")
+    data["tokens"].pop("tokenizer")
     for name in ("list", "dataset", "revisions", "metadata", "anonymous"):
         data["origins"].pop(name)
     return {key: value for key, value in data.items() if value != {}}

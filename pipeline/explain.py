@@ -1,406 +1,399 @@
 """What happened to a file or a repository: looked up in the ledger of the work directory that made the release.
 
-Look-ups go to the bucket of the id that is asked for. Without the work directory only kept rows can be explained, from the
-release itself: nothing of dropped files is published.
+A question is answered from a few objects, whatever the size of the release: each look-up goes to the bucket of an id, and in
+it to the rows of that id (`pipeline.engine.point`, `pipeline.stages.index`); a kept row is found by `ids.parquet`. Without the
+work directory only kept rows can be explained, from the release itself: nothing of dropped files is published.
+
+The words for people are in `explain_words.py`; the keys of the answer are described in docs/explain.md.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from manifests.names import visible
 from manifests.reader import Release
-from pipeline.content.names import escape
-from pipeline.engine.buckets import bucket_of
-from pipeline.engine.stage import Ref, read_ref
+from pipeline.content.shown import escape, unescape
+from pipeline.engine.point import scalar
 from pipeline.engine.store import Store
-from pipeline.errors import ConfigError, IntegrityError
+from pipeline.errors import ConfigError
+from pipeline.explain_detected import detected, licenses
+from pipeline.explain_ids import Asked, origin_id, parse
+from pipeline.explain_known import Content, Known, shown_date
+from pipeline.explain_rows import Rows
+from pipeline.explain_words import why
 from pipeline.local_copy import manifest_of
-from pipeline.stages.emit import row_id
-from pipeline.tables import Reason
+from pipeline.occurrences import expanded
+from pipeline.records import Record, record_of, usable
+from pipeline.row_ids import row_id
 
-_EPOCH = datetime(1970, 1, 1)
-_HEX = re.compile(r"[0-9a-f]+")
-_WORDS = {
-    Reason.NOT_A_FILE: "it is a symbolic link or a submodule",
-    Reason.PATH_LIMIT: "its path is too long or too deep, or its tree is too large to list",
-    Reason.OPTED_OUT: "its origin is in the opt-out registry",
-    Reason.NOT_ARCHIVED: "the archive does not have its bytes",
-    Reason.TOO_LARGE: "it is larger than files.max_bytes, or than the archive says",
-    Reason.VENDORED: "it lies in a vendored directory",
-    Reason.NOT_SELECTED: "its language or its content was not asked for",
-    Reason.LICENSE: "no permitted license covers its directory",
-    Reason.MISSING: "its object is missing from the object store",
-    Reason.CORRUPT: "its object does not hold the bytes that its hashes promise",
-    Reason.BINARY: "it is not text",
-    Reason.UNDECODABLE: "its encoding could not be told without loss",
-    Reason.LICENSE_HEADER: "its own license tag is not permitted",
-    Reason.LANGUAGE: "its language is unknown or was not asked for",
-    Reason.GENERATED: "it is generated",
-    Reason.SECRETS_BUDGET: "it holds more secrets or personal data than can be redacted sensibly",
-    Reason.CONTAMINATED: "it holds benchmark texts",
-    Reason.EXACT_DUPLICATE: "the same content is kept at another place",
-    Reason.NEAR_DUPLICATE: "a similar content is kept in its place",
-}
-
-
-class _Ledger:
-    """The tables of one finished release in a work directory."""
-
-    def __init__(self, store: Store, buckets: int, folders: dict[str, str]) -> None:
-        self._store, self._buckets, self._folders = store, buckets, folders
-
-    @classmethod
-    def open(cls, release: Release, workdir: str) -> _Ledger | None:
-        """The ledger that belongs to a release; None when this work directory did not make it."""
-        store = Store(workdir)
-        try:
-            buckets = json.loads(store.read("workdir.json"))["buckets"]
-        except FileNotFoundError:
-            return None
-        for entry in store.list("releases"):
-            record = json.loads(store.read(entry.key))
-            if record["digest"] == release.digest:
-                return cls(store, buckets, record["folders"])
-        return None
-
-    def rows(self, table: str, output: str, key: str, column: str) -> list[dict[str, Any]]:
-        """Rows whose `column` is `key`, read from the key's bucket only."""
-        bucket = int(bucket_of(pa.array([key]), self._buckets)[0])
-        folder = self._folders[table]
-        data = read_ref(self._store, Ref(folder, output, folder.rsplit("/", 1)[-1]), bucket)
-        return data.filter(pc.equal(data[column], key)).to_pylist()
-
-    def origins_of(self, root: str) -> list[dict[str, Any]]:
-        """The origins that have this root directory."""
-        return self.rows("origins", "by_root", root, "directory")
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A release's rows where they lie: a folder, or a prefix on S3."""
-
-    release: Release
-    place: Store
-
-    def kept(self, column: str, value: str) -> list[dict[str, Any]]:
-        """Kept rows by a column, without their text; row groups whose statistics exclude the value are not read."""
-        names = ["row_id", "swhid", "content_id", "sha256", "content_sha256", "origin", "path", "language",
-                 "license_expression", "num_occurrences", "num_origins", "cluster_size", "redactions"]  # fmt: skip
-        found: list[dict[str, Any]] = []
-        for shard in self.release.shards():
-            for row in self._read(shard.path, column, value, names):
-                kinds = [{k: r[k] for k in ("kind", "start", "end", "rule")} for r in row["redactions"]]
-                found.append({**row, "redactions": kinds, "shard": shard.path})
-        return found
-
-    def _read(self, path: str, column: str, value: str, names: list[str]) -> list[dict[str, Any]]:
-        try:
-            with self.place.parquet(path) as file:
-                groups = [
-                    n
-                    for n in range(file.num_row_groups)
-                    if _may_hold(file.metadata.row_group(n), column, value)
-                ]
-                table = file.read_row_groups(groups, columns=names, use_threads=False) if groups else None
-        except FileNotFoundError:
-            raise IntegrityError(f"{self.place.uri}: {path} is missing; fetch the release again") from None
-        return [] if table is None else table.filter(pc.equal(table[column], value)).to_pylist()
-
-
-def _may_hold(group: pq.RowGroupMetaData, column: str, value: str) -> bool:
-    for number in range(group.num_columns):
-        chunk = group.column(number)
-        if chunk.path_in_schema == column:
-            known = chunk.statistics
-            return known is None or not known.has_min_max or bool(known.min <= value <= known.max)
-    return True
+_LONGEST_CHAIN = 16  # of stand-ins; by construction there are at most three
 
 
 def explain(
     directory: Path | str, identifier: str, *, path: str | None, workdir: str, limit: int = 20
 ) -> dict[str, Any]:
-    """The story of an id as plain data: stable keys `query`, `occurrences` or `origin`, `kept`, `notes`.
+    """The story of an id as plain data; its keys are stable.
 
     Raises ConfigError for an id that is none, or that neither release nor ledger knows.
     """
     with manifest_of(str(directory)) as folder:
-        rows = _Rows(Release.open(folder), Store(str(directory)))
-    return _story(rows, identifier, path=path, workdir=workdir, limit=limit)
-
-
-def _story(rows: _Rows, identifier: str, *, path: str | None, workdir: str, limit: int) -> dict[str, Any]:
+        rows = Rows(Release.open(folder), Store(str(directory)))
+    asked = parse(identifier)
+    if path is not None and asked.kinds != ("origin",):
+        raise ConfigError("a path can only be given with an origin")
     release = rows.release
-    ledger = _Ledger.open(release, workdir)
-    story: dict[str, Any] = {"query": identifier, "release": release.manifest.version, "notes": []}
-    if ledger is None:
+    story: dict[str, Any] = {
+        "query": identifier,
+        "release": release.manifest.version,
+        "digest": release.digest,
+        "notes": [],
+    }
+    record = record_of(workdir, release.digest)
+    if record is None:
         story["notes"].append(
             f"{workdir} is not the work directory that made this release (give --workdir): only kept rows can be explained"
         )
-    swhid = identifier.startswith("swh:")  # its qualifiers may hold a URL
-    if not swhid and ("://" in identifier or identifier.startswith("pkg:")):
-        return {**story, **_origin(rows, ledger, identifier, path, limit)}
-    if path is not None:
-        raise ConfigError("a path can only be given with an origin")
-    return {**story, **_content(rows, ledger, _parse(identifier), identifier, limit)}
-
-
-def _parse(identifier: str) -> tuple[str, str]:
-    """(column of the release, value) of an id."""
-    text = identifier.strip().lower()
-    if text.startswith("swh:1:"):
-        kind, _, rest = text.removeprefix("swh:1:").partition(":")
-        if kind != "cnt":
-            raise ConfigError(
-                f"{identifier}: only contents (swh:1:cnt:...) can be explained; for a repository give its URL"
-            )
-        text = rest.partition(";")[0]
-        if len(text) != 40:
-            raise ConfigError(f"{identifier} is not a SWHID: 40 hex digits are missing")
-    column = {40: "content_id", 64: "sha256", 32: "row_id"}.get(len(text))
-    if column is None or not _HEX.fullmatch(text):
-        raise ConfigError(
-            f"{identifier!r} is not an id: give a SWHID (swh:1:cnt:...), a sha256, a sha1_git, a row id, or an origin's URL"
+    elif not usable(record):
+        story["notes"].append(
+            f"{workdir} made this release with an earlier version of this program, whose ledger cannot be looked up by this"
+            " one: only kept rows can be explained"
         )
-    return column, text
-
-
-def _content(
-    rows: _Rows, ledger: _Ledger | None, key: tuple[str, str], shown: str, limit: int
-) -> dict[str, Any]:
-    column, value = key
-    kept = rows.kept(column, value) or (rows.kept("content_sha256", value) if column == "sha256" else [])
-    story: dict[str, Any] = {"kept": kept[0] if kept else None, "occurrences": [], "found": 0}
-    sha1_git = kept[0]["content_id"] if kept else value if column == "content_id" else None
-    if ledger is not None:
-        if sha1_git is None and column == "sha256":
-            sha1_git = _sha1_git(ledger, value)
-        places = ledger.rows("ledger", "by_content", sha1_git, "sha1_git") if sha1_git else []
-        found = []
-        for root in sorted({place["root"] for place in places}):
-            for row in ledger.rows("ledger", "ledger", root, "root"):
-                if row["sha1_git"] == sha1_git:
-                    found += _occurrences(ledger, row, kept)
-        story["found"], story["occurrences"] = len(found), found[:limit]
-        story["earliest"] = _earliest(ledger, sha1_git) if sha1_git else None
-    if not kept and not story["occurrences"]:
-        where = "the release" if ledger is None else "the archive that this release was made from"
-        raise ConfigError(f"{shown} does not occur in {where}")
+        record = None
+    teller = _Teller(rows, record, limit, identifier)
+    story.update(teller.story(asked, path))
+    story["notes"] += teller.notes
     return story
 
 
-def _earliest(ledger: _Ledger, sha1_git: str) -> dict[str, Any] | None:
-    """Where the archive has the content first, whatever became of that occurrence; None for what is no file."""
-    known = ledger.rows("earliest", "contents", sha1_git, "sha1_git")
-    if not known:
-        return None
-    one = known[0]
-    date = None if one["revision_date"] is None else _EPOCH + timedelta(microseconds=one["revision_date"])
-    return {
-        "revision_date": date and date.isoformat(),
-        "origin": one["origin"],
-        "path": escape(one["path"]),
-    }
+class _Teller:
+    """One question: what was looked up for it, and how much of it is told."""
 
+    def __init__(self, rows: Rows, record: Record | None, limit: int, shown: str) -> None:
+        self.rows, self.record, self.limit, self.shown = rows, record, limit, shown
+        self.notes: list[str] = []
 
-def _sha1_git(ledger: _Ledger, sha256: str) -> str | None:
-    """A dropped content by its sha256: the ledger is bucketed by sha1_git, so all buckets are asked."""
-    folder = ledger._folders["ledger"]
-    for bucket in range(ledger._buckets):
-        data = read_ref(ledger._store, Ref(folder, "by_content", ""), bucket, ["sha1_git", "sha256"])
-        hit = data.filter(pc.equal(data["sha256"], sha256))
-        if hit.num_rows:
-            return str(hit["sha1_git"][0].as_py())
-    return None
-
-
-def _origin(rows: _Rows, ledger: _Ledger | None, url: str, path: str | None, limit: int) -> dict[str, Any]:
-    if ledger is None:
-        found = [row for row in rows.kept("origin", url) if path is None or row["path"] == path]
-        if not found:
+    def story(self, asked: Asked, path: str | None) -> dict[str, Any]:
+        """The answer, by the kind of the id."""
+        if self.record is None:
+            return self._kept_only(self.rows, asked, path)
+        known = Known(self.record, self.rows)
+        for kind in asked.kinds:
+            if kind == "origin":
+                return self._origin(known, asked, path)
+            if kind in ("root", "revision", "snapshot"):
+                origins = known.origins_at(kind, asked.value)
+                if origins:
+                    return self._origins(known, kind, origins)
+                continue
+            content = known.content(kind, asked.value)
+            if content is not None:
+                return self._content(known, content, asked)
+        if asked.kinds == ("row",) and (changes := self.rows.changes(asked.value)):
+            return {"kept": None, "occurrences": [], "found": 0, "changes": changes}
+        if asked.kinds[0] in ("root", "revision", "snapshot"):
+            what = "root directory" if asked.kinds[0] == "root" else asked.kinds[0]
             raise ConfigError(
-                f"{url} has no kept row in the release, and its dropped files are in the ledger only"
+                f"{self.shown} is the {what} of no origin of the archive that this release was made from"
             )
-        return {"origin": {"url": url}, "files": found[:limit], "found": len(found)}
-    identity = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
-    known = ledger.rows("origins", "ledger", identity, "origin_id")
-    if not known:
-        raise ConfigError(f"{url} is not an origin of the archive that this release was made from")
-    one = known[0]
-    story: dict[str, Any] = {
-        "origin": {
-            "url": url,
-            "resolved": one["reason"] is None,
-            "reason": one["reason"],
-            "opted_out": one["opted_out"],
-            "snapshot": one["snapshot"],
-            "branch": escape(one["branch"]) if one["branch"] is not None else None,
-            "revision": one["revision"],
-            "root": one["directory"],
-            "visit_date": one["visit_date"].isoformat() if one["visit_date"] is not None else None,
-            "fork_of": one["fork_of"],
-            "network": {
-                "id": one["network"],
-                "origins": ledger.rows("networks", "networks", one["network"], "network")[0]["origins"],
-            },
+        raise ConfigError(f"{self.shown} does not occur in the archive that this release was made from")
+
+    # ------------------------------------------------------------------------------------------------- contents
+
+    def _content(self, known: Known, content: Content, asked: Asked) -> dict[str, Any]:
+        kept = (
+            self.rows.of_ids([row_id(content.sha256)]).get(row_id(content.sha256)) if content.sha256 else None
+        )
+        where = known.record.rows("contents", "contents", "sha1_git", content.sha1_git)
+        found = pc.sum(pc.multiply(where["places"], where["origins"])).as_py() or 0
+        told: list[dict[str, Any]] = []
+        if asked.origin is not None:
+            told = self._at(known, content, kept, asked)
+            if not told:
+                self.notes.append(
+                    "the content was not found at the place that the SWHID names: all places are told"
+                )
+        if not told:
+            roots: list[str] = where["root"].to_pylist()
+            if kept is not None:  # its own place first
+                roots.sort(key=lambda root: root != kept["directory_id"])
+            for root in roots:
+                if len(told) >= self.limit:
+                    break
+                condition = f"sha1_git = '{content.sha1_git}'"
+                told += self._occurrences(known, root, condition, self.limit - len(told), kept=kept)
+        return {
+            "content": {**content.told(), "length": told[0]["length"] if told else None},
+            "kept": kept,
+            "found": found,
+            "occurrences": told,
+            "earliest": known.earliest(content.sha1_git),
+            **self._about(known, content, kept),
         }
-    }
-    if one["directory"] is None:
-        return {**story, "files": [], "found": 0, "totals": {}}
-    files = ledger.rows("ledger", "ledger", one["directory"], "root")
-    kept = {(row["sha256"]): row for row in rows.kept("origin", url)}
-    told = [
-        _told(row, one, [kept[row["sha256"]]] if row["sha256"] in kept else [])
-        for row in files
-        if path is None or escape(row["path"]) == path
-    ]
-    if path is not None and not told:
-        raise ConfigError(f"{url} has no file {path!r} at {one['branch'] and escape(one['branch'])}")
-    totals: dict[str, int] = {}
-    for item in told:
-        name = item["reason"] or "kept"
-        totals[name] = totals.get(name, 0) + 1
-    story["origin"]["licenses"] = _licenses(
-        ledger, one["directory"], {_folder(r["path"]) for r in files if r["path"]}, limit
-    )
-    return {**story, "files": told[:limit], "found": len(told), "totals": dict(sorted(totals.items()))}
+
+    def _at(
+        self, known: Known, content: Content, kept: dict[str, Any] | None, asked: Asked
+    ) -> list[dict[str, Any]]:
+        """The occurrences at the place that a SWHID's qualifiers name."""
+        assert asked.origin is not None
+        for one in known.record.rows("origins", "ledger", "origin_id", origin_id(asked.origin)).to_pylist():
+            if one["directory"] is not None:
+                condition = f"sha1_git = '{content.sha1_git}'"
+                return self._occurrences(
+                    known,
+                    one["directory"],
+                    condition,
+                    self.limit,
+                    origin=one["origin_id"],
+                    path=asked.path,
+                    kept=kept,
+                )
+        return []
+
+    def _about(self, known: Known, content: Content, kept: dict[str, Any] | None) -> dict[str, Any]:
+        """What does not depend on the place: what was detected, what stands in for it, for what it stands in."""
+        if content.sha256 is None:
+            return {"detected": None, "chain": [], "cluster": None, "changes": []}
+        identity = row_id(content.sha256)
+        return {
+            "detected": detected(known.record, content.sha256, self.limit),
+            "chain": self._chain(known, content.sha256),
+            "cluster": self._cluster(known, content.sha256, kept) if kept is not None else None,
+            "changes": self.rows.changes(identity),
+        }
+
+    def _chain(self, known: Known, sha256: str) -> list[dict[str, Any]]:
+        """From a content to the one that is kept for it, step by step; empty when it is kept itself, or nothing is."""
+        chain: list[dict[str, Any]] = []
+        while len(chain) < _LONGEST_CHAIN:
+            fate = next((one for one in known.fates(sha256) if one["stand_in"] is not None), None)
+            if fate is None:
+                break
+            sha256 = fate["stand_in"]
+            chain.append(
+                {
+                    "sha256": sha256,
+                    "row_id": row_id(sha256),
+                    "reason": fate["reason"],
+                    "similarity": fate["similarity"],
+                }
+            )
+        places = self.rows.places_of(step["row_id"] for step in chain)
+        return [{**step, "shard": _shard(places, step), "kept": step["row_id"] in places} for step in chain]
+
+    def _cluster(self, known: Known, sha256: str, kept: dict[str, Any]) -> dict[str, Any]:
+        """The contents that this row stands for."""
+        table = known.record.rows("index", "members", "stand_in", sha256)
+        members = table.slice(0, self.limit).to_pylist()
+        return {
+            "size": kept["cluster_size"],
+            "found": table.num_rows,
+            "members": [{k: one[k] for k in ("sha256", "reason", "similarity")} for one in members],
+        }
+
+    # -------------------------------------------------------------------------------------------------- origins
+
+    def _origins(self, known: Known, kind: str, origins: list[str]) -> dict[str, Any]:
+        """A root, revision or snapshot: the repository, and all origins that had it."""
+        first = Asked(kinds=("origin",), value=origin_id(origins[0]), url=origins[0])
+        shown = {"by": kind, "found": len(origins), "urls": origins[: self.limit]}
+        return {"origins": shown, **self._origin(known, first, None)}
+
+    def _origin(self, known: Known, asked: Asked, path: str | None) -> dict[str, Any]:
+        url = asked.url or self.shown
+        found = known.record.rows("origins", "ledger", "origin_id", asked.value).to_pylist()
+        if not found:
+            raise ConfigError(f"{url} is not an origin of the archive that this release was made from")
+        one = found[0]
+        story: dict[str, Any] = {"origin": known.told_origin(one)}
+        if one["directory"] is None:
+            return {**story, "files": [], "found": 0, "totals": {}}
+        ledger = known.record.rows("ledger", "ledger", "root", one["directory"])
+        if path is not None:
+            ledger = _below(ledger, path)
+            if ledger.num_rows == 0:
+                branch = f" at {escape(one['branch'])}" if one["branch"] is not None else ""
+                raise ConfigError(f"{one['origin']} has no file {path!r}{branch}")
+        places = known.places(one["directory"], one["origin_id"])
+        totals = {
+            row["reason"] or "kept": row["n"]
+            for row in _sql(
+                f"select reason, count(*) as n from ({expanded('l', 'p')}) group by reason",
+                l=ledger,
+                p=places,
+            )
+        }
+        files = self._told(known, ledger, places, "true", self.limit)
+        directories = [_folder(raw) for raw in ledger["path"].slice(0, 10 * self.limit).to_pylist() if raw]
+        story["origin"]["licenses"] = licenses(known.record, one["directory"], directories)[: self.limit]
+        story |= {
+            "files": files,
+            "found": sum(totals.values()),
+            "totals": dict(sorted(totals.items())),
+        }
+        if path is not None and story["found"] == 1 and files[0]["kind"] == "file":
+            content = Content(ledger["sha1_git"][0].as_py(), ledger["sha256"][0].as_py(), ledger["sha1"][0].as_py(),
+                               ledger["length"][0].as_py())  # fmt: skip
+            kept = self.rows.of_ids([row_id(content.sha256)]) if content.sha256 else {}
+            row = next(iter(kept.values()), None)
+            story |= {
+                "content": content.told(),
+                "kept": row,
+                "earliest": known.earliest(content.sha1_git),
+                **self._about(known, content, row),
+            }
+        return story
+
+    # ---------------------------------------------------------------------------------------------- occurrences
+
+    def _occurrences(
+        self,
+        known: Known,
+        root: str,
+        condition: str,
+        limit: int,
+        *,
+        origin: str | None = None,
+        path: bytes | None = None,
+        kept: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Occurrences in the origins of a root that meet a condition."""
+        ledger = known.record.rows("ledger", "ledger", "root", root)
+        if path is not None:
+            ledger = ledger.filter(pc.equal(ledger["path"], scalar(path)))
+        return self._told(known, ledger, known.places(root, origin), condition, limit, kept=kept)
+
+    def _told(
+        self,
+        known: Known,
+        ledger: pa.Table,
+        places: pa.Table,
+        condition: str,
+        limit: int,
+        *,
+        kept: dict[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        rows = _sql(
+            f"""
+            select * from ({expanded("l", "p", where=condition)})
+            order by decision = 'dropped', root, path, kind, sha1_git, encode(origin) limit {limit}
+            """,
+            l=ledger,
+            p=places,
+        )
+        wanted = [row["row_id"] for row in rows if row["row_id"] is not None]
+        whole = {kept["row_id"]: kept} if kept is not None else {}
+        whole |= self.rows.of_ids(one for one in wanted if one not in whole)
+        standing = {row["origin"]: _only(places, "origin", row["origin"]) for row in rows}
+        licensed: dict[bytes, dict[str, Any]] = {}
+        if rows:
+            folders = [_folder(row["path"]) for row in rows]
+            licensed = {
+                unescape(one["directory"]): one for one in licenses(known.record, rows[0]["root"], folders)
+            }
+        return [
+            {
+                "origin": row["origin"],
+                "path": escape(row["path"]),
+                "kind": row["kind"],
+                "swhid": row["swhid"],
+                "sha256": row["sha256"],
+                "length": row["length"],
+                "language": row["language"],
+                "decision": row["decision"],
+                "stage": row["stage"],
+                "reason": row["reason"],
+                "why": None if row["reason"] is None else why(row["reason"]),
+                "detail": row["detail"],
+                "evidence": row["evidence"],
+                "stand_in": {
+                    "sha256": row["stand_in"],
+                    "row_id": row["stand_in_row_id"],
+                    "similarity": row["similarity"],
+                }
+                if row["stand_in"]
+                else None,
+                "license": licensed.get(_folder(row["path"])),
+                "standing": _standing(standing[row["origin"]]),
+                "row": whole.get(row["row_id"]),
+            }
+            for row in rows
+        ]
+
+    # ---------------------------------------------------------------------------------- without a work directory
+
+    def _kept_only(self, rows: Rows, asked: Asked, path: str | None) -> dict[str, Any]:
+        """From the release alone: kept rows, which all shards that may hold them are asked for."""
+        if asked.kinds == ("origin",):
+            if asked.url is None:
+                raise ConfigError(f"{self.shown}: an origin by its id needs the work directory; give its URL")
+            found = [row for row in rows.scan("origin", asked.url) if path is None or row["path"] == path]
+            if not found:
+                raise ConfigError(
+                    f"{asked.url} has no kept row in the release, and its dropped files are in the ledger only"
+                )
+            return {"origin": {"url": asked.url}, "files": found[: self.limit], "found": len(found)}
+        kept: list[dict[str, Any]] = []
+        for kind in asked.kinds:
+            if kind == "row":
+                kept = list(rows.of_ids([asked.value]).values())
+            elif kind == "sha256":
+                kept = list(rows.of_ids([row_id(asked.value)]).values()) or rows.scan(
+                    "content_sha256", asked.value
+                )
+            elif kind == "content":
+                kept = rows.scan("content_id", asked.value)
+            if kept:
+                return {
+                    "kept": kept[0],
+                    "occurrences": [],
+                    "found": 0,
+                    "changes": rows.changes(kept[0]["row_id"]),
+                }
+        raise ConfigError(f"{self.shown} does not occur in the release")
+
+
+def _sql(query: str, **tables: pa.Table) -> list[dict[str, Any]]:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("set threads=1")
+        for name, table in tables.items():
+            connection.register(name, table)
+        return list(connection.sql(query).to_arrow_table().to_pylist())
+
+
+def _only(table: pa.Table, column: str, value: str) -> dict[str, Any]:
+    return dict(table.filter(pc.equal(table[column], scalar(value))).slice(0, 1).to_pylist()[0])
+
+
+def _below(ledger: pa.Table, path: str) -> pa.Table:
+    """The rows of a file, whether its path is given as it is shown or as it is; else those of the files below a folder."""
+    names = dict.fromkeys((unescape(path), path.encode(errors="surrogateescape")))
+    for raw in names:
+        found = ledger.filter(pc.equal(ledger["path"], scalar(raw)))
+        if found.num_rows:
+            return found
+    for raw in names:
+        found = ledger.filter(pc.starts_with(ledger["path"], raw.rstrip(b"/") + b"/"))
+        if found.num_rows:
+            return found
+    return ledger.slice(0, 0)
 
 
 def _folder(path: bytes) -> bytes:
     return path.rpartition(b"/")[0]
 
 
-def _licenses(ledger: _Ledger, root: str, folders: Iterable[bytes], limit: int) -> list[dict[str, Any]]:
-    wanted = set(folders)
-    return [
-        {
-            "directory": escape(row["dir"]),
-            "expression": row["license_expression"],
-            "permitted": row["permitted"],
-            "reason": row["sub_reason"],
-            "evidence": row["license_evidence"],
-        }
-        for row in ledger.rows("attributions", "attributions", root, "root")
-        if row["dir"] in wanted
-    ][:limit]
+def _standing(place: Mapping[str, Any]) -> dict[str, Any]:
+    """What ranks an occurrence in the election."""
+    ranks = {name: place[name] for name in ("is_fork", "stars", "forks", "opted_out")}
+    return {"revision": place["revision"], "revision_date": shown_date(place["revision_date"]), **ranks}
 
 
-def _occurrences(ledger: _Ledger, row: dict[str, Any], kept: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [_told(row, origin, kept) for origin in ledger.origins_of(row["root"])]
-
-
-def _told(row: dict[str, Any], origin: dict[str, Any], kept: list[dict[str, Any]]) -> dict[str, Any]:
-    """One occurrence in words that do not change: reason null means kept."""
-    reason = row["reason"]
-    if origin["opted_out"] and reason not in (Reason.NOT_A_FILE, Reason.PATH_LIMIT):
-        reason = str(Reason.OPTED_OUT)
-    detail, stand_in = row["detail"], row["stand_in"]
-    elected = bool(kept) and kept[0]["origin"] == origin["origin"]
-    if reason is None and not elected:
-        # The row stands for its root; another origin with the same root was elected.
-        reason, detail, stand_in = (
-            str(Reason.EXACT_DUPLICATE),
-            "same repository content at another origin",
-            row["sha256"],
-        )
-    return {
-        "origin": origin["origin"],
-        "path": escape(row["path"]),
-        "kind": row["kind"],
-        "sha256": row["sha256"],
-        "swhid": f"swh:1:cnt:{row['sha1_git']}" if row["kind"] == "file" else None,
-        "length": row["length"],
-        "reason": reason,
-        "why": None if reason is None else _why(reason),
-        "detail": detail if reason != Reason.OPTED_OUT else None,
-        "stand_in": {"sha256": stand_in, "row_id": row_id(stand_in), "similarity": row["similarity"]}
-        if stand_in
-        else None,
-        "row": kept[0] if reason is None and kept else None,
-    }
-
-
-def _why(reason: str) -> str:
-    """A reason in words; `quality.<rule>` names its rule."""
-    name, _, rule = reason.partition(".")
-    if name == Reason.QUALITY:
-        return f"it fails the quality rule {rule!r} of the profile"
-    return _WORDS[Reason(name)]
-
-
-def _visible(value: Any) -> Any:
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {key: _visible(item) for key, item in value.items()}
-    return [_visible(item) for item in value] if isinstance(value, list) else value
-
-
-def render(story: dict[str, Any]) -> str:
-    """The story for a person: what strangers named is shown with its control characters escaped."""
-    story = _visible(story)
-    lines = [f"{story['query']} in release {story['release']}"]
-    if (origin := story.get("origin")) is not None:
-        lines += [
-            f"  {name:<10} {value}"
-            for name, value in origin.items()
-            if name not in ("licenses", "network") and value is not None
-        ]
-        if (network := origin.get("network")) is not None:
-            lines.append(f"  network    {network['id']}, {network['origins']:,} origins of this release")
-        lines += [
-            f"  license    {item['expression'] or 'none found'} in {item['directory'] or '/'}"
-            f" ({'permitted' if item['permitted'] else item['reason']})"
-            for item in origin.get("licenses", [])[:5]
-        ]
-        lines += [f"  {amount:>8,}  {name}" for name, amount in story.get("totals", {}).items()]
-    if story.get("kept"):
-        row = story["kept"]
-        lines.append(
-            f"  kept as row {row['row_id']} of {row['shard']}: {row['path']} of {row['origin']}"
-            f" ({row['language']}, {row['license_expression']})"
-        )
-        lines.append(
-            f"  {row['num_occurrences']} occurrences in {row['num_origins']} origins;"
-            f" stands for {row['cluster_size'] - 1} near-duplicates"
-        )
-        if row["redactions"]:
-            kinds = sorted({r["kind"] for r in row["redactions"]})
-            lines.append(f"  {len(row['redactions'])} redactions: {', '.join(kinds)}")
-    if (first := story.get("earliest")) is not None:
-        dated = first["revision_date"] or "date unknown"
-        lines.append(f"  earliest known: {dated}, {first['origin']}, {first['path']}")
-    for item in story.get("occurrences", story.get("files", [])):
-        if "why" not in item:
-            lines.append(f"  kept     {item['path']}")
-            continue
-        if item["reason"] is None:
-            row = item["row"]
-            verdict = f"kept as row {row['row_id']} of {row['shard']}" if row else "kept"
-        else:
-            verdict = f"dropped: {item['reason']}, {item['why']}"
-        place = item["path"] if story.get("origin") else f"{item['origin']} {item['path']}"
-        lines.append(f"  {place}\n      {verdict}")
-        if item["detail"]:
-            lines.append(f"      detail: {item['detail']}")
-        if item["stand_in"]:
-            similarity = (
-                f", similarity {item['stand_in']['similarity']}" if item["stand_in"]["similarity"] else ""
-            )
-            lines.append(f"      in its place: row {item['stand_in']['row_id']}{similarity}")
-    shown = len(story.get("occurrences", story.get("files", [])))
-    if story.get("found", 0) > shown:
-        lines.append(f"  ... and {story['found'] - shown:,} more (--limit)")
-    lines += [f"note: {note}" for note in story["notes"]]
-    return "\n".join(lines)
+def _shard(places: Mapping[str, dict[str, Any]], step: Mapping[str, Any]) -> str | None:
+    found = places.get(step["row_id"])
+    return None if found is None else str(found["shard"])

@@ -29,14 +29,17 @@ def is_remote(address: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def manifest_of(address: str) -> Iterator[Path]:
-    """A folder with the manifest of the release at `address` and nothing else; the folder itself for a local one."""
+def manifest_of(address: str, *more: str) -> Iterator[Path]:
+    """A folder with the manifest of the release at `address` and what there is of `more`; the folder itself for a local one."""
     if not is_remote(address):
         yield Path(address)
         return
     place = Store(address)
     with _folder(address) as root:
         (root / MANIFEST).write_bytes(_manifest(place))
+        for key in more:
+            with contextlib.suppress(FileNotFoundError):
+                _target(place, root, key).write_bytes(place.read(key, at_most=MAX_BYTES))
         yield root
 
 

@@ -25,7 +25,7 @@ import yaml
 
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.facts import Contents, Digests, Origins, ShardFacts, Totals
+from manifests.facts import Contents, Digests, Origins, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
 from manifests.names import MANIFEST
 from manifests.release_writer import finish_release
@@ -39,6 +39,8 @@ from pipeline.engine.stage import as_path
 from pipeline.engine.store import TEMPORARY, Store, fsync
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
+from pipeline.report import report_makers
+from pipeline.review_card import load_review, with_review
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -59,11 +61,13 @@ def release_facts(
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
         detectors["scancode"] = library_version("scancode-toolkit-mini")
+    review = load_review(settings.card.review, name=settings.name)
     return {
         "name": settings.name,
         "version": version,
         "config": resolved,
-        "inputs": dict(inputs),
+        "inputs": {**inputs, **({"review": review["sha256"]} if review else {})},
+        "review": review and review["found"],
         "code": source_digest("pipeline.release"),
         "policies": {
             "license": licenses.digest,
@@ -155,6 +159,9 @@ class Parts:
     origins: Done
     facts: Mapping[str, Any]
     totals: Totals
+    figures: Done
+    tokenizer: Tokenizer | None = None
+    tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
 
     def described(self) -> list[tuple[ShardFacts, str]]:
         """Every shard and its key in the work directory."""
@@ -163,13 +170,17 @@ class Parts:
             for recorded in unit["shards"]:
                 shard = dict(recorded)  # the summary is shared with later runs of this process
                 name = shard.pop("file")
+                if self.tokens is not None:
+                    shard["tokens"] = self.tokens[shard["path"]]
                 found.append((ShardFacts(**shard), f"{self.shards.stage.folder}/{name}"))
         return found
 
     def finish(self, staging: Path, *, shards_elsewhere: bool = False) -> str:
         """Write everything but the shards into `staging`; returns the release's digest."""
         facts = self.facts
-        text = card_facts(facts["config"], opt_out_entries=facts["opt_out_entries"])
+        text = with_review(
+            card_facts(facts["config"], opt_out_entries=facts["opt_out_entries"]), facts["review"]
+        )
         ended: Counter[str] = Counter()
         for unit in self.origins.facts:
             ended.update(dict(unit["input"]))
@@ -203,7 +214,8 @@ class Parts:
             opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts["config"]),
             text=text,
-            makers=card_files(text),
+            tokenizer=self.tokenizer,
+            makers={**card_files(text), **report_makers(self.runner.table(self.figures.ref("figures")))},
             shards_elsewhere=shards_elsewhere,
         )
 

@@ -5,6 +5,7 @@
             ─▶ bodies ─▶ text, language, quality ─▶ findings, released text   fetch, judge       wave W2
             ─▶ one occurrence per content, one content per text               elect              wave W3
             ─▶ near-duplicates, verified                                      near               wave W4
+            ─▶ as much of each language as was asked for              caps
             ─▶ ledger ─▶ rows ─▶ shards ─▶ release directory                  ledger, emit
 
 Every step is a stage with a key (pipeline.engine); what is done is not done again. Before a release is put in its place
@@ -19,14 +20,13 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.facts import StageTotals, Totals
+from manifests.facts import StageTotals, Tokenizer, Totals
 from manifests.names import check_version
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
@@ -36,6 +36,7 @@ from pipeline.engine.runner import Done, Runner, open_workdir
 from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
+from pipeline.estimate import RUNS_LOOKED_AT, estimate, quantities, records, safe_quantities
 from pipeline.publish import (
     LIBRARIES,
     Parts,
@@ -48,18 +49,22 @@ from pipeline.publish import (
     release_facts,
 )
 from pipeline.publish_s3 import publish_objects
+from pipeline.review_card import load_review
 from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
+from pipeline.stages.caps import cap_wave
 from pipeline.stages.census import Counted, take_census
 from pipeline.stages.choose import choose
 from pipeline.stages.earliest import find_earliest
 from pipeline.stages.elect import elect_wave
 from pipeline.stages.emit import emit_wave
 from pipeline.stages.fetch import fetch, times_asked
+from pipeline.stages.figures import figures_wave
 from pipeline.stages.files import list_files
 from pipeline.stages.graph import convert, reasons_of, warn_of_mixed_tables
 from pipeline.stages.identity import identify
+from pipeline.stages.index import make_index
 from pipeline.stages.judge import judge_wave
 from pipeline.stages.ledger import ledger_wave
 from pipeline.stages.licenses import license_wave
@@ -69,6 +74,7 @@ from pipeline.stages.origins import settle
 from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.selections import read_selections
+from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
 from pipeline.tables import STAGES
 
@@ -99,10 +105,13 @@ class _Flow:
     origins: Done
     ledger: Done
     shards: Done
+    figures: Done
     identity: Done
     census: Counted | None  # None: only planned
     selections: Mapping[str, str]  # the digests of the user's files
     folders: dict[str, str] = field(default_factory=dict)
+    tokenizer: Tokenizer | None = None
+    tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
 
 
 def run_flow(
@@ -140,6 +149,7 @@ def run_flow(
         scancode=licenses.scancode,
         processes=licenses.processes,
         policy=licenses.policy,
+        selected=settings.select.licenses,
     )
 
     bodies = fetch(runner, "bodies", w1.ref("survivors"), source, asked=asked)
@@ -153,13 +163,17 @@ def run_flow(
         sensitivity=sensitivity,
         max_findings=settings.secrets.max_findings,
     )
-    w4 = (
+    w4, pairs = (
         near_wave(runner, ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
         if near.enabled
-        else None
+        else (None, None)
     )
 
-    kept, ledger = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected])
+    tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
+    token_keys = token_stores(tokenizer, sensitivity)
+    select = partial(_select, runner, settings, token_keys)
+    books = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected], select)
+    kept, ledger = books.kept, books.ledger
     shards = emit_wave(
         runner,
         kept,
@@ -168,17 +182,39 @@ def run_flow(
         sensitivity=sensitivity,
         shard_bytes=settings.emit.shard_bytes,
     )
+    figures = figures_wave(runner, kept, texts, w4, sensitivity=sensitivity)
+    tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
+    index = make_index(
+        runner,
+        ledger=ledger,
+        origins=origins,
+        roots=roots,
+        elected=elected,
+        edges=[pairs] if pairs is not None else [],
+        replaced=books.replaced,
+        stand_ins=books.stand_ins,
+    )
     identity = identify(runner, origins)
     counted = take_census(runner, export, settings.origins, settings.files, chosen)
     folders = {
         name: done.stage.folder
         for name, done in {
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
-            "networks": networks, "earliest": earliest,
+            "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}
-    return _Flow(origins, ledger, shards, identity, counted, digests, folders)
+    return _Flow(origins, ledger, shards, figures, identity, counted, digests, folders, tokenizer, tokens)
+
+
+def _select(
+    runner: Runner, settings: ReleaseConfig, token_keys: Mapping[str, str], kept: Done
+) -> Done | None:
+    """What is taken of the kept contents; None: all."""
+    if settings.tokens.tokenizer is not None:
+        count_tokens(runner, kept, settings.tokens.tokenizer, token_keys)
+    caps = settings.select.model_dump(mode="json", include={"max_bytes", "max_tokens"})
+    return cap_wave(runner, kept, caps, token_keys) if any(caps.values()) else None
 
 
 def _fetch_limits(settings: ReleaseConfig) -> dict[str, Any]:
@@ -210,9 +246,11 @@ def make_release(
         check_version(version)
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
-    # Both are read again where they are used; a wrong one is to be told now, not after an hour.
+    # They are read again where they are used; a wrong one is to be told now, not after an hour.
     Policy.load(as_path(settings.licenses.policy))
     Registry.load(as_path(settings.optout.registry))
+    load_review(settings.card.review, name=settings.name)
+    describe(settings.tokens.tokenizer, settings.tokens.name)
     left_checks = check_output(out)
     executor.prepare(_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(
@@ -224,14 +262,19 @@ def make_release(
         place = place_of(out, version)
         runner.before_stage = lambda: _begun(runner, place)
         runner.before_commit = held.recheck
+        amounts = safe_quantities(export, store)
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
         inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
         facts = release_facts(settings, version, inputs=inputs, shards=flow.shards, ledger=flow.ledger)
+        if flow.tokenizer is not None:
+            facts["tokenizer"] = flow.tokenizer.to_json()
         known = known_digest(store, place, facts)
         if known is None:
             _conservation_gate(flow, totals)
-            parts = Parts(runner, flow.shards, flow.origins, facts, totals)
+            parts = Parts(
+                runner, flow.shards, flow.origins, facts, totals, flow.figures, flow.tokenizer, flow.tokens
+            )
             known, state = (
                 publish_folder(parts, place)
                 if place.root is not None
@@ -266,11 +309,27 @@ def make_release(
             "driver_peak_pss_bytes": memory.driver_peak_bytes,
         }
     )
+    # What --dry-run would have said of the stages that did run, beside what they took.
+    todo = [(name, units) for name, units, done in runner.plan if not done]
+    expected = amounts and estimate(
+        todo, amounts, records(store, RUNS_LOOKED_AT), remote=content.root is None
+    )
     run = f"runs/{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:6]}"
     store.put(f"{run}/units.jsonl.gz", progress.units())
     store.put(
         f"{run}/run.json",
-        run_record(progress, memory, version=version, digest=known, state=state, seconds=outcome.seconds),
+        run_record(
+            progress,
+            memory,
+            version=version,
+            digest=known,
+            state=state,
+            seconds=outcome.seconds,
+            at_once=executor.at_once,
+            in_process=isinstance(executor, InProcess),
+            quantities=amounts,
+            estimate=expected,
+        ),
     )
     return outcome
 
@@ -388,20 +447,15 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
     runner = Runner(store, InProcess(), buckets, Progress(quiet=True), dry=True)
     run_flow(runner, export, content, settings, asked=times_asked(store))
     stages = [{"stage": name, "units": units, "done": done} for name, units, done in runner.plan]
+    amounts = quantities(export, store)
+    todo = [(name, units) for name, units, done in runner.plan if not done]
+    cost = estimate(todo, amounts, records(store, RUNS_LOOKED_AT), remote=content.root is None)
     left = sum(not stage["done"] for stage in stages)
     return {
         **plan,
         "archive": content.uri,
-        "objects": _objects(export),
+        "objects": {"rows": amounts["contents"], "estimated_bytes": amounts["bytes"]},
+        "estimate": cost,
         "stages": stages,
         "note": f"{left} of {len(stages)} stages to run" if left else "nothing to run: every stage is done",
     }
-
-
-def _objects(export: GraphExport) -> dict[str, int]:
-    """Contents in the graph (exact, from the footers) and their bytes (estimated from the first rows)."""
-    rows, units = export.rows("content"), export.units("content")
-    if rows == 0:
-        return {"rows": 0, "estimated_bytes": 0}
-    lengths = next(export.batches("content", units[0], ["length"]))["length"]
-    return {"rows": rows, "estimated_bytes": round(rows * (pc.mean(lengths).as_py() or 0))}

@@ -139,6 +139,7 @@ class Reason(StrEnum):
     NOT_SELECTED = "not_selected"
     # W1: license-like files and package manifests
     LICENSE = "license"
+    LICENSE_NOT_SELECTED = "license_not_selected"  # permitted, and not in select.licenses
     # W2: one body per remaining content
     MISSING = "missing"
     CORRUPT = "corrupt"
@@ -153,6 +154,8 @@ class Reason(StrEnum):
     # W3, W4
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    # what was asked for
+    OVER_CAP = "over_cap"  # beyond select.max_bytes or select.max_tokens of its language
 
 
 STAGES: dict[str, tuple[Reason, ...]] = {
@@ -160,15 +163,23 @@ STAGES: dict[str, tuple[Reason, ...]] = {
         Reason.NOT_A_FILE, Reason.PATH_LIMIT, Reason.OPTED_OUT, Reason.NOT_ARCHIVED, Reason.TOO_LARGE, Reason.VENDORED,
         Reason.NOT_SELECTED,
     ),
-    "licenses": (Reason.LICENSE,),
+    "licenses": (Reason.LICENSE, Reason.LICENSE_NOT_SELECTED),
     "contents": (
         Reason.MISSING, Reason.CORRUPT, Reason.BINARY, Reason.UNDECODABLE, Reason.LICENSE_HEADER, Reason.LANGUAGE,
         Reason.GENERATED, Reason.QUALITY, Reason.SECRETS_BUDGET, Reason.CONTAMINATED,
     ),
     "election": (Reason.EXACT_DUPLICATE,),
     "similarity": (Reason.NEAR_DUPLICATE,),
+    "selection": (Reason.OVER_CAP,),
 }  # fmt: skip
 """Where the totals count a reason: the stage that gives it first. Each stage needs more than the one before."""
+
+
+BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
+"""An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name."""
+
+ONCE = (Reason.NEAR_DUPLICATE, Reason.OVER_CAP)
+"""Reasons of an elected content: of its one place. The same place at the other origins of the root is an exact duplicate."""
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -438,6 +449,7 @@ DROPPED = pa.schema(
         ("detail", pa.string()),
         ("stand_in", pa.string()),  # sha256 of the content that is kept in its place
         ("similarity", pa.string()),  # "inter/union" of shingles, for near-duplicates
+        ("language", pa.string()),  # as far as it was asked
     ]
 )
 """Why a survivor of W0 was dropped later; rows with a null reason are the kept ones."""

@@ -7,17 +7,15 @@ import os
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import ConfigError
-from pipeline.sources.archive_summary import ArchiveSummary
-from pipeline.sources.archive_writer import ArchiveWriter, check_export_name
-from pipeline.sources.from_folder import add_folder, parse_input
-from pipeline.sources.from_git import add_git
-from pipeline.sources.from_installed import add_installed, build_installed
 from pipeline.sources.sampling import Bounds
+
+if TYPE_CHECKING:
+    from pipeline.sources.archive_summary import ArchiveSummary
 
 _BOUNDS = Bounds()
 
@@ -99,6 +97,11 @@ def archive(
     Inputs can be combined. Ids are true SWHIDs; the same inputs give the same tables, byte for byte. Dates of
     folders and installed packages are SOURCE_DATE_EPOCH, or the epoch.
     """
+    from pipeline.sources.archive_writer import ArchiveWriter, check_export_name
+    from pipeline.sources.from_folder import add_folder, parse_input
+    from pipeline.sources.from_git import add_git
+    from pipeline.sources.from_installed import add_installed, build_installed
+
     if not (installed or git or folder):
         raise ConfigError("nothing to archive: give --installed, --git PATH or --dir PATH")
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(out)):

@@ -12,13 +12,21 @@ def explain(
     directory: Annotated[str, typer.Argument(help="Release directory or s3:// address.")],
     identifier: Annotated[
         str,
-        typer.Argument(metavar="ID", help="SWHID, sha256 or sha1_git of a content, row id, or origin URL."),
+        typer.Argument(
+            metavar="ID",
+            help="SWHID (of a content, root directory, revision, snapshot or origin), sha256, sha1 or sha1_git of a"
+            " content, sha256 of a released text, row id, or an origin's URL.",
+        ),
     ],
-    path: Annotated[str | None, typer.Argument(help="Path of a file, where ID is an origin.")] = None,
+    path: Annotated[
+        str | None, typer.Argument(help="Path of a file or folder, where ID is an origin.")
+    ] = None,
     workdir: Annotated[
         str, typer.Option("--workdir", help="Work directory that made the release; it holds the ledger.")
     ] = "work",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Occurrences to print.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Occurrences, and members of a cluster, to print.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell the story of a file or repository: where it was found, which rule dropped it, or where it is.
@@ -26,7 +34,7 @@ def explain(
     Of a release on S3 only the manifest is fetched, and of its shards what the question needs.
     """
     from pipeline.explain import explain as look_up
-    from pipeline.explain import render
+    from pipeline.explain_words import render
 
     story = look_up(directory, identifier, path=path, workdir=workdir, limit=limit)
     typer.echo(json.dumps(story, indent=2, sort_keys=True) if as_json else render(story))

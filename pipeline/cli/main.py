@@ -11,7 +11,22 @@ from typing import NoReturn
 
 import typer
 
-from pipeline.cli import archive, clean, explain, keys, publish, release, scan, stats, train, verify
+from pipeline.cli import (
+    archive,
+    clean,
+    explain,
+    keys,
+    ledger,
+    publish,
+    query,
+    release,
+    review,
+    scan,
+    stats,
+    train,
+    verify,
+    views,
+)
 from pipeline.errors import StackmillError
 
 app = typer.Typer(
@@ -24,7 +39,22 @@ app = typer.Typer(
 )
 
 # The order of the chain: input, release, what can be asked of it, training.
-for _group in (archive, release, keys, verify, stats, explain, publish, clean, scan, train):
+for _group in (
+    archive,
+    release,
+    keys,
+    verify,
+    stats,
+    explain,
+    ledger,
+    review,
+    query,
+    views,
+    publish,
+    clean,
+    scan,
+    train,
+):
     _group.register(app)
 
 _INTERRUPTED = "interrupted; run the same command again to go on where it stopped"

@@ -58,6 +58,14 @@ def release(
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Run without Ray, one unit after the other.")
     ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            min=1,
+            help="A small release to try things: the first N origins by sha1 of their URL (origins.limit).",
+        ),
+    ] = None,
     ask_again: Annotated[
         bool, typer.Option("--ask-again", help="Ask once more for objects that were missing or corrupt.")
     ] = False,
@@ -89,6 +97,10 @@ def release(
     if archive is not None:
         section = settings.archive.model_copy(update={"uri": archive, "build": None})
         settings = settings.model_copy(update={"archive": section})
+    if sample is not None:
+        least = min(sample, settings.origins.limit or sample)
+        origins = settings.origins.model_copy(update={"limit": least})
+        settings = settings.model_copy(update={"origins": origins})
     if dry_run:
         plan = plan_release(settings, version=version, out=out, workdir=workdir)
         typer.echo(json.dumps(plan, indent=2) if as_json else _plan_text(plan))
@@ -152,6 +164,11 @@ def _plan_text(plan: dict[str, object]) -> str:
         lines.append(
             f"objects   {objects['rows']:,} contents in the graph, about {objects['estimated_bytes'] / 1e6:,.0f} MB unpacked"
         )
+    cost = plan.get("estimate")
+    if isinstance(cost, dict):
+        from pipeline.estimate import words
+
+        lines += [f"estimate  {line}" for line in words(cost)]
     lines.append(f"workdir   {plan['workdir']}, {plan['buckets']} buckets")
     stages = plan["stages"]
     assert isinstance(stages, list)

@@ -28,7 +28,14 @@ import pyarrow.compute as pc
 
 from pipeline.content.buffers import heads_of
 from pipeline.content.names import TEXT_CLASSES, TEXT_NAMES, name_class
-from pipeline.content.taxonomy import BY_EXTENSION, BY_FILENAME, BY_INTERPRETER, LANGUAGES, TAXONOMY_DIGEST
+from pipeline.content.taxonomy import (
+    BY_EXTENSION,
+    BY_FILENAME,
+    BY_INTERPRETER,
+    LANGUAGES,
+    TAXONOMY_DIGEST,
+    named,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -87,16 +94,11 @@ LANGUAGES_DIGEST = hashlib.sha256(f"{TAXONOMY_DIGEST} {_RULES_DIGEST} {HEAD_BYTE
 @lru_cache(maxsize=1 << 16)
 def choice(class_: bytes) -> Choice:
     """What a name class alone says."""
-    by_extension = [(class_[dot.start() :].lower(), BY_EXTENSION) for dot in re.finditer(rb"\.", class_)]
-    # `.php` is the class of every PHP file and the whole name of few: an extension comes before a name here.
-    first = 0 if class_ not in BY_EXTENSION else len(by_extension)
-    tables = [*by_extension[:first], (class_, BY_FILENAME), *by_extension[first:]]
-    for key, table in tables:
-        languages = table.get(key, ())
-        if len(languages) == 1:
-            return Choice(primary=languages[0], otherwise=languages[0])
-        if languages:
-            return AMBIGUOUS[key]
+    key, languages = named(class_)
+    if len(languages) == 1:
+        return Choice(primary=languages[0], otherwise=languages[0])
+    if languages:
+        return AMBIGUOUS[key]
     if class_ in TEXT_NAMES or class_ in TEXT_CLASSES:
         return Choice(primary="Text", otherwise="Text")
     return _UNKNOWN

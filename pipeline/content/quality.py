@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from pipeline.content.signals import SCHEMA
+from pipeline.content.signal_schema import SCHEMA
 from pipeline.content.taxonomy import LANGUAGES
 
 DEFAULT_PROFILE = "the-stack-v2"
@@ -98,6 +99,33 @@ def verdict(
         fails &= _concerned(rule, languages) & np.equal(answers, None)
         answers[fails] = f"quality.{rule.rule}"
     return pa.array(answers, pa.string())
+
+
+def failures(
+    signals: Mapping[str, Any], language: str | None, profile: Profile, *, name_class: bytes | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every test that one file fails, by rule: `rule`, `signal`, `value`, and the bound `above` or `below` which it lies.
+
+    The rules are those of `verdict`, whose answer is the first of them. Of a rule on names the signal is `name_class`.
+    """
+    for rule in profile.rules:
+        if language in rule.excepted or (rule.languages and language not in rule.languages):
+            continue
+        for bound in rule.bounds:
+            value = signals.get(bound.signal)
+            if value is None:
+                continue
+            tests = (("above", bound.above, bound.above is not None and value > bound.above),
+                     ("below", bound.below, bound.below is not None and value < bound.below))  # fmt: skip
+            for side, limit, fails in tests:
+                if fails:
+                    yield {"rule": rule.rule, "signal": bound.signal, "value": value, side: limit}
+        if rule.name_class_not_in and name_class is not None and name_class not in rule.name_class_not_in:
+            yield {
+                "rule": rule.rule,
+                "signal": "name_class",
+                "value": name_class.decode("ascii", "backslashreplace"),
+            }
 
 
 def _fails(rule: Rule, signals: pa.Table, name_classes: pa.BinaryArray | None) -> np.ndarray:

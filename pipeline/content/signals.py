@@ -28,19 +28,7 @@ import pyarrow as pa
 from pipeline.content.buffers import buffers
 from pipeline.content.characters import BASE64, CLASSES, ESCAPED, HEX, LETTERS, SPACE, WORD
 from pipeline.content.generated import marked_generated
-
-SCHEMA = pa.schema(
-    [
-        ("num_lines", pa.int64()),
-        ("avg_line_length", pa.float32()),  # characters
-        ("max_line_length", pa.int64()),  # characters
-        ("alpha_fraction", pa.float32()),
-        ("alphanum_fraction", pa.float32()),
-        ("encoded_fraction", pa.float32()),
-        ("longest_encoded_run", pa.int64()),  # characters
-        ("first_lines_generated", pa.bool_()),  # generated.marked_generated
-    ]
-)
+from pipeline.content.signal_schema import SCHEMA
 
 _BASE64_LEAST = 64
 _UNITS_LEAST = 8

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,3 +76,17 @@ BY_FILENAME = _index("filenames")
 
 BY_INTERPRETER = _index("interpreters")
 """Interpreter of a `#!` line, without version -> languages in order of their names."""
+
+
+def named(class_: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """What a name class is known as, and the languages that have it: as a file name, else as an extension, longest first.
+
+    Nothing known: the class itself, and no language.
+    """
+    by_extension = [(class_[dot.start() :].lower(), BY_EXTENSION) for dot in re.finditer(rb"\.", class_)]
+    # `.php` is the class of every PHP file and the whole name of few: an extension comes before a name here.
+    first = 0 if class_ not in BY_EXTENSION else len(by_extension)
+    for key, table in [*by_extension[:first], (class_, BY_FILENAME), *by_extension[first:]]:
+        if languages := table.get(key, ()):
+            return key, languages
+    return class_, ()

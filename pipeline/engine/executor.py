@@ -27,6 +27,11 @@ _BACKOFF_SECONDS = 0.5
 class Executor(Protocol):
     """Runs units of a stage."""
 
+    @property
+    def at_once(self) -> int | None:
+        """How many units run at the same time, at most; None where that is not known."""
+        ...
+
     def prepare(self, local: Mapping[str, str], libraries: tuple[str, ...] = ()) -> None:
         """Refuse, before any work is done, what cannot work here.
 
@@ -109,6 +114,8 @@ def raise_error(result: Mapping[str, Any], payload: Mapping[str, Any]) -> None:
 
 class InProcess:
     """One unit after the other in this process."""
+
+    at_once: int | None = 1
 
     def prepare(self, local: Mapping[str, str], libraries: tuple[str, ...] = ()) -> None:
         """Everything is here."""

@@ -15,7 +15,9 @@ import os
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,12 +35,65 @@ _SELF = Path("/proc/self")
 _current: Meter | None = None
 
 
+@dataclass
+class Traffic:
+    """Requests to object stores by kind, and the bytes that came and went with them. A folder has no requests.
+
+    A request is what this code asks for once: what the client repeats after a fault is not seen here, and near ranges of
+    one object that it fetches together count as one.
+    """
+
+    requests: Counter[str] = field(default_factory=Counter)  # get | head | list | put | copy | delete
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As a unit's figures have it."""
+        return {
+            "requests": dict(sorted(self.requests.items())),
+            "received_bytes": self.received_bytes,
+            "sent_bytes": self.sent_bytes,
+        }
+
+    def since(self, before: Traffic) -> Traffic:
+        """What came after `before`."""
+        return Traffic(
+            self.requests - before.requests,
+            self.received_bytes - before.received_bytes,
+            self.sent_bytes - before.sent_bytes,
+        )
+
+    def copy(self) -> Traffic:
+        """As it is now."""
+        return Traffic(Counter(self.requests), self.received_bytes, self.sent_bytes)
+
+
+_outside = Traffic()  # of this process, outside of units
+_counting = threading.Lock()
+
+
+def asked(kind: str, times: int = 1, *, received: int = 0, sent: int = 0) -> None:
+    """Requests were made to an object store: on the account of the running unit, or of the process outside of units."""
+    with _counting:
+        traffic = _outside if _current is None else _current.traffic
+        traffic.requests[kind] += times
+        traffic.received_bytes += received
+        traffic.sent_bytes += sent
+
+
+def outside() -> Traffic:
+    """What this process has asked for so far outside of units."""
+    with _counting:
+        return _outside.copy()
+
+
 class Meter:
     """Measures one unit; `with Meter() as meter: ...; meter.figures(...)`."""
 
     def __init__(self) -> None:
         self.cpu: dict[str, float] = {}
         self.peak_bytes = 0
+        self.traffic = Traffic()
         self.written: list[int] = []  # bytes of each object beside the outputs: segments of annotations
         self._phase = "setup"
 
@@ -74,6 +129,7 @@ class Meter:
             "written_bytes": written_bytes + sum(self.written),
             "written_objects": written_objects + len(self.written),
             "peak_pss_bytes": self.peak_bytes,
+            **self.traffic.to_json(),
         }
 
 

@@ -82,6 +82,13 @@ class OnRay:
         self._nodes: list[Node] = []
         self._looked = self._said = 0.0  # seconds of the monotonic clock
 
+    @property
+    def at_once(self) -> int | None:
+        """See Executor."""
+        if self.address is None:
+            return self.workers or os.cpu_count() or 1
+        return self.workers or round(sum(node.cpus for node in self._nodes)) or None
+
     # ------------------------------------------------------------------------------------------ joining, leaving
 
     def prepare(self, local: Mapping[str, str], libraries: tuple[str, ...] = ()) -> None:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import psutil
 
-from pipeline.engine.measure import StageFigures
+from pipeline.engine.measure import StageFigures, Traffic, outside
 
 _SAMPLE_SECONDS = 1.0
 
@@ -33,6 +33,7 @@ class Progress:
         self._name = ""
         self._total = self._done = self._rows = self._bytes = 0
         self._dropped: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._figures = StageFigures()
         self._packer = zlib.compressobj(1, wbits=31)
         self._packed: list[bytes] = []  # about 60 bytes a unit
@@ -48,7 +49,7 @@ class Progress:
         """A stage with `total` units starts, of which `already` are done."""
         self._name, self._total, self._done = name, total, already
         self._rows = self._bytes = 0
-        self._dropped = Counter()
+        self._dropped, self._counts = Counter(), Counter()
         self._figures = StageFigures()
         self._started = time.perf_counter()
         self._already = already
@@ -64,6 +65,7 @@ class Progress:
         self._rows += sidecar["rows_in"]
         self._bytes += sidecar["bytes_in"]
         for name, amount in sidecar["counts"].items():
+            self._counts[name] += amount
             if name.startswith("dropped."):
                 self._dropped[name.removeprefix("dropped.")] += amount
         if self._live and time.perf_counter() - self._last > 0.1:
@@ -81,7 +83,7 @@ class Progress:
             line += f"  ({self._already} of {self._total} units were already done)"
         self.stages.append(
             {"stage": self._name, "units": self._total, "skipped": self._already, "rows": self._rows,
-             "bytes": self._bytes, "seconds": round(seconds, 3), **self._figures.to_json()}
+             "bytes": self._bytes, "seconds": round(seconds, 3), "counts": dict(self._counts), **self._figures.to_json()}
         )  # fmt: skip
         self.note(line)
 
@@ -121,12 +123,13 @@ class MemoryWatch:
         self.peak_bytes = 0
         self.driver_peak_bytes = 0
         self.driver_cpu_seconds = 0.0
+        self.driver_traffic = Traffic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory-watch", daemon=True)
 
     def __enter__(self) -> MemoryWatch:
         self._thread.start()
-        self._cpu = time.process_time()
+        self._cpu, self._traffic = time.process_time(), outside()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -134,6 +137,7 @@ class MemoryWatch:
         self._thread.join(timeout=5)
         self._sample()
         self.driver_cpu_seconds = time.process_time() - self._cpu
+        self.driver_traffic = outside().since(self._traffic)
 
     def _watch(self) -> None:
         while not self._stop.wait(_SAMPLE_SECONDS):
@@ -167,6 +171,7 @@ def run_record(progress: Progress, memory: MemoryWatch, **more: Any) -> bytes:
         "peak_pss_bytes": memory.peak_bytes,
         "driver_peak_pss_bytes": memory.driver_peak_bytes,
         "driver_cpu_seconds": round(memory.driver_cpu_seconds, 3),
+        "driver_traffic": memory.driver_traffic.to_json(),
         "stages": progress.stages,
     }
     return json.dumps(record, indent=1, sort_keys=True).encode()

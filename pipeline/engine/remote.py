@@ -6,6 +6,7 @@ import io
 import os
 from typing import Any
 
+from pipeline.engine.measure import asked
 from pipeline.errors import SourceError
 
 _TAIL_BYTES = 64 << 10
@@ -27,6 +28,7 @@ class RemoteFile(io.RawIOBase):
                 raise
             found = obstore.get(remote, key)  # nothing is in it: there is no last byte to ask for
         self._tail = bytes(found.bytes())
+        asked("get", received=len(self._tail))
         self._size = int(found.meta["size"])
         self._tail_at = self._size - len(self._tail)
         self._at = 0
@@ -61,6 +63,7 @@ class RemoteFile(io.RawIOBase):
             data = self._tail[start : start + length]
         else:
             data = bytes(obstore.get_range(self._remote, self._key, start=self._at, length=length))
+            asked("get", received=len(data))
         self._at += len(data)
         return data
 
@@ -69,6 +72,7 @@ def copy_object(remote: Any, source: str, target: str) -> None:
     """Copy within a bucket, on the server: no byte comes here. At most 5 GiB (a limit of S3)."""
     import obstore
 
+    asked("copy")
     obstore.copy(remote, source, target)
 
 

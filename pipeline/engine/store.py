@@ -26,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.engine.measure import asked
 from pipeline.engine.remote import RemoteFile, copy_object, pending_uploads
 from pipeline.engine.store_errors import disk_errors, no_shorter
 from pipeline.errors import ConfigError, IntegrityError, SourceError
@@ -35,6 +36,7 @@ _CONNECT_SECONDS, _REQUEST_SECONDS = 5, 120
 _WHOLE_BYTES = 32 << 20  # put in one request: atomic by itself, held in memory; larger files go in parts
 _PART_BYTES, _PARTS_AT_ONCE = 16 << 20, 4
 _CHUNK_BYTES = 8 << 20
+_LISTED_AT_ONCE = 1_000  # keys in a page of a listing, and in a request that deletes
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _CLIENTS: dict[Any, Any] = {}
 TEMPORARY = ".tmp-"  # in the name of a file that is being written; never listed
@@ -188,9 +190,12 @@ class Store:
                     return stream.read()
             import obstore
 
+            asked("get")
             found = obstore.get(self._remote, key)
             _check_size(found.meta["size"], at_most)
-            return bytes(found.bytes())
+            data = bytes(found.bytes())
+            asked("get", 0, received=len(data))
+            return data
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Pieces of an object as (first byte, length in bytes), near ones in one request; an object that ends before
@@ -209,6 +214,7 @@ class Store:
                     bytes(data)
                     for data in obstore.get_ranges(self._remote, key, starts=starts, lengths=lengths)
                 ]
+                asked("get", received=sum(lengths))
         if [len(data) for data in found] != [length for _, length in ranges]:
             raise IntegrityError(f"{self.uri}/{key} is cut off; delete it, or its folder, and run again")
         return found
@@ -222,10 +228,12 @@ class Store:
                 import obstore
                 from obstore.exceptions import GenericError, PermissionDeniedError
 
+                asked("head")
                 try:
                     meta = obstore.head(self._remote, key)
                 except (GenericError, PermissionDeniedError):
                     # The answer to a HEAD has no words; the one to a GET says whether it is the token, the region or a right.
+                    asked("get")
                     meta = obstore.get(self._remote, key).meta
                 return Entry(key, meta["size"], meta.get("e_tag"))
         except FileNotFoundError:
@@ -256,6 +264,7 @@ class Store:
                     for batch in obstore.list(self._remote, where)
                     for item in batch
                 ]
+                asked("list", 1 + len(found) // _LISTED_AT_ONCE)
         return sorted(found, key=lambda entry: entry.key)
 
     def fetch(self, key: str, target: Path) -> None:
@@ -266,10 +275,12 @@ class Store:
                 return
             import obstore
 
+            asked("get")
             found = obstore.get(self._remote, key)
             with target.open("wb") as file:
                 for piece in found.stream(min_chunk_size=_CHUNK_BYTES):
                     file.write(piece)
+                    asked("get", 0, received=len(piece))
             no_shorter(f"{self.uri}/{key}", target.stat().st_size, found.meta["size"])
 
     def folders(self, prefix: str = "") -> Sequence[str]:
@@ -281,6 +292,7 @@ class Store:
             import obstore
 
             where = prefix.rstrip("/") + "/" if prefix else None
+            asked("list")
             found = obstore.list_with_delimiter(self._remote, where)
             return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
 
@@ -326,6 +338,7 @@ class Store:
                 import obstore
                 from obstore.exceptions import AlreadyExistsError, PreconditionError
 
+                asked("put", sent=len(data))
                 try:
                     obstore.put(self._remote, key, data, mode="create")
                 except (AlreadyExistsError, PreconditionError):
@@ -370,7 +383,10 @@ class Store:
     def _put_file(self, key: str, path: Path) -> None:
         import obstore
 
-        if path.stat().st_size <= _WHOLE_BYTES:
+        size = path.stat().st_size
+        # Parts are begun and ended with a request each.
+        asked("put", 1 if size <= _WHOLE_BYTES else 2 + -(-size // _PART_BYTES), sent=size)
+        if size <= _WHOLE_BYTES:
             obstore.put(self._remote, key, path.read_bytes(), use_multipart=False)
         else:
             obstore.put(self._remote, key, path, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
@@ -401,6 +417,7 @@ class Store:
             return
         import obstore
 
+        asked("delete", -(-len(keys) // _LISTED_AT_ONCE))
         with self._errors(keys[0]), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._remote, keys[0] if len(keys) == 1 else list(keys))
 

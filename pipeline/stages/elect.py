@@ -54,9 +54,9 @@ def elect(task: Task) -> Mapping[str, pa.Table]:
     dropped = task.sql(
         f"""
         select root, path, sha1_git, '{Reason.SECRETS_BUDGET}' as reason, found || ' findings' as detail,
-            null::varchar as stand_in, null::varchar as similarity from r where {budget}
+            null::varchar as stand_in, null::varchar as similarity, language from r where {budget}
         union all
-        select root, path, sha1_git, '{Reason.EXACT_DUPLICATE}', 'same bytes', sha256, null from t where place > 1
+        select root, path, sha1_git, '{Reason.EXACT_DUPLICATE}', 'same bytes', sha256, null, language from t where place > 1
         """,
         r=rows,
         t=ranked,

@@ -27,6 +27,7 @@ from pipeline.engine.lookup import pieces
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.errors import IntegrityError
+from pipeline.row_ids import row_id
 from pipeline.stages.judge import TEXT_OF, in_batches
 from pipeline.stages.ledger import FINAL
 from pipeline.stages.secrets import RELEASED_OF, released_stores, released_texts
@@ -66,11 +67,6 @@ PLAN = pa.schema(
 """The shards: prefix in bits ('' for the whole language), path in the release, and what routes rows to them."""
 
 SHARD_ROWS = pa.schema([*DATA, ("shard", pa.string()), ("key", pa.string()), ("route", pa.string())])
-
-
-def row_id(sha256: str) -> str:
-    """The stable name of a content in any release: 128 bits of a hash of its identity, as hex."""
-    return hashlib.sha256(b"stackmill row\0" + bytes.fromhex(sha256)).hexdigest()[:32]
 
 
 def placement_key(origin: str, path: bytes) -> str:

@@ -210,7 +210,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
             task.count(f"dropped.{item['values']}", item["counts"])
     dropped = task.sql(
         """
-        select root, path, sha1_git, reason, detail, null::varchar as stand_in, null::varchar as similarity
+        select root, path, sha1_git, reason, detail, null::varchar as stand_in, null::varchar as similarity, language
         from t where reason is not null
         """,
         t=judged,

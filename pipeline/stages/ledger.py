@@ -8,13 +8,14 @@ its own reason; a kept row stands for one occurrence, its other n - m - 1 are ex
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Stage, Task
-from pipeline.tables import CONTENT_COLUMNS, DROPPED, ELECTED, Reason
+from pipeline.engine.stage import Output, Ref, Stage, Task
+from pipeline.tables import BEFORE_OPTOUT, CONTENT_COLUMNS, DROPPED, ELECTED, ONCE, Reason
 
 FINAL = pa.schema(
     [
@@ -34,14 +35,20 @@ LEDGER = pa.schema(
         ("detail", pa.string()),
         ("stand_in", pa.string()),
         ("similarity", pa.string()),
+        ("language", pa.string()),  # null where the decision came before anybody asked
     ]
 )
 BY_CONTENT = pa.schema(
-    [("sha1_git", pa.string()), ("sha256", pa.string()), ("root", pa.string()), ("path", pa.binary())]
+    [
+        ("sha1_git", pa.string()),
+        ("sha256", pa.string()),
+        ("sha1", pa.string()),
+        ("root", pa.string()),
+        ("places", pa.int64()),  # paths of the root at which the content is
+        ("origins", pa.int64()),  # that have the root
+    ]
 )
-
-# An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name.
-_BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
+"""In which roots a content is."""
 
 
 def outcomes(task: Task) -> Mapping[str, pa.Table]:
@@ -67,7 +74,8 @@ def replaced_places(task: Task) -> Mapping[str, pa.Table]:
     rows = task.sql(
         """
         select p.root, p.path, p.sha1_git, r.reason,
-            case when r.similarity is null then 'same released text' else 'similar' end as detail, r.stand_in, r.similarity
+            case when r.similarity is null then 'same released text' else 'similar' end as detail, r.stand_in, r.similarity,
+            p.language
         from r join p using (sha256)
         """,
         r=task.read("replaced"),
@@ -82,6 +90,7 @@ def ledger(task: Task) -> Mapping[str, pa.Table]:
         """
         select f.root, f.path, f.kind, f.sha1_git, f.sha1, f.sha256, f.blake2s256, f.length,
             coalesce(f.reason, d.reason) as reason, d.detail, d.stand_in, d.similarity,
+            coalesce(d.language, k.language) as language,
             k.sha256 is not null as kept, r.origins, r.opted_out
         from f join r using (root)
             left join d on d.root = f.root and d.path = f.path and d.sha1_git = f.sha1_git and f.reason is null
@@ -104,20 +113,24 @@ def ledger(task: Task) -> Mapping[str, pa.Table]:
     return {
         "ledger": listed,
         "by_content": task.sql(
-            "select sha1_git, sha256, root, path from t where sha1_git is not null", t=listed
+            """
+            select sha1_git, max(sha256) as sha256, max(sha1) as sha1, root, count(*) as places, any_value(origins) as origins
+            from t where sha1_git is not null group by sha1_git, root
+            """,
+            t=rows,
         ),
     }
 
 
 def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     """Occurrences by outcome: found, kept, and each reason."""
-    early = ", ".join(f"'{reason}'" for reason in _BEFORE_OPTOUT)
+    early, once = (", ".join(f"'{reason}'" for reason in listed) for listed in (BEFORE_OPTOUT, ONCE))
     counted = task.sql(
         f"""
         select sum(origins)::bigint as found,
             sum(case when reason in ({early}) then 0 else opted_out end)::bigint as opted_out,
             sum(case when reason is null and origins > opted_out then 1 else 0 end)::bigint as kept,
-            sum(case when (reason is null or reason = '{Reason.NEAR_DUPLICATE}') and origins > opted_out
+            sum(case when (reason is null or reason in ({once})) and origins > opted_out
                 then origins - opted_out - 1 else 0 end)::bigint as copies
         from t
         """,
@@ -128,7 +141,7 @@ def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     reasons = task.sql(
         f"""
         select reason, sum(case when reason in ({early}) then origins
-            when reason = '{Reason.NEAR_DUPLICATE}' then least(origins - opted_out, 1) else origins - opted_out end)::bigint as n
+            when reason in ({once}) then least(origins - opted_out, 1) else origins - opted_out end)::bigint as n
         from t where reason is not null group by reason
         """,
         t=rows,
@@ -138,10 +151,30 @@ def _totals(task: Task, rows: pa.Table) -> Counter[str]:
     return +total
 
 
+@dataclass(frozen=True)
+class Books:
+    """The stage of kept contents, the ledger, and the tables of what is replaced: by content, and by what stands in for it."""
+
+    kept: Done
+    ledger: Done
+    replaced: list[Ref]
+    stand_ins: list[Ref]
+
+
 def ledger_wave(
-    runner: Runner, files: Done, roots: Done, elected: Done, texts: Done, near: Done | None, drops: list[Done]
-) -> tuple[Done, Done]:
-    """Close the books. Returns the stage of kept contents and the ledger."""
+    runner: Runner,
+    files: Done,
+    roots: Done,
+    elected: Done,
+    texts: Done,
+    near: Done | None,
+    drops: list[Done],
+    select: Callable[[Done], Done | None] = lambda kept: None,
+) -> Books:
+    """Close the books.
+
+    `select` may take less than what is kept: its stage has the same tables, and `dropped`.
+    """
     dropped = Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root")
     by_text = runner.run(
         Stage(
@@ -156,7 +189,7 @@ def ledger_wave(
             },
         )
     )
-    places, clusters = [by_text.ref("dropped")], []
+    places, clusters = [by_text.ref("dropped")], list[Ref]()
     replaced = [texts.ref("replaced")]
     if near is not None:
         by_near = runner.run(
@@ -190,6 +223,9 @@ def ledger_wave(
             },
         )
     )
+    if (taken := select(kept)) is not None:
+        kept = taken
+        places.append(kept.ref("dropped"))
     book = runner.run(
         Stage(
             name="ledger",
@@ -202,11 +238,11 @@ def ledger_wave(
             },
             outputs={
                 "ledger": Output(schema=LEDGER, order=("root", "path", "kind", "sha1_git")),
-                "by_content": Output(schema=BY_CONTENT, order=("sha1_git", "root", "path"), route="sha1_git"),
+                "by_content": Output(schema=BY_CONTENT, order=("sha1_git", "root"), route="sha1_git"),
             },
         )
     )
-    return kept, book
+    return Books(kept, book, replaced, [by_text.ref("by_stand_in"), *clusters])
 
 
 def by_sha256(task: Task) -> Mapping[str, pa.Table]:

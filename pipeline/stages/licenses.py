@@ -15,6 +15,7 @@ from licensing.attribution import ATTRIBUTIONS, attribute_directories
 from licensing.evidence import DETECTIONS, detect_batch
 from licensing.policy import Policy
 from licensing.scancode import ScanCode
+from licensing.selection import takes
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
@@ -108,14 +109,20 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
     found = task.read("evidence").rename_columns({"directory": "dir"})
     attributed = attribute_directories(directories, found, policy)
     rows = task.sql(
-        "select f.*, a.permitted, a.sub_reason from f join a on a.root = f.root and a.dir = f.directory",
+        """
+        select f.*, a.permitted, a.sub_reason, a.license_expression, a.taken
+        from f join a on a.root = f.root and a.dir = f.directory
+        """,
         f=files,
-        a=attributed.select(["root", "dir", "permitted", "sub_reason"]),
+        a=_taken(attributed, task.config["selected"], policy),
     )
     dropped = task.sql(
         f"""
-        select root, path, sha1_git, '{Reason.LICENSE}' as reason, sub_reason as detail,
-            null::varchar as stand_in, null::varchar as similarity from t where not permitted
+        select root, path, sha1_git,
+            case when permitted then '{Reason.LICENSE_NOT_SELECTED}' else '{Reason.LICENSE}' end as reason,
+            case when permitted then license_expression else sub_reason end as detail,
+            null::varchar as stand_in, null::varchar as similarity, null::varchar as language
+        from t where not (permitted and taken)
         """,
         t=rows,
     )
@@ -124,13 +131,25 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
         select t.root, t.path, t.directory, t.name_class, t.sha1_git, t.sha1, t.sha256, t.blake2s256, t.length, t.is_vendor,
             r.origins - r.opted_out as origins, r.is_fork, r.stars, r.forks, r.revision_date,
             t.components as path_components, r.origin
-        from t join r using (root) where t.permitted
+        from t join r using (root) where t.permitted and t.taken
         """,
         t=_with_components(rows),
         r=roots,
     )
-    task.count("dropped.license", dropped.num_rows)
+    for item in pc.value_counts(dropped["reason"]).to_pylist():
+        task.count(f"dropped.{item['values']}", item["counts"])
     return {"attributions": attributed, "dropped": dropped, "survivors": survivors}
+
+
+def _taken(attributed: pa.Table, selected: list[str], policy: Policy) -> pa.Table:
+    """The attributions, and whether `select.licenses` takes each."""
+    expressions = attributed["license_expression"].combine_chunks().dictionary_encode()
+    verdicts = [
+        not selected or takes(selected, value, policy) for value in expressions.dictionary.to_pylist()
+    ]
+    taken = pc.fill_null(pa.array(verdicts, pa.bool_()).take(expressions.indices), not selected)
+    names = ["root", "dir", "permitted", "sub_reason", "license_expression"]
+    return attributed.select(names).append_column("taken", taken)
 
 
 def _with_components(rows: pa.Table) -> pa.Table:
@@ -147,6 +166,7 @@ def license_wave(
     scancode: bool,
     processes: int,
     policy: str | None,
+    selected: tuple[str, ...] = (),
 ) -> Done:
     """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors."""
     wanted = files.ref("licenses")
@@ -185,7 +205,7 @@ def license_wave(
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git")),
                 "survivors": Output(schema=SURVIVORS, order=("sha256", "root", "path"), route="sha256"),
             },
-            config={"policy": Policy.load(as_path(policy)).digest},
+            config={"policy": Policy.load(as_path(policy)).digest, "selected": list(selected)},
             extra={"policy": runner.keep(policy)},
             libraries=("duckdb", "pyarrow", "license-expression"),
         )

@@ -20,7 +20,7 @@ from dedup.sketch import signatures_from_arrow
 from dedup.verify import ShingleSets, intersections, shingle_sets
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Stage, Task
+from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.stages.judge import in_batches
 from pipeline.stages.secrets import RELEASED, RELEASED_OF, released_stores, released_texts
 from pipeline.tables import BAND_KEYS, EDGES, PAIRS, REPLACED, Reason
@@ -155,8 +155,10 @@ def settle(task: Task) -> Mapping[str, pa.Table]:
     return {"replaced": replaced}
 
 
-def near_wave(runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str) -> Done:
-    """Run wave W4. Returns the last stage, whose table lists the replaced contents."""
+def near_wave(
+    runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str
+) -> tuple[Done, Ref]:
+    """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the verified pairs."""
     shared = {"stores": released_stores(sensitivity)}
     keys = runner.run(
         Stage(
@@ -188,7 +190,7 @@ def near_wave(runner: Runner, ranks: Done, config: Mapping[str, object], *, sens
             libraries=("duckdb", "pyarrow", "numpy", "numba"),
         )
     )
-    return runner.run(
+    done = runner.run(
         Stage(
             name="near.settle",
             run=settle,
@@ -199,3 +201,4 @@ def near_wave(runner: Runner, ranks: Done, config: Mapping[str, object], *, sens
             libraries=("duckdb", "pyarrow", "numpy", "numba"),
         )
     )
+    return done, verified.ref("edges")

@@ -11,7 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline import rates as shipped
 from pipeline.engine.buckets import MAX_BUCKETS
+from pipeline.estimate import estimate
 from pipeline.sizing import ROW_BYTES
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +30,7 @@ def load(name: str):
 
 extrapolate, synthetic_archive = load("extrapolate"), load("synthetic_archive")
 scale = load("scale")
+rates = load("rates")
 
 STAGE = {
     "stages": 1,
@@ -147,3 +150,19 @@ def test_an_archive_of_a_size_is_always_the_same(tmp_path):
     ]
     assert tables[0] == tables[1]
     assert len(list((tmp_path / "a" / "content").iterdir())) == drawn[0]["contents"]
+
+
+def test_the_shipped_rates_are_those_of_the_committed_figures():
+    """`python benchmarks/rates.py > pipeline/rates.py`, after new figures."""
+    figures = json.loads((ROOT / "benchmarks/scale-figures.json").read_text())
+    assert rates.rates(figures) == shipped.RATES and figures["conditions"] == shipped.CONDITIONS
+    last = figures["runs"][-1]
+    amounts = {
+        "entries": last["directory_entries"], "bytes": last["unpacked_bytes"], "new_bytes": last["unpacked_bytes"],
+        "contents": last["contents"], "new_contents": last["contents"],
+    }  # fmt: skip
+    stages = [(name, one["units"]) for name, one in last["stages"].items()]
+    found = estimate(stages, amounts, [], remote=True)
+    took = sum(one["cpu"] for one in last["stages"].values())
+    assert found["cpu_seconds"] == pytest.approx(took, rel=0.02) and not found["unknown_stages"]
+    assert found["requests"] == found["objects"] == last["contents"]

@@ -189,6 +189,25 @@ def looks(base: Path, made: Result) -> dict[str, Result]:
         "good": ["explain", release, GOOD, "a.py", *work],
         "license": ["explain", release, GOOD, "LICENSE", *work, "--json"],
         "no workdir": ["explain", release, evil["swhid"], "--workdir", "elsewhere"],
+        "qualified path": ["explain", release, f"{evil['swhid']};origin={URL};path=/{evil['path']}", *work],
+        "ledger": ["ledger", *work, "--release", release],
+        "ledger lines": ["ledger", *work, "--json"],
+        "ledger origin": ["ledger", *work, "--origin", URL, "--path-prefix", "\x1b", "--language", "x\x1b'"],
+        "review": [
+            "review",
+            "sample",
+            release,
+            *work,
+            "--kept",
+            "50",
+            "--dropped",
+            "500",
+            "--out",
+            "work/form",
+        ],
+        "review unfilled": ["review", "score", "work/form"],
+        "review nowhere": ["review", "score", "no\x1b]0;x\x07where"],
+        "ledger unknown": ["ledger", *work, "--origin", "https://example.org/\x1b]0;x\x07"],
         "unknown path": ["explain", release, GOOD, "no\x1b]0;x\x07.py", *work],
         "unknown origin": ["explain", release, "https://example.org/\x1b]0;x\x07", *work],
         "unknown content": ["explain", release, "swh:1:cnt:" + oid("never"), *work],
@@ -214,7 +233,8 @@ def looks(base: Path, made: Result) -> dict[str, Result]:
 
 
 GOOD_LOOKS = ["stats", "stats json", "verify", "verify json", "content", "content json", "sha256", "row", "qualified", "upper",
-              "origin", "origin json", "branch", "path", "good", "license", "no workdir"]  # fmt: skip
+              "origin", "origin json", "branch", "path", "good", "license", "no workdir", "qualified path", "ledger",
+              "ledger lines", "ledger origin", "review"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", GOOD_LOOKS)
@@ -230,8 +250,10 @@ def test_what_is_shown_is_escaped(looks: dict[str, Result], name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("unknown path", ["no file"]), ("unknown origin", ["not an origin"]), ("unknown content", ["does not occur"]),
-        ("unknown sha256", ["does not occur"]), ("unknown row", ["does not occur"]), ("directory", ["only contents"]),
+        ("review unfilled", ["kept.csv, line 2", "not filled in"]), ("review nowhere", ["sample.json is missing"]),
+        ("ledger unknown", ["not an origin"]), ("unknown path", ["no file"]),
+        ("unknown origin", ["not an origin"]), ("unknown content", ["does not occur"]),
+        ("unknown sha256", ["does not occur"]), ("unknown row", ["does not occur"]), ("directory", ["of no origin"]),
         ("short", ["40 hex digits"]), ("no hex", ["is not an id"]), ("version 2", ["is not an id"]), ("word", ["is not an id"]),
         ("empty", ["is not an id"]), ("path of content", ["origin"]), ("no release", ["nowhere"]), ("archive", ["archive"]),
         ("limit", ["limit"]), ("stats nowhere", ["nowhere"]), ("verify nowhere", ["nowhere"]), ("stats file", ["config.yaml"]),
@@ -246,6 +268,12 @@ def test_a_look_up_that_cannot_be_made(looks: dict[str, Result], name: str, word
 def test_a_work_directory_that_is_a_file(looks: dict[str, Result]) -> None:
     assert looks["workdir is a file"].code in (0, 5)
     assert "Traceback" not in looks["workdir is a file"].message
+
+
+def test_the_page_of_a_review_is_escaped(base: Path, looks: dict[str, Result]) -> None:
+    page = (base / "work" / "form" / "review.html").read_bytes()
+    assert not _raw(page) and b"esc\\x1b]0;owned\\x07.py" in page
+    assert not _raw(b"".join(path.read_bytes() for path in (base / "work" / "form").glob("*.csv")))
 
 
 def test_a_story_has_one_kept_occurrence(looks: dict[str, Result]) -> None:
@@ -341,3 +369,29 @@ def test_kinds_and_options(scans: dict[str, Result]) -> None:
     scans["threshold"].refused(2, "hreshold")
     scans["threshold text"].refused(2, "hreshold")
     scans["policy"].refused(2, "nowhere.yaml")
+
+
+def test_queries_of_such_names_are_safe_to_look_at(base: Path, made: Result) -> None:
+    """Breach: the path of a stranger's file writes to the terminal of whoever searches, or cannot be searched for."""
+    results = run(
+        base / "query",
+        base,
+        ["query", "out/1.0", "--columns", "path,origin,branch_name,path_raw", "--limit", "100"],
+        ["query", "out/1.0", "--columns", "all", "--json"],
+        ["query", "out/1.0", "--sql", 'select path as "\x1b[31m", origin from rows order by all'],
+        ["query", "out/1.0", "--origin", URL, "--json", "--columns", "path"],
+        ["query", "out/1.0", "--language", "Pyt\x1b[31mhon"],
+        ["repositories", "out/1.0", "--columns", "path,path_raw"],
+        ["view", "ids", "out/1.0", "--out", "ids"],
+        ["hydrate", "ids", "--content", "archive", "--out", "hydrated"],
+    )
+    for result in results:
+        assert not _raw(result.out) and not _raw(result.err), (result.out[:300], result.message)
+    assert [result.code for result in results] == [0, 0, 0, 0, 2, 0, 0, 0], [r.message for r in results]
+    rows = [json.loads(line) for line in results[1].out.splitlines()]
+    assert len(rows) == made.data["totals"]["kept"]
+    here = [json.loads(line)["path"] for line in results[3].out.splitlines()]
+    assert sorted(here) == sorted(row["path"] for row in rows if row["origin"] == URL) != []
+    assert {json.loads(line)["origin"] for line in results[5].out.splitlines()} == {
+        row["origin"] for row in rows
+    }

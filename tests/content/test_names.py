@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.content import names
 from pipeline.content.generated_names import GENERATED_NAMES, GENERATED_SUFFIXES
+from pipeline.content.shown import unescape
 from pipeline.content.taxonomy import BY_EXTENSION, BY_FILENAME
 
 PIECES = st.sampled_from(
@@ -106,7 +107,7 @@ def test_nulls_stay_null():
 def test_shown_paths_are_reversible_and_harmless(paths):
     shown = names.escape_paths(pa.array(paths, pa.large_binary())).to_pylist()
     assert shown == [names.escape(path) for path in paths]
-    assert [names.unescape(one) for one in shown] == paths
+    assert [unescape(one) for one in shown] == paths
     for path, one in zip(paths, shown, strict=True):
         assert all(character.isprintable() or character.isspace() for character in one if character < "\x80")
         assert not any(ord(character) < 32 for character in one)
@@ -127,7 +128,7 @@ def test_extension_is_the_text_behind_the_last_dot(paths):
     found = names.extension(pa.array(paths, pa.large_binary())).to_pylist()
     for path, one in zip(paths, found, strict=True):
         base = path.split(b"/")[-1]
-        assert names.unescape(one) == (base.split(b".")[-1].lower() if b"." in base else b"")
+        assert unescape(one) == (base.split(b".")[-1].lower() if b"." in base else b"")
 
 
 def test_long_and_many_names():

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.content.names import name_class
-from pipeline.content.quality import ProfileError, load_profile, verdict
+from pipeline.content.quality import ProfileError, failures, load_profile, verdict
 from pipeline.content.signals import SCHEMA, signals
 
 GOOD = {
@@ -27,6 +27,11 @@ def judge(
     table = pa.Table.from_pylist([GOOD | changed], schema=SCHEMA)
     classes = name_class(pa.array([name], pa.binary()))
     found = verdict(table, pa.array([language], pa.string()), load_profile(profile), name_classes=classes)
+    # What `explain` tells of a file begins with the rule that drops it.
+    told = list(
+        failures(table.to_pylist()[0], language, load_profile(profile), name_class=classes[0].as_py())
+    )
+    assert found[0].as_py() == (f"quality.{told[0]['rule']}" if told else None)
     return found[0].as_py()
 
 

@@ -21,9 +21,11 @@ def check_docs(monkeypatch):
     return check_docs
 
 
-@pytest.mark.parametrize("arguments", [["check_docs.py"], ["cli_reference.py", "--check"]])
+@pytest.mark.parametrize(
+    "arguments", [["check_docs.py"], ["cli_reference.py", "--check"], ["explain_cases.py", "--check"]]
+)
 def test_the_documentation_is_right(arguments):
-    """Breach: a link leads nowhere, an option does not exist, or docs/cli.md is out of date."""
+    """Breach: a link leads nowhere, an option does not exist, or docs/cli.md or a case of docs/explain.md is out of date."""
     run = subprocess.run(
         [sys.executable, str(SCRIPTS / arguments[0]), *arguments[1:]],
         capture_output=True,

@@ -49,8 +49,14 @@ class Expected:
         return {"found": len(self.reasons), "kept": len(self.kept), "dropped": dict(sorted(dropped.items()))}
 
 
-def expect(world: archives.World, *, threshold: str = "0.7") -> Expected:
-    """Decide every occurrence."""
+def expect(
+    world: archives.World,
+    *,
+    threshold: str = "0.7",
+    licenses: frozenset[str] = frozenset(),
+    cap: int | None = None,
+) -> Expected:
+    """Decide every occurrence. `licenses`: those selected, empty for all; `cap`: bytes of text, of one language all."""
     expected = Expected()
     candidates: dict[str, list[tuple[tuple[object, ...], Place]]] = defaultdict(list)
     files: dict[str, archives.File] = {}
@@ -59,7 +65,7 @@ def expect(world: archives.World, *, threshold: str = "0.7") -> Expected:
             expected.unresolved += 1
             continue
         for path, entry in origin.all_files().items():
-            reason = _reason(origin, path, entry)
+            reason = _reason(origin, path, entry, licenses)
             expected.reasons[origin.url, path] = reason
             if reason is None:
                 assert isinstance(entry, archives.File)
@@ -95,10 +101,26 @@ def expect(world: archives.World, *, threshold: str = "0.7") -> Expected:
             expected.kept[sha256] = place
             expected.texts[sha256] = texts[sha256]
             expected.reasons[place.url, place.path] = None
+    if cap is not None:
+        _cut(expected, cap)
     return expected
 
 
-def _reason(origin: archives.Origin, path: bytes, entry: archives.Entry) -> str | None:
+def _cut(expected: Expected, cap: int) -> None:
+    """Keep the first texts by the SHA-256 of their originals that fit together."""
+    total, full = 0, False
+    for sha256 in sorted(expected.kept):
+        total += len(expected.texts[sha256])
+        full = full or total > cap
+        if full:
+            place = expected.kept.pop(sha256)
+            del expected.texts[sha256]
+            expected.reasons[place.url, place.path] = "over_cap"
+
+
+def _reason(
+    origin: archives.Origin, path: bytes, entry: archives.Entry, licenses: frozenset[str]
+) -> str | None:
     """The reason of waves W0 to W2, in their order."""
     if not isinstance(entry, archives.File):
         return "not_a_file"
@@ -108,8 +130,11 @@ def _reason(origin: archives.Origin, path: bytes, entry: archives.Entry) -> str 
         return "opted_out"
     if entry.early is not None:
         return entry.early
-    if _license(origin, path) not in PERMISSIVE:
+    expression = _license(origin, path)
+    if expression not in PERMISSIVE:
         return "license"
+    if licenses and expression not in licenses:
+        return "license_not_selected"
     return entry.late
 
 

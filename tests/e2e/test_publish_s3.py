@@ -118,6 +118,12 @@ def test_readers(archive, made, work, out, monkeypatch):
     with local_copy(address, everything=True) as folder:
         assert files(folder) == files(made[0].directory)
     assert not folder.exists()
+    # Figures come from the manifest and stats.json; shards are asked for where rows are to be counted.
+    shard = min(entry.key for entry in out.list("1.0/data"))
+    out.delete(shard)
+    assert CliRunner().invoke(app, ["stats", "--json", address]).stdout == told[1].stdout
+    told = CliRunner().invoke(app, ["stats", "--recount", address])
+    assert isinstance(told.exception, IntegrityError) and shard.removeprefix("1.0/") in str(told.exception)
     # A stranger's object is a fault, and a prefix without a manifest is no release.
     out.put("1.0/data/extra.txt", b"?")
     told = CliRunner().invoke(app, ["verify", address])

@@ -67,8 +67,10 @@ def test_found_is_kept_plus_dropped_by_reason(made, expected):
     manifest = json.loads((made[0].directory / "manifest.json").read_bytes())
     assert manifest["totals"] == totals
     stages = totals["stages"]
-    assert [stage["name"] for stage in stages] == ["graph", "licenses", "contents", "election", "similarity"]
-    assert all(stage["dropped"] for stage in stages), "this input has every stage drop something"
+    assert [stage["name"] for stage in stages] == [
+        "graph", "licenses", "contents", "election", "similarity", "selection",
+    ]  # fmt: skip
+    assert all(stage["dropped"] for stage in stages[:-1]), "this input has every stage drop something"
 
 
 def test_every_occurrence_has_the_expected_reason(made, expected, world):
@@ -134,8 +136,11 @@ def _conservation(folder: Path, seed: int) -> None:
     world = _random_world(seed)
     (folder / "registry.yaml").write_text(world.registry())
     archive = archives.write(world, folder / "archive")
-    expected = expectation.expect(world)
-    outcome = runs.release(archive, folder, buckets=1)
+    licenses = random.Random(seed).choice(([], ["MIT"], ["MIT", "Apache-2.0"]))
+    cap = random.Random(seed + 1).choice((None, 4_000, 12_000))
+    expected = expectation.expect(world, licenses=frozenset(licenses), cap=cap)
+    select = {"licenses": licenses, "max_bytes": {} if cap is None else {"Python": cap}}
+    outcome = runs.release(archive, folder, buckets=1, select=select)
     assert without_stages(outcome.totals) == expected.totals
     assert verify_release(outcome.directory).ok
     shutil.rmtree(folder)
@@ -371,6 +376,7 @@ def test_a_changed_threshold_runs_only_what_depends_on_it(archive, again, world)
     outcome = runs.release(archive, again, version="1.1", log=log, near_duplicates={"threshold": "0.95"})
     assert _stages_run(log) == [
         "near.settle", "replaced.near", "kept", "ledger", "emit.rows", "emit.place", "emit.texts", "emit.shards",
+        "figures.rows", "figures.origins", "figures", "index.contents", "index",
     ]  # fmt: skip
     assert without_stages(outcome.totals) == expectation.expect(world, threshold="0.95").totals
 

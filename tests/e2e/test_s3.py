@@ -16,8 +16,10 @@ from manifests.verify import verify_release
 from pipeline.clean import clean
 from pipeline.engine import lock
 from pipeline.engine.store import Store
+from pipeline.estimate import records
 from pipeline.explain import explain
 from pipeline.local_copy import local_copy
+from pipeline.run_stats import run_stats
 
 KILLED = """
 import os, signal, sys
@@ -107,6 +109,23 @@ def test_a_release_on_s3_killed_and_resumed(line, made, s3_bucket, monkeypatch):
     assert not Store(f"{s3_bucket}/out").list()
     assert killed(line, 91)
     check_no_trace(s3_bucket, line, made, killed_before=True)
+    check_the_account(s3_bucket)
+
+
+def check_the_account(bucket: str) -> None:
+    """What the run asked the object stores for is in its record, unit by unit and for the driver."""
+    unchanged, finished = records(Store(f"{bucket}/work"))
+    assert (finished["state"], unchanged["state"]) == ("made", "unchanged")
+    told = run_stats(finished)
+    asked = told["totals"]["requests"]
+    assert min(asked[kind] for kind in ("get", "head", "list", "put", "copy")) > 0
+    assert sum(asked.values()) > sum(sum(one["requests"].values()) for one in told["stages"]) > 100
+    assert told["totals"]["sent_bytes"] > sum(one["sent_bytes"] for one in told["stages"]) > 100_000
+    estimated = told["estimate"]["requests"]
+    wanted = sum(one["counts"].get("objects.requested", 0) for one in told["stages"])
+    assert wanted <= estimated["actual"] and wanted <= estimated["estimate"]
+    few = run_stats(unchanged)["totals"]["requests"]
+    assert few.get("copy", 0) == 0 and sum(few.values()) < sum(asked.values()) / 2
 
 
 @pytest.mark.slow

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 
 import engine_stages as stages
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.engine.buckets import bucket_of
 from pipeline.engine.executor import InProcess
+from pipeline.engine.point import bucket_of_id, rows_of, scalar
 from pipeline.engine.progress import Progress
 from pipeline.engine.runner import Runner, open_workdir
 from pipeline.engine.stage import Output, Stage
+from pipeline.engine.store import Store
+from pipeline.errors import IntegrityError
 
 NUMBERS = range(300)
 
@@ -101,3 +106,32 @@ def test_from_an_object_store(s3_bucket, calls):
             runner, done.ref("rows"), [stages.identifier(n) for n in wanted], kept=True, times=2
         )
         assert found == [5, 99, 100, 100, 199, 199, 299]
+
+
+def test_one_id_is_one_object(tables, monkeypatch):
+    """Breach: a question asks more than the bucket of its id, or what is missing is taken for nothing there."""
+    runner, refs = tables
+    opened = []
+    original = Store.parquet
+    monkeypatch.setattr(Store, "parquet", lambda self, key: opened.append(key) or original(self, key))
+    for number in (0, 5, 99, 100, 150, 299, 1000):
+        ref, identity = refs["local"], stages.identifier(number)
+        found = rows_of(runner.store, ref, "id", identity, buckets=4)["number"].to_pylist()
+        assert found == [n for n in [*range(200), *range(100, 300)] if n == number]
+        assert rows_of(runner.store, ref, "id", identity, buckets=4, columns=["number"]).num_rows == len(
+            found
+        )
+    assert len(opened) == 14
+    assert bucket_of_id("fff0", 1) == 0 and bucket_of_id("fff0", 4096) == 0xFFF
+    assert all(
+        bucket_of_id(stages.identifier(n), 16) == bucket_of(pa.array([stages.identifier(n)]), 16)[0]
+        for n in NUMBERS
+    )
+    runner.store.delete(opened[0])
+    with pytest.raises(IntegrityError, match="is missing"):
+        rows_of(runner.store, ref, "id", stages.identifier(0), buckets=4)
+
+
+@pytest.mark.parametrize("value", ["", "abc", "déjà", b"", b"\xff\x00"])
+def test_a_value_to_compare_with(value):
+    assert scalar(value).as_py() == value

@@ -9,7 +9,7 @@ import time
 
 import pyarrow as pa
 
-from pipeline.engine.measure import ENGINE, Meter, StageFigures, drawn, phase, wrote
+from pipeline.engine.measure import ENGINE, Meter, StageFigures, asked, drawn, outside, phase, wrote
 
 stages = importlib.import_module("engine_stages")
 
@@ -83,3 +83,21 @@ def test_sums_maxima_and_units_of_a_stage():
         "cpu_seconds": 4.0, "engine_cpu_seconds": {"read": 1.0}, "measured_units": 2, "max_peak_pss_bytes": 5,
         "max_unit_cpu_seconds": 3.0,
     }  # fmt: skip
+
+
+def test_requests_are_on_the_account_of_the_unit_or_of_the_process():
+    before = outside()
+    asked("get", received=5)
+    with Meter() as meter:
+        asked("get", received=7)
+        asked("put", 3, sent=11)
+    asked("list")
+    here = outside().since(before)
+    assert (dict(here.requests), here.received_bytes, here.sent_bytes) == ({"get": 1, "list": 1}, 5, 0)
+    found = meter.figures(written_bytes=0, written_objects=0)
+    assert found["requests"] == {"get": 1, "put": 3}
+    assert (found["received_bytes"], found["sent_bytes"]) == (7, 11)
+    summed = StageFigures()
+    summed.add(found)
+    summed.add(found)
+    assert summed.to_json()["requests"] == {"get": 2, "put": 6} and summed.to_json()["received_bytes"] == 14

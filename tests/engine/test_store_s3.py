@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.engine.annotations import AnnotationStore
+from pipeline.engine.measure import outside
 from pipeline.engine.store import Store
 from pipeline.errors import SourceError, TransientError
 
@@ -207,3 +208,30 @@ def test_no_endpoint_is_transient(s3_bucket, monkeypatch):
     monkeypatch.setattr("pipeline.engine.store._REQUEST_SECONDS", 1)
     with pytest.raises(TransientError, match=r"127\.0\.0\.1:9"):
         Store(s3_bucket).read("k")
+
+
+def test_requests_and_their_bytes_are_counted(store, tmp_path):
+    table = pa.table({"number": list(range(50_000))})
+    pq.write_table(table, tmp_path / "t.parquet")
+    size = (tmp_path / "t.parquet").stat().st_size
+    before = outside()
+    store.put("a", b"12345")
+    assert store.put_new("b", b"1") and not store.put_new("b", b"2")
+    store.put("t.parquet", (tmp_path / "t.parquet").read_bytes())
+    assert store.read("a") == b"12345" and store.stat("a").size == 5 and len(store.list()) == 3
+    with pytest.raises(FileNotFoundError):
+        store.read("none")
+    store.fetch("a", tmp_path / "a")
+    with store.parquet("t.parquet") as file:
+        assert file.read().equals(table)
+    store.copy_from(store, "a", "c")
+    store.delete("a", "b", "c")
+    found = outside().since(before)
+    gets = found.requests.pop("get")
+    assert found.requests == {"put": 4, "head": 1, "list": 1, "copy": 1, "delete": 1}
+    assert gets >= 5 and found.received_bytes >= 10 + size and found.sent_bytes == 7 + size
+    local = Store(str(tmp_path))
+    before = outside()
+    local.put("x", b"1")
+    assert local.read("x") == b"1" and local.list("x") == []
+    assert not outside().since(before).requests  # a folder has no requests

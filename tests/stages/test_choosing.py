@@ -18,7 +18,8 @@ from graphs import DAY, Graph, file, oid, release, settings
 from manifests.verify import verify_release
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, SourceError
-from pipeline.explain import explain, render
+from pipeline.explain import explain
+from pipeline.explain_words import render
 from pipeline.release import plan_release
 from pipeline.sources import selection
 

@@ -1,0 +1,113 @@
+"""What the annotators said of a content, and of the directory that it lies in: the evidence behind a decision.
+
+Of findings only kinds, rules and numbers are told, never where they are or what they say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipeline.content.shown import escape
+from pipeline.engine.point import scalar
+from pipeline.records import Record
+
+_SIGNALS = (
+    "num_lines", "avg_line_length", "max_line_length", "alpha_fraction", "alphanum_fraction", "encoded_fraction",
+    "longest_encoded_run", "first_lines_generated",
+)  # fmt: skip
+
+
+def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
+    """Everything by annotator; null where one was never asked, because the decision had been taken before.
+
+    Keys: `encoding`, `undecoded`, `header` (the file's own license tag), `signals`, `languages` (one for each class of
+    names that the content has), `quality` (every test that fails), `findings`, `shingles`, `candidates`.
+    """
+    texts = record.annotations("text", "sha256", sha256).to_pylist()
+    text = texts[0] if texts else None
+    languages = _languages(record, sha256)
+    released = record.annotations(
+        "released", "sha256", sha256, ["findings", "released_bytes", "content_sha256", "shingles"]
+    ).to_pylist()
+    return {
+        "encoding": text and text["encoding"],
+        "undecoded": text and text["undecoded"],
+        "header": text and text["header"],
+        "signals": text and {name: text[name] for name in _SIGNALS if name in text},
+        "languages": languages,
+        "quality": _quality(record, text, languages) if text and text["undecoded"] is None else None,
+        "findings": _findings(released[0]["findings"]) if released else None,
+        "released_bytes": released[0]["released_bytes"] if released else None,
+        "content_sha256": released[0]["content_sha256"] if released else None,
+        "shingles": released[0]["shingles"] if released else None,
+        "candidates": _candidates(record, sha256, limit),
+    }
+
+
+def _languages(record: Record, sha256: str) -> list[dict[str, Any]]:
+    found = {}
+    for row in record.annotations("language", "sha256", sha256).to_pylist():
+        found[row["name_class"]] = {
+            "name_class": escape(row["name_class"]),
+            "language": row["language"],
+            "by": _by(row["name_class"], row["language"]),
+            "is_generated": row["is_generated"],
+        }
+    return [found[name] for name in sorted(found)]
+
+
+def _by(name_class: bytes, language: str | None) -> str:
+    """How the language was told: `name`, `name_and_content` (the name leaves several), `content`, or `nothing`."""
+    from pipeline.content.taxonomy import named
+
+    if language is None:
+        return "nothing"
+    _, candidates = named(name_class)
+    if len(candidates) == 1 or (not candidates and language == "Text"):
+        return "name"
+    return "name_and_content" if candidates else "content"
+
+
+def _quality(record: Record, text: dict[str, Any], languages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from pipeline.content.quality import failures, load_profile
+    from pipeline.content.shown import unescape
+
+    profile = load_profile(record.facts["config"]["quality"]["profile"])
+    return [
+        {"language": one["language"], **failed}
+        for one in languages
+        for failed in failures(text, one["language"], profile, name_class=unescape(one["name_class"]))
+    ]
+
+
+def _findings(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    counted = Counter((one["kind"], one["rule"]) for one in findings)
+    return [{"kind": kind, "rule": rule, "count": n} for (kind, rule), n in sorted(counted.items())]
+
+
+def _candidates(record: Record, sha256: str, limit: int) -> list[dict[str, Any]]:
+    """Contents that the sketches brought together with this one, best first: their exact similarity was measured."""
+    pairs: list[dict[str, Any]] = record.rows("index", "candidates", "sha256", sha256).to_pylist()
+    pairs.sort(key=lambda pair: (-pair["inter"] / max(1, pair["union"]), pair["other"]))
+    return [{"sha256": p["other"], "similarity": f"{p['inter']}/{p['union']}"} for p in pairs[:limit]]
+
+
+def licenses(record: Record, root: str, directories: list[bytes]) -> list[dict[str, Any]]:
+    """What holds in some directories of a root, with the files that say so: path, SWHID, expression, detector, rule, score."""
+    rows = record.rows("attributions", "attributions", "root", root)
+    found = []
+    for directory in dict.fromkeys(directories):
+        for row in rows.filter(pc.equal(rows["dir"], scalar(directory))).to_pylist():
+            found.append(
+                {
+                    "directory": escape(row["dir"]),
+                    "expression": row["license_expression"],
+                    "permitted": row["permitted"],
+                    "reason": row["sub_reason"],
+                    "evidence": row["license_evidence"],
+                }
+            )
+    return found

@@ -1,0 +1,38 @@
+"""The commands of docs/query.md and docs/selections.md work, in their order, on the small world."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pipeline.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["query.md", "selections.md"])
+def test_every_command_of_the_page_works(page, made, archive, tmp_path, monkeypatch):
+    """Breach: a reader types what the page says, and it fails."""
+    shutil.copytree(made[0].directory, tmp_path / "releases/2.1")
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/archive").symlink_to(archive)
+    monkeypatch.chdir(tmp_path)
+    ran = 0
+    for kind, block in BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
+        if kind == "python":
+            exec(compile(block, page, "exec"), {})
+            continue
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "))
+            assert words[0] == "pipeline", line
+            result = CliRunner().invoke(app, words[1:])
+            assert result.exit_code == 0, (line, result.output, result.exception)
+            ran += 1
+    assert ran >= 5
