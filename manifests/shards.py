@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,7 +78,6 @@ footer."""
 SHARD_WRITER_OPTIONS: Final[dict[str, Any]] = {
     "version": "2.6",
     "compression": "zstd",
-    "compression_level": 3,  # measured on code, one core: 5.9x at 240 MiB/s or more; level 9: 7.8x at 98
     "use_dictionary": list(LOW_CARDINALITY),
     "write_statistics": list(_WITH_STATISTICS),
     "write_page_checksum": True,  # with the next: 0.1 % of the size
@@ -85,10 +85,32 @@ SHARD_WRITER_OPTIONS: Final[dict[str, Any]] = {
     "data_page_version": "1.0",
     "data_page_size": 1 << 20,
 }
-"""Options of `pyarrow.parquet.ParquetWriter` for shards. A change of these changes every release's bytes."""
+"""Options of `pyarrow.parquet.ParquetWriter` for shards besides `ShardForm`. A change of these changes every release's
+bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardForm:
+    """What a release may choose of how its shards are written; each of these changes the bytes."""
+
+    group_rows: int = MAX_GROUP_ROWS
+    """Most rows of a row group."""
+    group_bytes: int = MAX_GROUP_BYTES
+    """Most raw bytes (`row_bytes`) of a row group, unless one row alone is larger."""
+    compression_level: int = 3
+    """Of zstd. Measured on code, one core: level 3 gives 5.9x at 240 MiB/s or more, level 9 7.8x at 98."""
+    content_defined_chunking: bool = False
+    """Cut pages where the content says, so that a store of pieces (Xet) finds unchanged ones again; larger files."""
+
+    def options(self) -> dict[str, Any]:
+        """Options of `pyarrow.parquet.ParquetWriter`."""
+        more = {"use_content_defined_chunking": True} if self.content_defined_chunking else {}
+        return {**SHARD_WRITER_OPTIONS, "compression_level": self.compression_level, **more}
+
 
 IDS_WRITER_OPTIONS: Final[dict[str, Any]] = {
     **SHARD_WRITER_OPTIONS,
+    "compression_level": 3,
     "use_dictionary": ["shard"],
     "write_statistics": ["row_id", "shard"],
 }
@@ -205,7 +227,11 @@ def row_groups(
 
 
 def write_shard(
-    rows: pa.Table | Iterable[pa.RecordBatch | pa.Table], file: Path, *, path: str | None = None
+    rows: pa.Table | Iterable[pa.RecordBatch | pa.Table],
+    file: Path,
+    *,
+    path: str | None = None,
+    form: ShardForm | None = None,
 ) -> ShardFacts:
     """Write rows of one language, in the order given, to a Parquet file and return what the manifest says of
     it.
@@ -220,8 +246,10 @@ def write_shard(
     if path is not None:
         check_path(path)
     columns: list[pa.Table] = []
-    with pq.ParquetWriter(file, DATA, **SHARD_WRITER_OPTIONS) as writer:
-        for group in row_groups(_batches(rows, DATA)):
+    form = form or ShardForm()
+    cut = {"max_rows": form.group_rows, "max_bytes": form.group_bytes}
+    with pq.ParquetWriter(file, DATA, **form.options()) as writer:
+        for group in row_groups(_batches(rows, DATA), **cut):
             for column in DATA:
                 if not column.nullable and group.column(column.name).null_count:
                     raise ShardError(f"column {column.name} holds a null")

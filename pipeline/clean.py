@@ -6,6 +6,7 @@ A release's record, `releases/<version>-<id>.json`, lists all stage folders and 
 
     stages          folders that nothing lists
     annotations     stores that nothing lists
+    shards          files of shards that nothing lists
     orphans         files in a kept stage that its sidecars do not name: of killed units, or of another split
     temporary       half-written files on disk, uploads in parts that never ended on S3
     locks           claims on S3 that finished or removed releases left
@@ -40,8 +41,9 @@ from pipeline.publish import WRITE_CHECK, left_staging, sha256_of
 from pipeline.publish_s3 import CLAIM
 from pipeline.release import UNFINISHED
 from pipeline.sizing import LEAST
+from pipeline.stages.shard_files import FOLDER
 
-KINDS = ("stages", "annotations", "orphans", "temporary", "locks", "records", "releases")
+KINDS = ("stages", "annotations", "shards", "orphans", "temporary", "locks", "records", "releases")
 _CHUNK = 1_000  # keys removed at once, what S3 takes in a request
 _AT_ONCE = 16  # sidecars read at once
 _FOLDER = re.compile(r"((?:stages|annotations)/[^/]+/[^/]+)/(.+)")
@@ -132,7 +134,7 @@ def _clean_workdir(store: Store, done: Cleaned, *, drop_unfinished: bool, forget
         _remove(store, kind, doomed[kind], done)
     _abort_uploads(store, done)
     if store.root is not None and not done.dry_run:
-        for name in ("stages", "annotations"):
+        for name in ("stages", "annotations", FOLDER):
             _remove_empty(store.root / name)
 
 
@@ -244,6 +246,8 @@ def _kind_of(key: str, used: set[str], whole: set[str]) -> str | None:
         return None
     if TEMPORARY in key:
         return "temporary"
+    if top == FOLDER:
+        return None if key.rpartition(".")[0] in used else "shards"
     match = _FOLDER.fullmatch(key)
     if match is None:
         return "orphans" if top in ("stages", "annotations") else None

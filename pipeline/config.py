@@ -213,9 +213,20 @@ class NearDuplicates(_Section):
 
 
 class Emit(_Section):
-    """How shards are cut."""
+    """How shards are cut and written; all of it changes their bytes."""
 
     shard_bytes: Bytes = Field(268_435_456, description="text bytes at which a shard is split in two")
+    group_rows: int = Field(10_000, ge=1, le=1_000_000, description="rows of a row group at most")
+    group_bytes: int = Field(
+        67_108_864,
+        ge=1_024,
+        le=286 << 20,
+        description="raw bytes of a row group at most; the Hub's viewer refuses more than 286 MiB",
+    )
+    compression_level: int = Field(3, ge=1, le=22, description="level of zstd")
+    content_defined_chunking: bool = Field(
+        False, description="cut pages by content: a changed file shares pieces with its parent on the Hub"
+    )
 
 
 class Engine(_Section):

@@ -172,7 +172,7 @@ class Parts:
                 name = shard.pop("file")
                 if self.tokens is not None:
                     shard["tokens"] = self.tokens[shard["path"]]
-                found.append((ShardFacts(**shard), f"{self.shards.stage.folder}/{name}"))
+                found.append((ShardFacts(**shard), name))
         return found
 
     def finish(self, staging: Path, *, shards_elsewhere: bool = False) -> str:
@@ -212,7 +212,7 @@ class Parts:
                 libraries=facts["libraries"],
             ),
             opt_out_head=facts["policies"]["opt_out"],
-            config_yaml=_config_yaml(facts["config"]),
+            config_yaml=_config_yaml(facts),
             text=text,
             tokenizer=self.tokenizer,
             makers={**card_files(text), **report_makers(self.runner.table(self.figures.ref("figures")))},
@@ -322,6 +322,18 @@ def _check_bucket(store: Store) -> None:
         )
 
 
-def _config_yaml(resolved: Mapping[str, Any]) -> bytes:
-    head = "# The resolved configuration of this release: everything in it that can change a released byte.\n"
-    return (head + yaml.safe_dump(dict(resolved), sort_keys=True, allow_unicode=True)).encode()
+def _config_yaml(facts: Mapping[str, Any]) -> bytes:
+    """The configuration as another one can use it; what it cannot hold, since that is a place on a machine, is named."""
+    files = {
+        "licenses.policy": facts["policies"]["license"],
+        "optout.registry": facts["policies"]["opt_out"],
+        **{f"origins.{name}": value for name, value in facts["inputs"].get("selections", {}).items()},
+    }
+    head = [
+        "The resolved configuration of this release: everything in it that can change a released byte.",
+        "To make the release again: pipeline release --config config.yaml --archive ARCHIVE, see docs/reproduce.md.",
+        "The files that it was made with are not named here; what they were, as digests:",
+        *(f"  {name}: {value}" for name, value in sorted(files.items())),
+    ]
+    text = yaml.safe_dump(dict(facts["config"]), sort_keys=True, allow_unicode=True)
+    return ("".join(f"# {line}\n" for line in head) + text).encode()

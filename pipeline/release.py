@@ -28,6 +28,7 @@ from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.facts import StageTotals, Tokenizer, Totals
 from manifests.names import check_version
+from manifests.shards import ShardForm
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
 from pipeline.engine.lock import exclusive
@@ -58,7 +59,7 @@ from pipeline.stages.census import Counted, take_census
 from pipeline.stages.choose import choose
 from pipeline.stages.earliest import find_earliest
 from pipeline.stages.elect import elect_wave
-from pipeline.stages.emit import emit_wave
+from pipeline.stages.emit import Rebuild, emit_wave
 from pipeline.stages.fetch import fetch, times_asked
 from pipeline.stages.figures import figures_wave
 from pipeline.stages.files import list_files
@@ -96,6 +97,8 @@ class Outcome:
     seconds: float
     peak_pss_bytes: int = 0
     driver_peak_pss_bytes: int = 0
+    shards_reused: int = 0  # files that an earlier run had written, for this release or another one
+    shards_written: int = 0
 
 
 @dataclass
@@ -115,7 +118,13 @@ class _Flow:
 
 
 def run_flow(
-    runner: Runner, export: GraphExport, content: Store, settings: ReleaseConfig, *, asked: int = 0
+    runner: Runner,
+    export: GraphExport,
+    content: Store,
+    settings: ReleaseConfig,
+    *,
+    asked: int = 0,
+    rebuild: Rebuild | None = None,
 ) -> _Flow:
     """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
@@ -181,6 +190,8 @@ def run_flow(
         w1.ref("attributions"),
         sensitivity=sensitivity,
         shard_bytes=settings.emit.shard_bytes,
+        form=ShardForm(**settings.emit.model_dump(exclude={"shard_bytes"})),
+        rebuild=rebuild,
     )
     figures = figures_wave(runner, kept, texts, w4, sensitivity=sensitivity)
     tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
@@ -252,9 +263,9 @@ def make_release(
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
     left_checks = check_output(out)
-    executor.prepare(_folders(settings, workdir), LIBRARIES)
+    executor.prepare(local_folders(settings, workdir), LIBRARIES)
     store, buckets = open_workdir(
-        workdir, settings.engine.buckets, default_buckets=lambda: _default_buckets(settings, workdir)
+        workdir, settings.engine.buckets, default_buckets=lambda: new_buckets(settings, workdir)
     )
     with exclusive(store, progress.note) as held, MemoryWatch() as memory:
         export, content = open_archive(settings, store, progress)
@@ -301,6 +312,7 @@ def make_release(
             units_run=runner.ran_units,
             units_skipped=runner.skipped_units,
             seconds=round(time.perf_counter() - started, 3),
+            **_shard_counts(flow.shards, progress),
         )
     outcome = Outcome(
         **{
@@ -334,7 +346,15 @@ def make_release(
     return outcome
 
 
-def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
+def _shard_counts(shards: Done, progress: Progress) -> dict[str, int]:
+    """How many files of shards this run wrote; all others were there."""
+    ran = any(s["stage"] == shards.stage.name and s.get("skipped") is not True for s in progress.stages)
+    written = shards.counts["shards.written"] if ran else 0
+    amount = sum(len(unit["shards"]) for unit in shards.facts)
+    return {"shards_reused": amount - written, "shards_written": written}
+
+
+def local_folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
     """What units read and write on this machine's disk, by the option that names it."""
     archive = settings.archive
     named = {
@@ -347,7 +367,7 @@ def _folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
     return {name: str(root) for name, root in roots.items() if root is not None}
 
 
-def _default_buckets(settings: ReleaseConfig, workdir: str) -> int:
+def new_buckets(settings: ReleaseConfig, workdir: str) -> int:
     """The number of buckets of a new work directory, by the size of its input."""
     archive, memory = settings.archive, settings.engine.task_memory
     if archive.uri is None and archive.graph is None:  # it will be built: no more files than it may have
@@ -422,7 +442,7 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
     store, buckets = open_workdir(
         workdir,
         settings.engine.buckets,
-        default_buckets=lambda: _default_buckets(settings, workdir),
+        default_buckets=lambda: new_buckets(settings, workdir),
         dry=True,
     )
     plan: dict[str, Any] = {

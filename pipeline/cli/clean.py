@@ -14,6 +14,7 @@ JSON_VERSION = 1
 _WORDS = {
     "stages": "stage outputs that no release used",
     "annotations": "annotations that no release used",
+    "shards": "files of shards that no release used",
     "orphans": "files of units that never ended",
     "temporary": "half-written files and uploads",
     "locks": "claims of releases",

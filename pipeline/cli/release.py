@@ -7,9 +7,12 @@ import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pipeline.rebuild import Rebuilt
 
 _GB = 1 << 30
 
@@ -75,6 +78,15 @@ def release(
             "--sign-key", help="Private key to sign the release with, as `pipeline keys new` makes it."
         ),
     ] = None,
+    rebuild_shard: Annotated[
+        str | None,
+        typer.Option(
+            "--rebuild-shard",
+            metavar="PATH|random[:N]",
+            help="Make nothing, but shards of the existing OUT/VERSION once more, and compare them byte for byte: a path of"
+            " its manifest, or N drawn by its digest. Exit code 4 when one differs.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
@@ -90,10 +102,12 @@ def release(
     from pipeline.engine.progress import Progress
     from pipeline.keys import load_signing_key
     from pipeline.publish import place_of
+    from pipeline.rebuild import check_beside, rebuild_shards
     from pipeline.release import make_release, plan_release
 
     key = None if sign_key is None else load_signing_key(sign_key)
     settings = configuration.load(config)
+    check_beside(config, settings)
     if archive is not None:
         section = settings.archive.model_copy(update={"uri": archive, "build": None})
         settings = settings.model_copy(update={"archive": section})
@@ -117,22 +131,37 @@ def release(
             note=progress.note,
         )
     # stdout is for the result alone; Ray prints there when one of its workers dies.
+    rebuilt = None
     with contextlib.redirect_stdout(sys.stderr):
         try:
-            outcome = make_release(
-                settings,
-                version=version,
-                out=out,
-                workdir=workdir,
-                executor=executor,
-                progress=progress,
-                ask_again=ask_again,
-            )
-            if key is not None:
-                sign_release(place_of(out, version), key, run=times(started, outcome.seconds))
+            if rebuild_shard is not None:
+                rebuilt = rebuild_shards(
+                    settings,
+                    rebuild_shard,
+                    version=version,
+                    out=out,
+                    workdir=workdir,
+                    executor=executor,
+                    progress=progress,
+                )
+            else:
+                outcome = make_release(
+                    settings,
+                    version=version,
+                    out=out,
+                    workdir=workdir,
+                    executor=executor,
+                    progress=progress,
+                    ask_again=ask_again,
+                )
+                if key is not None:
+                    sign_release(place_of(out, version), key, run=times(started, outcome.seconds))
         finally:
             progress.close()
             executor.close()
+    if rebuilt is not None:
+        _show_rebuilt(rebuilt, as_json=as_json)
+        return
     if as_json:
         record = {**vars(outcome), "directory": str(outcome.directory), "signed_by": key and key.id}
         typer.echo(json.dumps(record, indent=2, sort_keys=True))
@@ -147,6 +176,7 @@ def release(
     typer.echo(f"digest    {outcome.digest}")
     typer.echo(f"signature {'UNSIGNED (--sign-key)' if key is None else f'by key {key.id}'}")
     typer.echo(f"units     {outcome.units_run:,} run, {outcome.units_skipped:,} already done")
+    typer.echo(f"shards    {outcome.shards_reused:,} re-used, {outcome.shards_written:,} written")
     typer.echo(f"found     {totals['found']:>12,} occurrences")
     typer.echo(f"kept      {totals['kept']:>12,}")
     for reason, amount in sorted(totals["dropped"].items(), key=lambda item: (-item[1], item[0])):
@@ -155,6 +185,21 @@ def release(
         f"took      {outcome.seconds:,.1f} s, peak memory {outcome.peak_pss_bytes / _GB:.2f} GiB"
         f" (driver {outcome.driver_peak_pss_bytes / _GB:.2f} GiB), summed PSS"
     )
+
+
+def _show_rebuilt(rebuilt: Rebuilt, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({**vars(rebuilt), "ok": rebuilt.ok}, indent=2, sort_keys=True))
+    else:
+        typer.echo(f"{rebuilt.release}  manifest {rebuilt.digest}")
+        for path, faults in rebuilt.shards.items():
+            typer.echo(f"{'DIFFERS' if faults else 'same'}  {path}")
+            for fault in faults:
+                typer.echo(f"         {fault}")
+        for note in rebuilt.notes:
+            typer.echo(f"note: {note}")
+    if not rebuilt.ok:
+        raise typer.Exit(4)
 
 
 def _plan_text(plan: dict[str, object]) -> str:

@@ -271,7 +271,7 @@ class Store:
         """Write an object to a local file, a piece at a time. Raises FileNotFoundError when there is none."""
         with self._errors(key):
             if self.root is not None:
-                shutil.copyfile(self.path(key), target)
+                _copy(self.path(key), target)
                 return
             import obstore
 
@@ -440,6 +440,19 @@ class Store:
 
     def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
         return disk_errors(f"{self.uri.rstrip('/')}/{key}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file inside the kernel: where the file system can (Btrfs, XFS, NFS 4.2), the two share their blocks.
+
+    Not a hard link: a release that somebody edits in place must not change another one, nor what is kept for the next.
+    """
+    try:
+        with source.open("rb") as read, target.open("wb") as written:
+            while os.copy_file_range(read.fileno(), written.fileno(), 1 << 30):
+                pass
+    except (AttributeError, OSError):  # not on this system, or not between these two
+        shutil.copyfile(source, target)
 
 
 def fsync(path: Path) -> None:

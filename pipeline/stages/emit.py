@@ -3,49 +3,51 @@
 Placement: key = first 64 bits of sha256(elected origin), then first 64 bits of sha256(path). A shard is a leaf of the
 binary trie over that key: a node is a leaf iff its text fits the target size. The name carries the prefix, so growth
 splits one shard and renames no other.
+
+Each shard has a key of its own, made of what its rows are before their texts are read. A shard that was written under its
+key before is taken as it is (pipeline.stages.shard_files): texts are read for the others only.
 """
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manifests.names import shard_path
-from manifests.schema import DATA, EVIDENCE, IDS
-from manifests.shards import write_shard
-from pipeline.content.names import escape_paths, extension
-from pipeline.engine.lookup import pieces
+from manifests.schema import EVIDENCE, IDS
+from manifests.shards import ShardForm
+from pipeline.engine.keys import KEY_HEX, canonical, digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.errors import IntegrityError
 from pipeline.row_ids import row_id
-from pipeline.stages.judge import TEXT_OF, in_batches
+from pipeline.stages import shard_files
+from pipeline.stages.judge import TEXT_OF
 from pipeline.stages.ledger import FINAL
-from pipeline.stages.secrets import RELEASED_OF, released_stores, released_texts
+from pipeline.stages.secrets import released_stores
+from pipeline.stages.shard_files import FOLDER, MISSING, SHARD_ROWS, TO_WRITE, present
 
 KEY_BITS = 128
+_LOSSES = 64  # of kept shards, over all runs of one release
+LIBRARIES = ("duckdb", "pyarrow", "numpy")
+"""What turns rows into the bytes of a shard, besides the annotators, which have their own in their keys."""
 
-PLACED = pa.schema(
-    [
-        ("row_id", pa.string()),
-        ("sha256", pa.string()),
-        ("language", pa.string()),
-        ("key", pa.string()),  # 32 hex digits: where the row lies in the trie
-        ("released_bytes", pa.int64()),
-    ]
-)
 ROW_FACTS = pa.schema(
     [
-        *FINAL,
+        *(
+            FINAL.field(name)
+            for name in (
+                "sha256", "content_sha256", "released_bytes", "num_occurrences", "num_origins", "root", "path", "sha1_git",
+                "sha1", "blake2s256", "length", "is_vendor", "revision_date", "origin", "language", "is_generated",
+                "cluster_size",
+            )
+        ),
         ("row_id", pa.string()),
         ("key", pa.string()),
         ("visit_date", pa.timestamp("us")),
@@ -58,15 +60,42 @@ ROW_FACTS = pa.schema(
         ("detected_licenses", pa.list_(pa.string())),
         ("license_evidence", pa.list_(EVIDENCE)),
     ]
+)  # fmt: skip
+"""Everything of a released row that is known without its text; nothing that is not shown in it, or places it."""
+
+PLACED = pa.schema(
+    [
+        ("language", pa.string()),
+        ("key", pa.string()),  # 32 hex digits: where the row lies in the trie
+        ("row_id", pa.string()),
+        ("content_sha256", pa.string()),
+        ("released_bytes", pa.int64()),
+        ("facts", pa.string()),  # SHA-256 of all of ROW_FACTS
+    ]
 )
-"""Everything of a released row that is known without its text."""
 
 PLAN = pa.schema(
-    [("language", pa.string()), ("prefix", pa.string()), ("shard", pa.string()), ("route", pa.string())]
+    [
+        ("language", pa.string()),
+        ("prefix", pa.string()),  # in bits; '' for the whole language
+        ("start", pa.string()),  # the first key that begins with it
+        ("shard", pa.string()),  # path in the release
+        ("route", pa.string()),  # what routes rows to the shard's unit
+    ]
 )
-"""The shards: prefix in bits ('' for the whole language), path in the release, and what routes rows to them."""
 
-SHARD_ROWS = pa.schema([*DATA, ("shard", pa.string()), ("key", pa.string()), ("route", pa.string())])
+MEMBERS = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("row_id", pa.string()),
+        ("content_sha256", pa.string()),
+        ("released_bytes", pa.int64()),
+        ("facts", pa.string()),
+        ("route", pa.string()),
+    ]
+)
+"""What names the rows of each shard, in the unit of the shard."""
 
 
 def placement_key(origin: str, path: bytes) -> str:
@@ -95,194 +124,149 @@ def rows(task: Task) -> Mapping[str, pa.Table]:
     table = table.append_column("row_id", pa.array(identities, pa.string())).append_column(
         "key", pa.array(keys, pa.string())
     )
-    return {"facts": table, "placed": table.select(PLACED.names)}
+    facts = table.select(ROW_FACTS.names).cast(ROW_FACTS)
+    return {"facts": facts, "placed": _digested(task, facts).select(PLACED.names)}
+
+
+def _digested(task: Task, facts: pa.Table) -> pa.Table:
+    """The table with a column `facts`, the SHA-256 of each row as JSON; bytes that need not be UTF-8 as hex."""
+    shown = ", ".join(
+        f"{field.name}: {f'hex({field.name})' if pa.types.is_binary(field.type) else field.name}"
+        for field in ROW_FACTS
+    )
+    return task.sql(f"select *, sha256(to_json({{{shown}}})::varchar) as facts from t", t=facts)
 
 
 def place(task: Task) -> Mapping[str, pa.Table]:
-    """Cut each language into shards: one pass over (language, key, size) of all kept rows."""
+    """Cut each language into shards: one pass over (language, key, size) of all kept rows.
+
+    Shards are routed by where they begin in the bytes of all of them: units get equal shares, whatever the number of
+    buckets, and many small languages lie in one unit.
+    """
     table = task.sql(
         "select language, key, released_bytes from t order by language, key",
         t=task.read_all("placed", columns=["language", "key", "released_bytes"]),
     )
+    codes = table["language"].combine_chunks().dictionary_encode()
+    changes = np.flatnonzero(np.diff(codes.indices.to_numpy())) + 1
+    keys = np.asarray(table["key"].to_pylist(), "S32")
+    total = np.concatenate([[0], np.cumsum(table["released_bytes"].to_numpy())])
     plan: list[tuple[str, str, str, str]] = []
-    languages = table["language"].to_pylist()
-    keys, sizes = table["key"].to_pylist(), table["released_bytes"].to_numpy()
-    starts = [i for i in range(len(languages)) if i == 0 or languages[i] != languages[i - 1]] + [
-        len(languages)
-    ]
-    for first, last in pairwise(starts):
-        language = languages[first]
-        for prefix in leaves(keys[first:last], sizes[first:last], task.config["shard_bytes"]):
-            path = shard_path(language, prefix or "all")
-            plan.append((language, prefix, path, hashlib.sha256(path.encode()).hexdigest()))
-    return {"plan": pa.table([list(column) for column in zip(*plan, strict=True)] or [[]] * 4, schema=PLAN)}
+    sizes: list[int] = []
+    for first, last in pairwise([0, *changes.tolist(), table.num_rows]) if table.num_rows else ():
+        language = table["language"][first].as_py()
+        for prefix, begin, end in leaves(keys, total, first, last, task.config["shard_bytes"]):
+            plan.append((language, prefix, start_of(prefix), shard_path(language, prefix or "all")))
+            sizes.append(int(total[end] - total[begin]))
+    columns = [list(column) for column in zip(*plan, strict=True)] or [[]] * 4
+    return {"plan": pa.table([*columns, routes(sizes)], schema=PLAN)}
 
 
-def leaves(keys: list[str], sizes: np.ndarray, target: int) -> list[str]:
-    """Prefixes (bits) of the shards that hold the sorted `keys`: the trie is split while a node's bytes exceed `target`.
-
-    A node with one row, or whose rows share all bits, is a leaf whatever its size. Empty nodes are not shards.
-    """
-    numbers = [int(key, 16) for key in keys]
-    total = np.concatenate([[0], np.cumsum(sizes)])
-    found: list[str] = []
-    todo = [("", 0, len(numbers))]
-    while todo:
-        prefix, first, last = todo.pop()
-        if last == first:
-            continue
-        one_key = numbers[first] == numbers[last - 1]
-        if total[last] - total[first] <= target or one_key or len(prefix) == KEY_BITS:
-            found.append(prefix)
-            continue
-        bit = 1 << (KEY_BITS - 1 - len(prefix))
-        low, high = first, last  # the first row whose next bit is set
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if numbers[middle] & bit else (middle + 1, high)
-        todo += [(prefix + "1", low, last), (prefix + "0", first, low)]
+def routes(sizes: Sequence[int]) -> list[str]:
+    """Where the middle of each of these amounts lies in their sum, as 64 bits in hex: equal shares by leading bits."""
+    whole, before, found = max(1, sum(sizes)), 0, []
+    for size in sizes:
+        found.append(f"{min((1 << 64) - 1, ((2 * before + size) << 63) // whole):016x}")
+        before += size
     return found
 
 
-def texts(task: Task) -> Mapping[str, Iterator[pa.Table]]:
-    """Complete rows, with their released text, routed to the bucket that writes their shard; some texts at a time."""
-    facts = task.sql("select * from t order by sha256", t=task.read("facts"))
-    plan = task.read_all("plan") if facts.num_rows else PLAN.empty_table()
-    return {"rows": (_complete(task, piece, plan) for piece in in_batches(facts, "released_bytes"))}
+def start_of(prefix: str) -> str:
+    """The first key that begins with these bits."""
+    return f"{int(prefix.ljust(KEY_BITS, '0'), 2):032x}"
 
 
-def _complete(task: Task, facts: pa.Table, plan: pa.Table) -> pa.Table:
-    table = task.sql(
-        """
-        select f.*, c.content, k.content_sha256 as recorded, k.redactions, t.encoding, t.num_lines, t.avg_line_length,
-            t.max_line_length, t.alpha_fraction, t.alphanum_fraction, t.encoded_fraction
-        from f join c using (sha256) join k using (sha256) join t using (sha256) order by f.sha256
-        """,
-        f=facts,
-        c=released_texts(task, facts),
-        k=RELEASED_OF.open(task).read(columns=["redactions", "content_sha256"], wanted=facts),
-        t=TEXT_OF.open(task).read(wanted=facts),
-    )
-    if table.num_rows != facts.num_rows:
-        raise IntegrityError(
-            f"{facts.num_rows - table.num_rows} kept contents have no body or annotation any more; run again"
-        )
-    return _with_shards(_released(table), table, plan)
+def leaves(
+    keys: np.ndarray, total: np.ndarray, first: int, last: int, target: int
+) -> list[tuple[str, int, int]]:
+    """The shards of the sorted `keys[first:last]`, as (bits of the prefix, first row, row behind the last).
+
+    `total[i]` is the sum of the sizes before row i. The trie is split while a node's bytes exceed `target`. A node with one
+    row, or whose rows share all bits, is a leaf whatever its size. Empty nodes are not shards.
+    """
+    found: list[tuple[str, int, int]] = []
+    todo = [("", first, last)]
+    while todo:
+        prefix, low, high = todo.pop()
+        if low == high:
+            continue
+        if total[high] - total[low] <= target or keys[low] == keys[high - 1] or len(prefix) == KEY_BITS:
+            found.append((prefix, low, high))
+            continue
+        middle = low + int(np.searchsorted(keys[low:high], start_of(prefix + "1").encode()))
+        todo += [(prefix + "1", middle, high), (prefix + "0", low, middle)]
+    return found
 
 
-def _released(table: pa.Table) -> dict[str, pa.ChunkedArray | pa.Array]:
-    paths = table["path"].combine_chunks().cast(pa.binary())
-    shown = escape_paths(paths)
-    exact = pc.equal(shown.cast(pa.binary()), paths)
-    ones = {name: table[name] for name in DATA.names if name in table.column_names}
+def members(task: Task) -> Mapping[str, pa.Table]:
+    """Send what names a row to the unit of its shard."""
+    plan = task.read_all("plan")
+    # The prefixes of a language cut the key space into intervals: the one that a key lies in is found by its start.
     return {
-        **ones,
-        "swhid": pc.binary_join_element_wise("swh:1:cnt:", table["sha1_git"], ""),
-        "blob_id": table["sha1"],
-        "content_id": table["sha1_git"],
-        "length_bytes": table["length"],
-        "src_encoding": table["encoding"],
-        "extension": extension(paths),
-        "path": shown,
-        "path_raw": pc.if_else(exact, pa.scalar(None, pa.binary()), paths),
-        "repo_name": pa.array([repository_name(url) for url in table["origin"].to_pylist()], pa.string()),
-        "snapshot_id": table["snapshot"],
-        "revision_id": table["revision"],
-        "branch_name": escape_paths(table["branch"].combine_chunks().cast(pa.binary())),
-        "directory_id": table["root"],
-        "revision_date": table["revision_date"].cast(pa.timestamp("us")),
-        "committer_date": table["committer_date"].cast(pa.timestamp("us")),
-        "cluster_id": table["row_id"],
+        "rows": task.sql(
+            """
+            select p.shard, t.key, t.row_id, t.content_sha256, t.released_bytes, t.facts, p.route
+            from t asof join p on t.language = p.language and t.key >= p.start
+            """,
+            t=task.read("placed"),
+            p=plan,
+        )
     }
 
 
-def repository_name(url: str) -> str:
-    """`owner/name` of a forge URL; the whole URL without its scheme otherwise."""
-    rest = url.split("://", 1)[-1].rstrip("/").removesuffix(".git")
-    host, _, path = rest.partition("/")
-    return path if "." in host and path.count("/") == 1 else rest
+def name_shards(task: Task) -> Mapping[str, pa.Table]:
+    """The key of every shard of the bucket: a hash of its path, its rows in their order, and what writes them."""
+    table = task.sql("select * from t order by shard, key, row_id", t=task.read("members"))
+    shards = table["shard"].combine_chunks().dictionary_encode() if table.num_rows else None
+    if shards is None:
+        return {"shards": TO_WRITE.empty_table()}
+    ends = [*(np.flatnonzero(np.diff(shards.indices.to_numpy())) + 1).tolist(), table.num_rows]
+    made = []
+    for first, last in pairwise([0, *ends]):
+        mine = table.slice(first, last - first)
+        path = mine["shard"][0].as_py()
+        state = hashlib.sha256(canonical({**task.config["shard"], "path": path}))
+        state.update("\n".join(mine["facts"].to_pylist()).encode())
+        size = sum(mine["released_bytes"].to_pylist())
+        made.append((path, state.hexdigest()[: 2 * KEY_HEX], mine.num_rows, size))
+    return {"shards": pa.table([list(column) for column in zip(*made, strict=True)], schema=TO_WRITE)}
 
 
-def _with_shards(columns: Mapping[str, pa.Array], table: pa.Table, plan: pa.Table) -> pa.Table:
-    """Add the shard of each row: the plan's prefix of its language that its key begins with."""
-    # The prefixes of a language cut the key space into intervals: the one that a key lies in is found by its start.
-    starts: dict[str, list[int]] = {}
-    places: dict[str, list[tuple[str, str]]] = {}
-    for item in sorted(plan.to_pylist(), key=lambda item: item["prefix"]):
-        starts.setdefault(item["language"], []).append(int(item["prefix"].ljust(KEY_BITS, "0"), 2))
-        places.setdefault(item["language"], []).append((item["shard"], item["route"]))
-    shards, routes = [], []
-    for language, key in zip(table["language"].to_pylist(), table["key"].to_pylist(), strict=True):
-        shard, route = places[language][bisect_right(starts[language], int(key, 16)) - 1]
-        shards.append(shard)
-        routes.append(route)
-    data = {**columns, "shard": pa.array(shards), "key": table["key"], "route": pa.array(routes)}
-    arrays = [_flat(data[field.name]).cast(field.type) for field in SHARD_ROWS]
-    return pa.table(arrays, schema=SHARD_ROWS)
+def missing(task: Task) -> Mapping[str, pa.Table]:
+    """The shards that were not written before, routed anew by their bytes alone."""
+    there = present(task.store)
+    todo = [s for s in task.read_all("shards").to_pylist() if s["id"] not in there]
+    task.facts["missing"] = digest(sorted(s["id"] for s in todo))
+    return {"missing": _routed(todo)}
 
 
-def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+def picked(task: Task) -> Mapping[str, pa.Table]:
+    """The shards that are to be made once more; one that this release does not have is left out."""
+    wanted = set(task.config["paths"])
+    return {"missing": _routed([s for s in task.read_all("shards").to_pylist() if s["shard"] in wanted])}
 
 
-def shards(task: Task) -> Mapping[str, pa.Table]:
-    """Write the shards of this bucket, rows in the order of their keys."""
-    ids, facts = [IDS.empty_table()], []
-    licenses: Counter[str] = Counter()
-    redactions: Counter[str] = Counter()
-    for shard, rows in _by_shard(task):
-        mine = task.sql("select * from t order by key, row_id", t=rows)
-        del rows
-        name = shard.replace("/", "~")
-        path = Path(task.scratch, "shard.parquet")
-        released = mine.select(DATA.names).cast(DATA)
-        facts.append(asdict(write_shard(released, path, path=shard)) | {"file": name})
-        task.commit_file(name, path)
-        _tally(licenses, released["license_expression"])
-        _tally(redactions, pc.struct_field(pc.list_flatten(released["redactions"]), "kind"))
-        numbers = pa.array(range(released.num_rows), pa.int64())
-        columns = [
-            released["row_id"],
-            released["content_sha256"],
-            pa.array([shard] * released.num_rows),
-            numbers,
-        ]
-        ids.append(pa.table(columns, schema=IDS))
-    task.facts["shards"] = facts
-    task.facts["licenses"], task.facts["redactions"] = dict(licenses), dict(redactions)
-    return {"ids": pa.concat_tables(ids)}
-
-
-def _tally(counter: Counter[str], values: pa.ChunkedArray) -> None:
-    for item in pc.value_counts(values).to_pylist():
-        counter[item["values"]] += item["counts"]
-
-
-def _by_shard(task: Task) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each shard of the bucket, sorted by name: one shard's texts in memory, all others on disk."""
-    spilled: dict[str, Path] = {}
-    writers: dict[str, pa.ipc.RecordBatchStreamWriter] = {}
-    try:
-        for piece in pieces(task, "rows", SHARD_ROWS.names):
-            for shard in pc.unique(piece["shard"]).to_pylist():
-                if shard not in writers:
-                    spilled[shard] = task.scratch / f"rows-{len(spilled)}.arrow"
-                    writers[shard] = pa.ipc.new_stream(spilled[shard], piece.schema)
-                writers[shard].write_table(piece.filter(pc.equal(piece["shard"], shard)))
-    finally:
-        for writer in writers.values():
-            writer.close()
-    for shard, path in sorted(spilled.items()):
-        with pa.ipc.open_stream(pa.OSFile(str(path))) as reader:
-            rows = reader.read_all()
-        path.unlink()
-        yield shard, rows
+def _routed(todo: list[dict[str, Any]]) -> pa.Table:
+    todo = sorted(todo, key=lambda s: str(s["shard"]))
+    columns = [[s[name] for s in todo] for name in ("shard", "id", "rows")]
+    return pa.table([*columns, routes([s["bytes"] for s in todo])], schema=MISSING)
 
 
 def emit_wave(
-    runner: Runner, kept: Done, roots: Done, attributions: Ref, *, sensitivity: str, shard_bytes: int
+    runner: Runner,
+    kept: Done,
+    roots: Done,
+    attributions: Ref,
+    *,
+    sensitivity: str,
+    shard_bytes: int,
+    form: ShardForm,
+    rebuild: Rebuild | None = None,
 ) -> Done:
-    """Write all shards. Returns the stage whose facts describe them and whose table lists the row ids."""
+    """Write all shards that are not there. Returns the stage whose facts describe them and whose table lists the row ids.
+
+    With `rebuild` only the shards that it picks are made, beside what is kept; see pipeline.rebuild.
+    """
     facts = runner.run(
         Stage(
             name="emit.rows",
@@ -304,20 +288,131 @@ def emit_wave(
             config={"shard_bytes": shard_bytes},
         )
     )
-    complete = runner.run(
+    placed = runner.run(
         Stage(
-            name="emit.texts",
-            run=texts,
-            inputs={"facts": facts.ref("facts"), "plan": plan.ref("plan")},
-            outputs={"rows": Output(schema=SHARD_ROWS, order=("shard", "key", "row_id"), route="route")},
-            config={"stores": {**released_stores(sensitivity), "text": TEXT_OF.key()}},
+            name="emit.members",
+            run=members,
+            inputs={"placed": facts.ref("placed"), "plan": plan.ref("plan")},
+            outputs={"rows": Output(schema=MEMBERS, order=("shard", "key", "row_id"), route="route")},
         )
     )
-    return runner.run(
+    stores = {**released_stores(sensitivity), "text": TEXT_OF.key()}
+    writer = {
+        "form": asdict(form),
+        "stores": stores,
+        "code": source_digest(shard_files.__name__),
+        "libraries": {name: library_version(name) for name in LIBRARIES},
+    }
+    named = runner.run(
         Stage(
-            name="emit.shards",
-            run=shards,
-            inputs={"rows": complete.ref("rows")},
-            outputs={"ids": Output(schema=IDS, order=("row_id",))},
+            name="emit.keys",
+            run=name_shards,
+            inputs={"members": placed.ref("rows")},
+            outputs={"shards": Output(schema=TO_WRITE, order=("shard",))},
+            config={"shard": writer},
         )
     )
+    emission = _Emission(
+        runner, facts.ref("facts"), plan.ref("plan"), placed.ref("rows"), named, stores, form
+    )
+    return emission.all_shards() if rebuild is None else emission.rebuilt(rebuild)
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """Shards to make once more, by their paths in the release; `attempt` tells this time from all others."""
+
+    paths: tuple[str, ...]
+    attempt: str
+
+
+@dataclass(frozen=True)
+class _Emission:
+    """Everything that is known of the shards before a text is read."""
+
+    runner: Runner
+    facts: Ref
+    plan: Ref
+    members: Ref
+    named: Done
+    stores: Mapping[str, str]
+    form: ShardForm
+
+    def all_shards(self) -> Done:
+        """Write what is missing. What was taken for there, or written, and is gone is written (again)."""
+        names = set() if self.named.planned else self._ids(self.named, "shards")
+        self.runner.used |= {f"{FOLDER}/{name}" for name in names}
+        lost: list[str] = []
+        while True:
+            absent = self._absent("emit.missing", missing, {"lost": lost})
+            gone = names - present(self.runner.store) if names else set()
+            if not names or gone <= self._ids(absent, "missing"):
+                done = self._shards(absent)
+                gone = names - present(self.runner.store) if names else set()
+                if not gone:
+                    return done
+            if len(lost) > _LOSSES:
+                raise IntegrityError(f"{self.runner.store.uri}/{FOLDER} does not keep what is written to it")
+            lost = sorted([*lost, *gone])  # a second loss of one shard is another stage than the first
+
+    def rebuilt(self, rebuild: Rebuild) -> Done:
+        """Make some shards once more, beside what is kept, and tell what came of it."""
+        once = {"paths": sorted(rebuild.paths), "attempt": rebuild.attempt}
+        absent = self._absent("emit.picked", picked, once)
+        return self.runner.run(
+            Stage(
+                name="emit.rebuilt",
+                run=shard_files.rebuilt,
+                inputs={"missing": absent.ref("missing"), "rows": self._texts(absent, once)},
+                outputs={},
+                config={"form": asdict(self.form), **once},
+            )
+        )
+
+    def _ids(self, done: Done, output: str) -> set[str]:
+        return set(self.runner.table(done.ref(output), ["id"])["id"].to_pylist())
+
+    def _absent(
+        self, name: str, run: Callable[[Task], Mapping[str, pa.Table]], config: Mapping[str, Any]
+    ) -> Done:
+        return self.runner.run(
+            Stage(
+                name=name,
+                run=run,
+                inputs={"shards": self.named.ref("shards")},
+                outputs={"missing": Output(schema=MISSING, order=("shard",))},
+                units="one",
+                config=config,
+            )
+        )
+
+    def _texts(self, absent: Done, config: Mapping[str, Any]) -> Ref:
+        """The complete rows of the shards that are absent."""
+        done = self.runner.run(
+            Stage(
+                name="emit.texts",
+                run=shard_files.texts,
+                inputs={"facts": self.facts, "plan": self.plan, "missing": absent.ref("missing")},
+                outputs={"rows": Output(schema=SHARD_ROWS, order=("shard", "key", "row_id"), route="route")},
+                config={"stores": dict(self.stores), **config},
+            )
+        )
+        return done.ref("rows")
+
+    def _shards(self, absent: Done) -> Done:
+        # Which shards were there is no function of the inputs: what was found is named in the keys of what follows.
+        config = {"missing": None if absent.planned else absent.facts[0]["missing"]}
+        return self.runner.run(
+            Stage(
+                name="emit.shards",
+                run=shard_files.shards,
+                inputs={
+                    "members": self.members,
+                    "shards": self.named.ref("shards"),
+                    "missing": absent.ref("missing"),
+                    "rows": self._texts(absent, config),
+                },
+                outputs={"ids": Output(schema=IDS, order=("row_id",))},
+                config={"form": asdict(self.form), **config},
+            )
+        )

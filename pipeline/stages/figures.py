@@ -32,7 +32,7 @@ from pipeline.content.names import escape_paths
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
-from pipeline.stages.emit import row_id
+from pipeline.row_ids import row_id
 from pipeline.stages.judge import TEXT_OF
 from pipeline.stages.secrets import RELEASED_OF, released_stores
 

@@ -42,7 +42,9 @@ def folder(made, tmp_path) -> Path:
 def state(store: Store) -> set[str]:
     """What a clean can touch: all objects but the lock and the records of runs and releases."""
     keys = {entry.key for entry in store.list(temporary=True)}
-    return {key for key in keys if key.partition("/")[0] in ("stages", "annotations", "unfinished.json")}
+    return {
+        key for key in keys if key.partition("/")[0] in ("stages", "annotations", "shards", "unfinished.json")
+    }
 
 
 def removed(done) -> dict[str, int]:
@@ -56,7 +58,8 @@ def litter(store: Store, stage: str) -> dict[str, int]:
     store.put("annotations/text/0123456789abcdef/0000/one.parquet", b"x" * 10)
     store.put(f"{stage}/rows-00ff.parquet", b"of a unit without a sidecar")
     store.put(f"{stage}/00fe.json", b'{"unit": "of another split"}')
-    return {"stages": 2, "annotations": 1, "orphans": 2}
+    store.put("shards/0123456789abcdef0123456789abcdef.parquet", b"of a killed unit")
+    return {"stages": 2, "annotations": 1, "orphans": 2, "shards": 1}
 
 
 def a_stage(store: Store) -> str:
@@ -78,7 +81,8 @@ def test_exactly_what_is_referenced_stays_on_disk(archive, folder, tmp_path):
     assert state(store) == both
     expected = litter(store, a_stage(store)) | {"records": 1, "temporary": 1}
     Path(folder, "work/stages/rows.parquet.tmp-0123").write_bytes(b"half")
-    expected["stages"] += len(both - only_first)
+    for kind in ("stages", "shards"):
+        expected[kind] += len([key for key in both - only_first if key.startswith(kind)])
     told = clean(store.uri, forget_missing=True, dry_run=True)
     assert removed(told) == expected
     assert len(state(store)) > len(both), "a dry run touches nothing"

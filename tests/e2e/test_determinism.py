@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import locale
 import os
 import re
 import signal
@@ -64,7 +65,7 @@ def test_any_number_of_buckets(archive, tmp_path, digest, buckets, monkeypatch):
     monkeypatch.setattr(
         "pipeline.engine.annotations.COMPACT_AT", 1
     )  # nor does folding segments change a byte, or how many texts are in memory at once
-    for module in ("emit", "near"):
+    for module in ("shard_files", "near"):
         monkeypatch.setattr(f"pipeline.stages.{module}.in_batches", partial(in_batches, size=2_000))
     assert runs.release(archive, tmp_path, buckets=buckets).digest == digest
 
@@ -84,13 +85,46 @@ def test_many_orders_of_input_rows(archive, tmp_path, digest, seed):
     assert runs.release(mixed, tmp_path, buckets=2 ** (1 + seed)).digest == digest
 
 
-@pytest.mark.slow
+def a_locale_with_commas() -> str:
+    """A locale that writes 0,5 for a half, if the system has one."""
+    before = locale.setlocale(locale.LC_NUMERIC)
+    try:
+        for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "pt_BR.UTF-8", "ru_RU.UTF-8", "tr_TR.UTF-8"):
+            with contextlib.suppress(locale.Error):
+                locale.setlocale(locale.LC_NUMERIC, name)
+                return name
+    finally:
+        locale.setlocale(locale.LC_NUMERIC, before)
+    return "C.UTF-8"
+
+
 @pytest.mark.parametrize("environment", [
-    {"TZ": "America/St_Johns", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "1"},
-    {"TZ": "Asia/Kathmandu", "LC_ALL": "POSIX", "PYTHONHASHSEED": "2", "PYTHONUTF8": "0"},
+    {"TZ": "Asia/Kathmandu", "LC_ALL": "commas", "PYTHONHASHSEED": "1", "umask": "077"},
+    *(pytest.param(environment, marks=pytest.mark.slow) for environment in (
+        {"TZ": "America/St_Johns", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "2", "umask": "000"},
+        {"TZ": "Pacific/Chatham", "LC_ALL": "POSIX", "PYTHONHASHSEED": "3", "PYTHONUTF8": "0", "umask": "027"},
+        {"TZ": "UTC", "LC_ALL": "tr_TR.UTF-8", "PYTHONHASHSEED": "4", "umask": "022"},  # a locale that may not exist
+    )),
 ])  # fmt: skip
-def test_the_environment_is_not_in_the_bytes(archive, tmp_path, digest, environment):
-    assert released(runs.command(archive, tmp_path / "x", "--in-process"), **environment)["digest"] == digest
+def test_the_environment_is_not_in_the_bytes(archive, made, tmp_path, environment):
+    """Time zone, locale, seed of hashes, rights of new files, and a work directory and temporary folder with odd names."""
+    temporary = tmp_path / "tëmporary ünd ødd"
+    temporary.mkdir()
+    mask = environment.pop("umask")
+    if environment["LC_ALL"] == "commas":
+        environment["LC_ALL"] = a_locale_with_commas()
+    line = runs.command(archive, tmp_path / "wörk dir with spaces/日本", "--in-process", "--json", buckets=4)
+    line = ["sh", "-c", 'umask "$0" && exec "$@"', mask, *line]
+    done = runs.run(line, TMPDIR=str(temporary), **environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["digest"] == made[0].digest
+    assert files_of(Path(found["directory"])) == files_of(made[0].directory)
+
+
+def files_of(release: Path) -> dict[str, bytes]:
+    """Every file of a release: the digest is that of the manifest, which does not list itself and SHA256SUMS."""
+    return {p.relative_to(release).as_posix(): p.read_bytes() for p in release.rglob("*") if p.is_file()}
 
 
 # ------------------------------------------------------------------------------------------------------ after a crash
@@ -144,7 +178,7 @@ def check_resumed(line: list[str], folder: Path, digest: str) -> None:
 
 
 KILLED_AT = ["shuffle.content", "walk.000", "licenses.detect", "fetch.bodies", "annotate.text", "elect", "near.pairs",
-             "emit.rows", "emit.shards"]  # fmt: skip
+             "emit.rows", "emit.missing", "emit.texts", "emit.shards"]  # fmt: skip
 
 
 @pytest.mark.parametrize(

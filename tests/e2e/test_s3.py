@@ -148,6 +148,7 @@ def test_kills_near_the_end(line, made, s3_bucket):
         out.delete_all("1.0")
         work.delete_all("releases")
         work.delete_all("stages/emit.shards")
+        work.delete_all("shards")
         if not killed(line, at):
             break
         if out.stat("1.0/manifest.json") is not None:

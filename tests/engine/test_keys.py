@@ -140,6 +140,7 @@ def test_all_stages_of_a_release_declare_what_they_import():
         "pipeline.stages.judge": "pipeline.content.decode",
         "pipeline.stages.licenses": "licensing.attribution",
         "pipeline.stages.emit": "manifests.shards",
+        "pipeline.stages.shard_files": "pii.redact",
         "pipeline.stages.secrets": "pii.rules",
     }.items():
         assert through in keys._closure(module)
