@@ -2,8 +2,8 @@
 #
 # The first target that needs the product creates a virtual environment and installs into it, with the versions of
 # constraints.txt; later calls find the stamp files and install nothing until pyproject.toml or constraints.txt change.
-# Paths given on the command line (CONFIG, OUT, WORKDIR, ARCHIVE) may contain spaces; VENV may not. OUT, WORKDIR and
-# ARCHIVE may each be an address s3://bucket/prefix (docs/s3.md).
+# Paths given on the command line (CONFIG, OUT, WORKDIR, ARCHIVE, PARENT) may contain spaces; VENV may not. OUT, WORKDIR,
+# ARCHIVE and PARENT may each be an address s3://bucket/prefix (docs/s3.md).
 
 PYTHON  ?= python3
 VENV    ?= .venv
@@ -39,13 +39,14 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: VENV=%s CONFIG=%s OUT=%s WORKDIR=%s RAY_ADDRESS=%s\n' \
 	  '$(VENV)' '$(CONFIG)' '$(OUT)' '$(WORKDIR)' '$(or $(RAY_ADDRESS),(none: Ray starts locally))'
-	@printf 'Also: PYTHON, WORKERS, ARCHIVE (a path or URI), TEST_PROCESSES (0: one after the other), PYTEST_ARGS\n'
+	@printf 'Also: PYTHON, WORKERS, ARCHIVE (a path or URI), PARENT (the release before this one)\n'
+	@printf '      TEST_PROCESSES (0: one after the other), PYTEST_ARGS\n'
 
 setup: $(DEV) ## install the product with its training and test extras into VENV
 
 release: $(BASE) ## make a release: make release VERSION=2.1
 	@"$(BIN)/pipeline" release --config "$(CONFIG)" --version "$(VERSION)" --out "$(OUT)" --workdir "$(WORKDIR)" \
-	  $(if $(ARCHIVE),--archive "$(ARCHIVE)") \
+	  $(if $(ARCHIVE),--archive "$(ARCHIVE)") $(if $(PARENT),--parent "$(PARENT)") \
 	  $(if $(WORKERS),--workers "$(WORKERS)") $(if $(RAY_ADDRESS),--address "$(RAY_ADDRESS)")
 
 test: $(DEV) ## run the tests, without those marked slow

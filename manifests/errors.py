@@ -8,6 +8,8 @@ ValueError
     ├── ManifestError       a manifest that says something impossible; names the JSON path
     ├── ShardError          rows that cannot become a shard
     ├── SignatureError      a key, or a signature, that cannot be used or does not hold
+    ├── VersionError        a version that does not fit what it names
+    ├── RemovalsError       a removals.jsonl that cannot be used; names the line
     └── ReleaseError        a folder that is not a release, or a file in it that is not what it should be
 """
 
@@ -46,6 +48,14 @@ class ShardError(ManifestsError):
 
 class SignatureError(ManifestsError):
     """A key that cannot be read, or an envelope that no trusted key has signed or that is of another manifest."""
+
+
+class VersionError(ManifestsError):
+    """A version that goes backwards, or promises more than the change between two releases keeps."""
+
+
+class RemovalsError(ManifestsError):
+    """A `removals.jsonl` with a line that is no tombstone, out of order, or too large."""
 
 
 class ReleaseError(ManifestsError):

@@ -19,6 +19,8 @@ CARD = "README.md"
 IDS_FILE = "ids.parquet"
 CONFIG_FILE = "config.yaml"
 CHANGELOG = "CHANGELOG.md"
+CHANGES_FILE = "changes.parquet"
+REMOVALS_FILE = "removals.jsonl"
 DATA_FOLDER = "data"
 UNLISTED = frozenset({MANIFEST, SIGNATURE, SIGSTORE_BUNDLE, CHECKSUMS})
 """Files of a release that its manifest cannot list: itself, and what is made from it."""
@@ -37,7 +39,9 @@ _HIDDEN = frozenset(
     {"Cc", "Cf", "Cs", "Zl", "Zp"}
 )  # control, format, surrogate, line and paragraph separators
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-_VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){1,3}(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?")
+_VERSION = re.compile(
+    r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){1,3}(-[0-9A-Za-z]+(\.[0-9A-Za-z]+)*)?(\+removals\.[0-9a-f]{8})?"
+)
 _PREFIX = re.compile(r"all|[01]{1,256}")
 
 
@@ -90,7 +94,11 @@ def check_name(name: str) -> str:
 
 
 def check_version(version: str) -> str:
-    """Return a version such as `2.1`, `2.1.3` or `2.1-rc.1`; else raise `PathError`."""
+    """Return a version such as `2.1`, `2.1.3` or `2.1-rc.1`; else raise `PathError`.
+
+    `+removals.<8 hex digits>` at the end marks a copy that was brought in line later (`manifests.derive`); what the
+    numbers promise is in docs/adr/0011-versions.md.
+    """
     if not _VERSION.fullmatch(version):
         raise PathError(
             f"{ascii(version)[:120]} is not a release version: write numbers and dots, such as 2.1 or 2.1.3,"

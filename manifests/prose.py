@@ -31,6 +31,7 @@ STAGES: Mapping[str, str] = {
     "election": "one place is elected for each distinct content, and for each distinct released text",
     "similarity": "near-duplicates, verified, are dropped in favour of a file that is kept",
     "selection": "of each language no more than was asked for, a uniform sample by hash",
+    "withdrawn": "rows that were withdrawn after this release was published",
 }
 """What a stage of the decision does, where the maker of the release says no more of it."""
 

@@ -61,6 +61,8 @@ def finish_release(
     extra: Sequence[str] = (),
     makers: Mapping[str, Callable[[Manifest], bytes]] | None = None,
     shards_elsewhere: bool = False,
+    section: Callable[[Manifest], str] | None = None,
+    history: bytes = b"",
 ) -> str:
     """Write everything of a release but its shards into `staging`, and return the release's digest (hex).
 
@@ -69,7 +71,8 @@ def finish_release(
     schema `IDS` in any order; None reads them from the shards. `makers` are further files: path -> what makes their bytes
     from a draft of the manifest, which has all figures but lists `ids.parquet` alone as a file. With
     `shards_elsewhere` the files of the shards are not in `staging` (but in an object store, say): their facts are
-    trusted, and `ids` must be given.
+    trusted, and `ids` must be given. CHANGELOG.md gets what `section` makes of the draft as this version's section,
+    and below it the sections of `history`, the CHANGELOG.md of the parent.
 
     Raises `ReleaseError` for a file that is missing, of another size than its facts say, or unexpected, and
     for ids that are not exactly the rows of the shards or not unique; `ManifestError` for figures that do not
@@ -117,7 +120,7 @@ def finish_release(
     card = render_card(draft, text)
     _write(staging / names.CARD, card)
     _write(staging / names.CONFIG_FILE, config_yaml)
-    _write(staging / names.CHANGELOG, _changelog(name, version, draft, parent, text))
+    _write(staging / names.CHANGELOG, _changelog(draft, text, section, history))
     for path, make in sorted(makers.items()):
         _write(staging / names.check_path(path), make(draft))
     files = [ids_facts] + [
@@ -192,19 +195,24 @@ def _repeated(column: pa.ChunkedArray) -> str:
     return ", ".join(sorted(repeated.to_pylist())[:3])
 
 
-def _changelog(name: str, version: str, manifest: Manifest, parent: Parent | None, text: CardFacts) -> bytes:
-    lines = [
-        "# Changelog",
-        "",
-        f"## {name} {version}",
-        "",
-        f"- {manifest.totals.kept:,} rows in {len(manifest.languages):,} languages,"
-        f" {len(manifest.shards):,} shards.",
-        f"- Parent: {parent.version} (manifest {parent.digest})." if parent else "- No parent release.",
+_TITLE = b"# Changelog\n\n"
+
+
+def _changelog(
+    draft: Manifest, text: CardFacts, section: Callable[[Manifest], str] | None, history: bytes
+) -> bytes:
+    parent = draft.parent
+    parts = [
+        f"## {draft.name} {draft.version}\n\n"
+        f"- {draft.totals.kept:,} rows in {len(draft.languages):,} languages, {len(draft.shards):,} shards.\n"
+        + (f"- Parent: {parent.version} (manifest {parent.digest})." if parent else "- No parent release."),
+        "" if section is None else section(draft).strip("\n"),
+        text.changelog.strip("\n"),
     ]
-    if text.changelog:
-        lines += ["", text.changelog.strip("\n")]
-    return ("\n".join(lines) + "\n").encode("utf-8")
+    if history and not history.startswith(_TITLE):
+        raise ReleaseError(f"{names.CHANGELOG} of the parent does not begin with its title")
+    mine = ("\n\n".join(part for part in parts if part) + "\n").encode("utf-8")
+    return _TITLE + mine + (b"\n" + history.removeprefix(_TITLE) if history else b"")
 
 
 def _write(file: Path, data: bytes) -> None:

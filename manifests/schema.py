@@ -109,3 +109,24 @@ LARGE_IDS = pa.schema(
     ]
 )
 """`IDS` in memory: a column of 33 million hex digests no longer fits 32-bit offsets."""
+
+CHANGES = pa.schema(
+    [
+        pa.field("row_id", pa.string(), nullable=False),
+        pa.field("change", pa.string(), nullable=False),  # one of `manifests.changes.KINDS`
+        pa.field("reason", pa.string()),  # why a row was removed; null for every other change
+        pa.field("stand_in", pa.string()),  # row_id of the row that stands for a removed duplicate now
+        pa.field("withdrawn_in", pa.string()),  # of a restored row: the version that had withdrawn it
+        pa.field("columns", pa.list_(pa.string()), nullable=False),  # of DATA, that differ; not `content`
+        pa.field("length_bytes", pa.int64(), nullable=False),  # of the original
+        pa.field(
+            "old_content_sha256", pa.string()
+        ),  # null, as the next two, where the parent has no such row
+        pa.field("old_language", pa.string()),
+        pa.field("old_shard", pa.string()),  # path in the parent
+        pa.field("new_content_sha256", pa.string()),  # null, as the next two, for a removed row
+        pa.field("new_language", pa.string()),
+        pa.field("new_shard", pa.string()),
+    ]
+)
+"""`changes.parquet`, sorted by row_id: each row that is not the same in the release and in its parent."""

@@ -1,4 +1,4 @@
-"""The words of a release's card under its configuration, and the sheets that are written beside the card.
+"""The words of a release's card, and of the sheets beside it, under its configuration.
 
 `card_facts` reads the resolved configuration as it stands in a release's `config.yaml`: so the card of any release can be
 made again from what is in it.
@@ -6,13 +6,13 @@ made again from what is in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-from manifests import croissant, eu_summary, notice
+import yaml
+
 from manifests.card_facts import CardFacts
-from manifests.manifest import Manifest
+from pipeline import config as configuration
 
 
 def card_facts(config: Mapping[str, Any], *, opt_out_entries: int | None = None) -> CardFacts:
@@ -29,13 +29,13 @@ def card_facts(config: Mapping[str, Any], *, opt_out_entries: int | None = None)
     )
 
 
-def card_files(text: CardFacts) -> dict[str, Callable[[Manifest], bytes]]:
-    """The sheets beside the card: path -> what makes its bytes from a draft of the manifest."""
-    return {
-        croissant.FILE: partial(croissant.croissant, text=text),
-        eu_summary.FILE: partial(eu_summary.eu_summary, text=text),
-        notice.FILE: partial(notice.notice, text=text),
-    }
+def words_of(config_yaml: bytes) -> CardFacts | None:
+    """The words for a release's `config.yaml`; None for one that this version of the software cannot read."""
+    try:
+        given = yaml.safe_load(config_yaml)
+        return card_facts(configuration.resolved(configuration.parse(given)))
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _source(origins: Mapping[str, Any]) -> str:

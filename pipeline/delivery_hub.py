@@ -14,6 +14,7 @@ from typing import Any
 from manifests.errors import ManifestError
 from manifests.manifest import Manifest
 from manifests.names import CARD, MANIFEST, UNLISTED
+from manifests.versions import Version
 from pipeline.delivery import Delivery, LocalFile, LocalRelease, Target, Watch, other_release
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.hub import Hub, NoRepositoryError, NoRevisionError, Remote
@@ -119,18 +120,11 @@ def _check_succession(before: Manifest, release: LocalRelease, address: str) -> 
     there = sha256_of(before.to_bytes())
     if before.version == ours.version and there != release.digest:
         raise other_release(address, ours.version, there, release.digest)
-    if _order(before.version) > _order(ours.version):
+    if Version(before.version) > Version(ours.version):
         raise ConfigError(
             f"{address} is at {before.version}, which is newer than {ours.version}; publishing it there would take readers"
             " back: name another branch, hf://datasets/OWNER/NAME@BRANCH"
         )
-
-
-def _order(version: str) -> tuple[tuple[int, ...], bool, str]:
-    """Versions in order; a draft, such as 2.1-rc.1, is before what it is a draft of."""
-    numbers, _, draft = version.partition("+")[0].partition("-")
-    given = tuple(int(number) for number in numbers.split("."))
-    return (*given, 0, 0, 0)[:4], not draft, draft
 
 
 def _compare(

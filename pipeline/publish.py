@@ -25,13 +25,16 @@ import yaml
 
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.facts import Contents, Digests, Origins, ShardFacts, Tokenizer, Totals
+from manifests.changelog import section
+from manifests.diff import compare
+from manifests.facts import Contents, Digests, Origins, Parent, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
-from manifests.names import MANIFEST
+from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE
+from manifests.papers import papers
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
-from pipeline.card import card_facts, card_files
+from pipeline.card import card_facts
 from pipeline.config import ReleaseConfig
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
@@ -41,6 +44,7 @@ from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError, SourceError
 from pipeline.report import report_makers
 from pipeline.review_card import load_review, with_review
+from pipeline.stages.changes import Step
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -52,22 +56,38 @@ WRITE_CHECK = ".write-check"  # folder of objects that are there for a moment
 
 
 def release_facts(
-    settings: ReleaseConfig, version: str, *, inputs: Mapping[str, Any], shards: Done, ledger: Done
+    settings: ReleaseConfig,
+    version: str,
+    *,
+    inputs: Mapping[str, Any],
+    shards: Done,
+    ledger: Done,
+    parent: Parent | None = None,
 ) -> dict[str, Any]:
     """Everything that the release directory depends on, besides the text of its rows."""
+    review = load_review(settings.card.review, name=settings.name)
+    return {
+        **known_facts(settings, version),
+        "inputs": {**inputs, **({"review": review["sha256"]} if review else {})},
+        "review": review and review["found"],
+        "shards_key": shards.stage.key,
+        "ledger_key": ledger.stage.key,
+        "parent": None if parent is None else parent.to_json(),
+    }
+
+
+def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
+    """What is known of that before any work."""
     resolved = configuration.resolved(settings)
     licenses = Policy.load(as_path(settings.licenses.policy))
     registry = Registry.load(as_path(settings.optout.registry))
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
         detectors["scancode"] = library_version("scancode-toolkit-mini")
-    review = load_review(settings.card.review, name=settings.name)
     return {
         "name": settings.name,
         "version": version,
         "config": resolved,
-        "inputs": {**inputs, **({"review": review["sha256"]} if review else {})},
-        "review": review and review["found"],
         "code": source_digest("pipeline.release"),
         "policies": {
             "license": licenses.digest,
@@ -77,8 +97,6 @@ def release_facts(
         "opt_out_entries": len(registry.origins) + len(registry.owners),
         "detectors": detectors,
         "libraries": {name: library_version(name) for name in LIBRARIES},
-        "shards_key": shards.stage.key,
-        "ledger_key": ledger.stage.key,
     }
 
 
@@ -162,6 +180,7 @@ class Parts:
     figures: Done
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
+    step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
         """Every shard and its key in the work directory."""
@@ -215,9 +234,34 @@ class Parts:
             config_yaml=_config_yaml(facts),
             text=text,
             tokenizer=self.tokenizer,
-            makers={**card_files(text), **report_makers(self.runner.table(self.figures.ref("figures")))},
+            makers={
+                **papers(text),
+                **report_makers(
+                    self.runner.table(self.figures.ref("figures")),
+                    None if self.step is None else self.step.parent.manifest,
+                ),
+            },
             shards_elsewhere=shards_elsewhere,
+            **self._against_parent(staging),
         )
+
+    def _against_parent(self, staging: Path) -> dict[str, Any]:
+        """What the release has because of its parent; its two files are put into `staging`."""
+        step = self.step
+        if step is None:
+            return {}
+        for name in (CHANGES_FILE, REMOVALS_FILE):
+            self.runner.store.fetch(f"{step.folder}/{name}", staging / name)
+        old = step.parent
+        configurations = old.config_yaml, _config_yaml(self.facts)
+        return {
+            "parent": old.reference,
+            "extra": (CHANGES_FILE, REMOVALS_FILE),
+            "history": old.changelog,
+            "section": lambda draft: section(
+                compare(old.manifest, draft, counts=step.counts, exact=True, configurations=configurations)
+            ),
+        }
 
 
 def publish_folder(parts: Parts, place: Store) -> tuple[str, str]:

@@ -7,6 +7,7 @@
             ─▶ near-duplicates, verified                                      near               wave W4
             ─▶ as much of each language as was asked for              caps
             ─▶ ledger ─▶ rows ─▶ shards ─▶ release directory                  ledger, emit
+    parent ─▶ rows that differ, and why ─▶ changes, removals, changelog       changes
 
 Every step is a stage with a key (pipeline.engine); what is done is not done again. Before a release is put in its place
 the ledger's totals are held against an independent count of the archive (pipeline.audit): a gate, exit code 3.
@@ -19,7 +20,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,20 @@ from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
 from pipeline.estimate import RUNS_LOOKED_AT, estimate, quantities, records, safe_quantities
+from pipeline.parent import (
+    ParentRelease,
+    check_version_after,
+    check_version_before,
+    differing,
+    open_parent,
+)
 from pipeline.publish import (
     LIBRARIES,
     Parts,
     address_of,
     check_output,
     known_digest,
+    known_facts,
     place_of,
     publish_folder,
     record_key,
@@ -56,6 +65,7 @@ from pipeline.sources.graph import GraphExport, open_export
 from pipeline.sources.opening import open_archive
 from pipeline.stages.caps import cap_wave
 from pipeline.stages.census import Counted, take_census
+from pipeline.stages.changes import changes_wave
 from pipeline.stages.choose import choose
 from pipeline.stages.earliest import find_earliest
 from pipeline.stages.elect import elect_wave
@@ -110,6 +120,8 @@ class _Flow:
     shards: Done
     figures: Done
     identity: Done
+    roots: Done
+    near: Done | None
     census: Counted | None  # None: only planned
     selections: Mapping[str, str]  # the digests of the user's files
     folders: dict[str, str] = field(default_factory=dict)
@@ -215,7 +227,20 @@ def run_flow(
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}
-    return _Flow(origins, ledger, shards, figures, identity, counted, digests, folders, tokenizer, tokens)
+    return _Flow(
+        origins=origins,
+        ledger=ledger,
+        shards=shards,
+        figures=figures,
+        identity=identity,
+        roots=roots,
+        near=w4,
+        census=counted,
+        selections=digests,
+        folders=folders,
+        tokenizer=tokenizer,
+        tokens=tokens,
+    )
 
 
 def _select(
@@ -247,23 +272,24 @@ def make_release(
     executor: Executor,
     progress: Progress,
     ask_again: bool = False,
+    parent: str | None = None,
 ) -> Outcome:
     """Make `out/version`, a folder or a prefix on S3, from the configured archive; see the module's words.
 
-    Raises the errors of pipeline.errors.
+    `parent` is the folder or s3:// address of the release that this one is compared with. Raises the errors of pipeline.errors.
     """
     started = time.perf_counter()
     try:
         check_version(version)
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
-    # They are read again where they are used; a wrong one is to be told now, not after an hour.
-    Policy.load(as_path(settings.licenses.policy))
+    # These are read again where they are used; a wrong one is to be told now, not after an hour.
+    before = _open_parent(settings, parent, version=version, out=out)
     Registry.load(as_path(settings.optout.registry))
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
     left_checks = check_output(out)
-    executor.prepare(local_folders(settings, workdir), LIBRARIES)
+    executor.prepare(local_folders(settings, workdir, parent), LIBRARIES)
     store, buckets = open_workdir(
         workdir, settings.engine.buckets, default_buckets=lambda: new_buckets(settings, workdir)
     )
@@ -277,15 +303,31 @@ def make_release(
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
         inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
-        facts = release_facts(settings, version, inputs=inputs, shards=flow.shards, ledger=flow.ledger)
+        facts = release_facts(
+            settings,
+            version,
+            inputs=inputs,
+            shards=flow.shards,
+            ledger=flow.ledger,
+            parent=None if before is None else before.reference,
+        )
         if flow.tokenizer is not None:
             facts["tokenizer"] = flow.tokenizer.to_json()
         known = known_digest(store, place, facts)
         if known is None:
             _conservation_gate(flow, totals)
             parts = Parts(
-                runner, flow.shards, flow.origins, facts, totals, flow.figures, flow.tokenizer, flow.tokens
+                runner=runner,
+                shards=flow.shards,
+                origins=flow.origins,
+                facts=facts,
+                totals=totals,
+                figures=flow.figures,
+                tokenizer=flow.tokenizer,
+                tokens=flow.tokens,
             )
+            if before is not None:
+                parts = _compared(parts, flow, before, settings.optout.registry)
             known, state = (
                 publish_folder(parts, place)
                 if place.root is not None
@@ -346,6 +388,35 @@ def make_release(
     return outcome
 
 
+def _open_parent(
+    settings: ReleaseConfig, parent: str | None, *, version: str, out: Path | str
+) -> ParentRelease | None:
+    """The parent, refused now where it cannot be the parent of this version whatever the rows will be."""
+    policy = Policy.load(as_path(settings.licenses.policy)).digest
+    if parent is None:
+        return None
+    opened = open_parent(parent, name=settings.name, version=version, place=place_of(out, version))
+    check_version_before(version, opened, policy)
+    return opened
+
+
+def _compared(parts: Parts, flow: _Flow, parent: ParentRelease, registry: str | None) -> Parts:
+    """The parts with what differs from the parent. A version that is too small a step for that is refused."""
+    version = parts.facts["version"]
+    step = changes_wave(
+        parts.runner,
+        parent,
+        parts.described(),
+        version=version,
+        roots=flow.roots,
+        ledger=flow.ledger,
+        near=flow.near,
+        registry=registry,
+    )
+    check_version_after(version, parent, parts.facts, step.counts)
+    return replace(parts, step=step)
+
+
 def _shard_counts(shards: Done, progress: Progress) -> dict[str, int]:
     """How many files of shards this run wrote; all others were there."""
     ran = any(s["stage"] == shards.stage.name and s.get("skipped") is not True for s in progress.stages)
@@ -354,10 +425,11 @@ def _shard_counts(shards: Done, progress: Progress) -> dict[str, int]:
     return {"shards_reused": amount - written, "shards_written": written}
 
 
-def local_folders(settings: ReleaseConfig, workdir: str) -> dict[str, str]:
+def local_folders(settings: ReleaseConfig, workdir: str, parent: str | None = None) -> dict[str, str]:
     """What units read and write on this machine's disk, by the option that names it."""
     archive = settings.archive
     named = {
+        "--parent": parent,
         "--workdir": workdir,
         "archive.uri": archive.uri,
         "archive.graph": archive.graph,
@@ -432,13 +504,16 @@ def _conservation_gate(flow: _Flow, totals: Totals) -> None:
 # ------------------------------------------------------------------------------------------------------- the plan
 
 
-def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, workdir: str) -> dict[str, Any]:
+def plan_release(
+    settings: ReleaseConfig, *, version: str, out: Path | str, workdir: str, parent: str | None = None
+) -> dict[str, Any]:
     """What `make_release` would do: stages, units, what is done already. Touches nothing.
 
     Stages whose inputs do not exist yet are listed with as many units as are known now: the depth of the trees and the
     number of shards show only when the stages before them have run.
     """
     check_version(version)
+    before = _open_parent(settings, parent, version=version, out=out)
     store, buckets = open_workdir(
         workdir,
         settings.engine.buckets,
@@ -450,6 +525,7 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
         "release": f"{str(out).rstrip('/')}/{version}",
         "workdir": workdir,
         "buckets": buckets,
+        "parent": None if before is None else _plan_of(before, settings, version),
         "stages": [],
     }
     local = settings.archive.uri is None and settings.archive.graph is None
@@ -478,4 +554,17 @@ def plan_release(settings: ReleaseConfig, *, version: str, out: Path | str, work
         "estimate": cost,
         "stages": stages,
         "note": f"{left} of {len(stages)} stages to run" if left else "nothing to run: every stage is done",
+    }
+
+
+def _plan_of(parent: ParentRelease, settings: ReleaseConfig, version: str) -> dict[str, Any]:
+    """The parent, and what is known already of the step from it; rows are compared when the shards are there."""
+    facts = known_facts(settings, version)
+    return {
+        "release": address_of(parent.place),
+        **parent.reference.to_json(),
+        "rows": parent.manifest.totals.kept,
+        "shards": len(parent.manifest.shards),
+        # What the input is shows only when the flow has read it.
+        "differs": sorted(differing(parent, {**facts, "inputs": dict(parent.manifest.inputs)})),
     }

@@ -24,7 +24,17 @@ from cli_reference import root_command
 ROOT = Path(__file__).parent.parent
 LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^()\s]+)\)")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
-FOREIGN = {"cd", "export", "git", "ls", "python", "sha256sum"}  # programs whose arguments we cannot know
+FOREIGN = {
+    "cd",
+    "cp",
+    "export",
+    "git",
+    "ls",
+    "printf",
+    "python",
+    "sed",
+    "sha256sum",
+}  # programs whose arguments we cannot know
 
 
 def documents() -> list[Path]:

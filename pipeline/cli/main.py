@@ -25,6 +25,7 @@ from pipeline.cli import (
     stats,
     train,
     verify,
+    versions,
     views,
 )
 from pipeline.errors import StackmillError
@@ -45,6 +46,7 @@ for _group in (
     keys,
     verify,
     stats,
+    versions,
     explain,
     ledger,
     review,

@@ -30,6 +30,14 @@ def release(
             "--archive", help="Folder or s3:// prefix with graph/ and content/; overrides archive.uri."
         ),
     ] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(
+            "--parent",
+            help="The release before this one, a folder or s3:// prefix: what changed against it is told in"
+            " changes.parquet, removals.jsonl and CHANGELOG.md. Rows do not depend on it.",
+        ),
+    ] = None,
     out: Annotated[
         str,
         typer.Option(
@@ -116,7 +124,7 @@ def release(
         origins = settings.origins.model_copy(update={"limit": least})
         settings = settings.model_copy(update={"origins": origins})
     if dry_run:
-        plan = plan_release(settings, version=version, out=out, workdir=workdir)
+        plan = plan_release(settings, version=version, out=out, workdir=workdir, parent=parent)
         typer.echo(json.dumps(plan, indent=2) if as_json else _plan_text(plan))
         return
     started = datetime.now(UTC)
@@ -153,6 +161,7 @@ def release(
                     executor=executor,
                     progress=progress,
                     ask_again=ask_again,
+                    parent=parent,
                 )
                 if key is not None:
                     sign_release(place_of(out, version), key, run=times(started, outcome.seconds))
@@ -209,6 +218,11 @@ def _plan_text(plan: dict[str, object]) -> str:
         lines.append(
             f"objects   {objects['rows']:,} contents in the graph, about {objects['estimated_bytes'] / 1e6:,.0f} MB unpacked"
         )
+    before = plan.get("parent")
+    if isinstance(before, dict):
+        lines.append(f"parent    {before['release']}: {before['version']}, {before['digest'][:16]}")
+        lines.append(f"          {before['rows']:,} rows in {before['shards']:,} shards")
+        lines.append(f"          differs so far: {', '.join(before['differs']) or 'nothing'}")
     cost = plan.get("estimate")
     if isinstance(cost, dict):
         from pipeline.estimate import words

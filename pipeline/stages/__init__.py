@@ -20,4 +20,6 @@ elect.py       wave W3: one occurrence per content, one content per released tex
 near.py        wave W4: bands, candidates, verification, decision
 ledger.py      one decision per occurrence, counted; look-ups for explain
 emit.py        rows, placement in shards, shards
+changes.py     the rows that are not the same in the release and in its parent
+removed.py     why rows of the parent are gone; tombstones
 """

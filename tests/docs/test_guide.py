@@ -1,4 +1,4 @@
-"""The commands of docs/guide.md work, in their order, in a clone: on a few small packages as the input."""
+"""The commands of the guide and of the pages after it work, in their order, in a clone: on a few small packages."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 900
+PAGES = ("guide.md", "versions.md")  # one after the other, in one clone
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 # Small, permissive, in Python, with a license file, and there wherever the product is installed.
@@ -121,7 +122,8 @@ def clone(tmp_path: Path, environment: dict[str, str]) -> Path:
 def test_the_guide_works_from_clone_to_trained_model(clone, environment):
     """Breach: the first thing that a new user tries does not work."""
     file = clone.parent / "guide.sh"
-    file.write_text(script((clone / "docs" / "guide.md").read_text(encoding="utf-8")), encoding="utf-8")
+    pages = [(clone / "docs" / page).read_text(encoding="utf-8") for page in PAGES]
+    file.write_text("".join(map(script, pages)), encoding="utf-8")
     done = run(["bash", str(file)], clone, environment)
 
     manifest = json.loads((clone / "releases" / "2.1" / "manifest.json").read_text(encoding="utf-8"))
@@ -132,3 +134,5 @@ def test_the_guide_works_from_clone_to_trained_model(clone, environment):
     assert (clone / "work" / "my-releases" / "1.0" / "manifest.json").exists()
     assert "held out" in done.stdout, "the trained model was not evaluated"
     assert list((clone / "runs" / "tiny").iterdir())
+    copy = json.loads((clone / "copies" / "2.1" / "manifest.json").read_text(encoding="utf-8"))
+    assert copy["version"].startswith("2.1+removals.")

@@ -11,9 +11,12 @@ import yaml
 
 from manifests.card import render_card
 from manifests.names import CONFIG_FILE
+from manifests.papers import papers
 from manifests.reader import Release
+from manifests.removals import Tombstone, format_removals
 from manifests.verify import verify_release
-from pipeline.card import card_facts, card_files
+from pipeline.apply_removals import apply_removals
+from pipeline.card import card_facts
 from pipeline.errors import ConfigError
 
 PUBLISHER = {
@@ -41,11 +44,11 @@ def test_the_papers_can_be_made_again_from_the_release(signed_off, world):
         opt_out_entries=len(yaml.safe_load(world.registry())),
     )
     assert render_card(release.manifest, text) == (signed_off / "README.md").read_bytes()
-    papers = card_files(text)
-    assert set(papers) == {"croissant.json", "EU-SUMMARY.md", "NOTICE.md"}
-    for path, make in papers.items():
+    sheets = papers(text)
+    assert set(sheets) == {"croissant.json", "EU-SUMMARY.md", "NOTICE.md"}
+    for path, make in sheets.items():
         assert make(release.manifest) == (signed_off / path).read_bytes(), path
-    assert {file.path for file in release.manifest.files} >= set(papers)
+    assert {file.path for file in release.manifest.files} >= set(sheets)
     assert verify_release(signed_off).ok
 
 
@@ -60,6 +63,24 @@ def test_they_say_what_the_release_is(signed_off, world):
     value = json.loads((signed_off / "croissant.json").read_bytes())
     assert value["creator"]["email"] == PUBLISHER["contact"] and value["datePublished"] == "2026-03-01"
     assert len(value["prov:wasGeneratedBy"]) == 1 + len(manifest.totals.stages)
+
+
+def test_a_copy_that_was_brought_in_line_has_papers_of_its_own(signed_off, tmp_path):
+    old = Release.open(signed_off).manifest
+    row = next(Release.open(signed_off).batches(["row_id", "content_sha256"])).to_pylist()[0]
+    removals = tmp_path / "removals.jsonl"
+    removals.write_bytes(format_removals([Tombstone(**row, version="1.1")]))
+    copy = Path(apply_removals(str(signed_off), str(removals), out=str(tmp_path / "copy")).directory)
+    ours = Release.open(copy).manifest
+    assert ours.totals.kept == old.totals.kept - 1
+    card = (copy / "README.md").read_text()
+    assert (
+        "Example Foundation" in card and f"{ours.totals.kept:,} of {ours.totals.kept:,} rows (100 %)" in card
+    )
+    value = json.loads((copy / "croissant.json").read_bytes())
+    listed = {one["contentUrl"]: one["sha256"] for one in value["distribution"] if "sha256" in one}
+    assert {shard.sha256 for shard in ours.shards} <= set(listed.values())
+    assert f"{ours.totals.kept:,} files under" in (copy / "NOTICE.md").read_text()
 
 
 def test_a_publisher_changes_the_papers_and_nothing_else(made, signed_off):

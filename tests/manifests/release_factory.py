@@ -153,7 +153,12 @@ def write_shards(staging: Path, tables: Mapping[str, pa.Table], *, split: int = 
 
 
 def finish(
-    staging: Path, facts: Sequence[ShardFacts], *, name: str = "stackmill-test", version: str = "2.1"
+    staging: Path,
+    facts: Sequence[ShardFacts],
+    *,
+    name: str = "stackmill-test",
+    version: str = "2.1",
+    extra: Sequence[str] = (),
 ) -> str:
     """`finish_release` with plausible figures; returns the digest."""
     kept = sum(shard.rows for shard in facts)
@@ -184,6 +189,7 @@ def finish(
         opt_out_head="67" * 32,
         config_yaml=b"name: stackmill-test\n",
         text=CardFacts(pretty_name="A release made by tests"),
+        extra=extra,
     )
 
 
