@@ -11,7 +11,9 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from io import RawIOBase
 from pathlib import Path
+from typing import BinaryIO
 
 from manifests.errors import ChecksumError
 
@@ -28,15 +30,22 @@ def sha256_file(path: Path, progress: Callable[[int], None] | None = None) -> tu
     `progress` is called with the number of bytes of each read. Hashing and reading release the interpreter
     lock, so several files can be hashed by threads. Raises `OSError` as the file system does.
     """
+    with path.open("rb", buffering=0) as file:
+        return sha256_stream(file, progress)
+
+
+def sha256_stream(
+    file: RawIOBase | BinaryIO, progress: Callable[[int], None] | None = None
+) -> tuple[str, int]:
+    """The same of what is left to read of an open file (one with `readinto`)."""
     hasher = hashlib.sha256()
     view = memoryview(bytearray(BUFFER_BYTES))
     length = 0
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(view):
-            hasher.update(view[:count])
-            length += count
-            if progress is not None:
-                progress(count)
+    while count := file.readinto(view):  # type: ignore[union-attr]
+        hasher.update(view[:count])
+        length += count
+        if progress is not None:
+            progress(count)
     return hasher.hexdigest(), length
 
 

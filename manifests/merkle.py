@@ -124,6 +124,29 @@ class Tree:
         return proof
 
 
+def prove(leaves: Iterable[bytes], indices: Sequence[int]) -> tuple[bytes, int, dict[int, list[bytes]]]:
+    """Return (root, number of leaves, index -> inclusion proof) of leaf hashes that are read once.
+
+    The proofs are those of `Tree`; memory is that of `root_of`. Raises `IndexError` for an index beyond the leaves.
+    """
+    iterator = iter(leaves)
+    blocks: list[bytes] = []
+    inner: dict[int, list[bytes]] = {}
+    size = 0
+    while block := list(islice(iterator, _BLOCK)):
+        if wanted := [index for index in indices if size <= index < size + len(block)]:
+            tree = Tree(block)
+            inner.update({index: tree.proof(index - size) for index in wanted})
+            blocks.append(tree.root)
+        else:
+            blocks.append(_collapse(block))
+        size += len(block)
+    if missing := [index for index in indices if index not in inner]:
+        raise IndexError(f"leaf {missing[0]} of a tree with {size} leaves")
+    top = Tree(blocks)
+    return top.root, size, {index: proof + top.proof(index // _BLOCK) for index, proof in inner.items()}
+
+
 def check_inclusion(root: bytes, leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bool:
     """Tell whether `proof` shows that leaf hash `leaf` is number `index` of the `size` leaves under `root`.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.facts import ShardFacts
+from manifests.merkle import leaf_bytes, leaf_hash, root_of
 from manifests.schema import DATA
 from manifests.shards import memory_bytes
 
@@ -24,15 +27,36 @@ MAX_GROUP_BYTES = 1 << 31
 """Largest declared row group that is read: 32 times what a shard may have, so larger is an attack or an
 accident."""
 
+MAX_GROUP_ROWS = 1_000_000
+"""Most rows of a row group, whatever a release is configured to."""
+
+VIEWER_GROUP_BYTES = 286 << 20
+"""Largest row group, uncompressed, that the Hub's viewer reads."""
+
 _HEX = {"row_id": None, "sha256": 64, "blake2s256": 64, "content_sha256": 64, "blob_id": 40, "content_id": 40}
 
 
-def check_shard(file: Path, shard: ShardFacts, ids: pa.Table | None) -> Iterator[Finding]:
+@dataclass
+class Counts:
+    """What the rows hold, counted while they are checked."""
+
+    licenses: Counter[str] = field(default_factory=Counter)
+    """SPDX expression -> rows."""
+    redactions: Counter[str] = field(default_factory=Counter)
+    """Kind -> spans."""
+
+
+def check_shard(
+    file: Path | BinaryIO, shard: ShardFacts, ids: pa.Table | None, counts: Counts | None = None
+) -> Iterator[Finding]:
     """Yield what is wrong with a shard's rows, at most one finding of each kind and row group.
 
-    `ids` are the shard's rows of `ids.parquet` in row order, or None to leave that comparison out. Reads
-    every page with its checksum verified; memory: one row group. Raises nothing for what is in the file.
+    `ids` are the shard's rows of `ids.parquet` in row order, or None to leave that comparison out; `counts` are
+    added to. Reads every page with its checksum verified; memory: one row group. Raises nothing for what is in the
+    file.
     """
+    counts = Counts() if counts is None else counts
+    leaves: list[bytes] = []
     try:
         with pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False) as parquet:
             if not parquet.schema_arrow.equals(DATA):
@@ -51,11 +75,15 @@ def check_shard(file: Path, shard: ShardFacts, ids: pa.Table | None) -> Iterator
                 if meta.row_group(number).total_byte_size > MAX_GROUP_BYTES:
                     yield "rows", f"row group {number} declares more than {MAX_GROUP_BYTES:,} bytes"
                     return
+                if message := _beyond(meta.row_group(number)):
+                    yield "groups", f"row group {number} has {message}"
                 group = parquet.read_row_group(number)
                 group.validate(full=True)  # offsets in bounds, valid UTF-8
                 yield from _check_group(group.combine_chunks(), first, shard.language)
                 if ids is not None:
                     yield from _check_ids(group, first, ids.slice(first, group.num_rows))
+                leaves.extend(_leaves(group, first, shard.path))
+                _count(counts, group)
                 first += group.num_rows
                 text += pc.sum(pc.binary_length(group.column("content"))).as_py() or 0
                 memory += memory_bytes(group)
@@ -69,6 +97,37 @@ def check_shard(file: Path, shard: ShardFacts, ids: pa.Table | None) -> Iterator
     ):
         if found != wanted:
             yield "rows", f"{name} is {found:,}, the manifest says {wanted:,}"
+    if (root := root_of(leaves).hex()) != shard.merkle_root:
+        yield "merkle", f"Merkle root of its rows is {root}, the manifest says {shard.merkle_root}"
+
+
+def _beyond(group: pq.RowGroupMetaData) -> str | None:
+    """What a row group has too much of for the Hub's viewer; a single row may have any size."""
+    if group.num_rows > MAX_GROUP_ROWS:
+        return f"{group.num_rows:,} rows, more than {MAX_GROUP_ROWS:,}"
+    if group.num_rows > 1 and group.total_byte_size > VIEWER_GROUP_BYTES:
+        return f"{group.total_byte_size:,} bytes, more than {VIEWER_GROUP_BYTES:,}"
+    return None
+
+
+def _leaves(group: pa.Table, first: int, path: str) -> Iterator[bytes]:
+    columns = [group.column(name).to_pylist() for name in ("row_id", "content_sha256")]
+    for row, (row_id, content) in enumerate(zip(*columns, strict=True), first):
+        yield leaf_hash(leaf_bytes(row_id, content, path, row))
+
+
+def _count(counts: Counts, group: pa.Table) -> None:
+    chunks = [chunk.flatten().field("kind") for chunk in group.column("redactions").chunks]
+    spans = pa.chunked_array(chunks, pa.string())
+    for counter, values in (
+        (counts.licenses, group.column("license_expression")),
+        (counts.redactions, spans),
+    ):
+        found = pc.value_counts(values)
+        for value, number in zip(
+            found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True
+        ):
+            counter[value] += number
 
 
 def _check_ids(group: pa.Table, first: int, ids: pa.Table) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -311,7 +311,7 @@ def write_ids(ids: pa.Table, file: Path) -> None:
     sync(file)
 
 
-def read_ids(file: Path) -> pa.Table:
+def read_ids(file: Path | BinaryIO) -> pa.Table:
     """Read `ids.parquet` as schema `LARGE_IDS`, page checksums verified; raises `ShardError` for another
     schema."""
     with pq.ParquetFile(file, page_checksum_verification=True) as parquet:

@@ -1,89 +1,72 @@
-"""Verification of a release directory: the exact file set, every byte, every row, every figure.
+"""Verification of a release: the exact file set, every byte, every row, every figure, and who signed it.
 
 What is checked, each fault naming its file:
 
-1. the folder: exactly the files of the manifest, `manifest.json`, `SHA256SUMS`, and possibly the signature;
+1. the files: exactly those of the manifest, `manifest.json`, `SHA256SUMS`, and possibly the signature;
    no symbolic links, devices or further files (empty folders are ignored);
-2. `manifest.json`: canonical, of a known version, safe paths, figures that add up;
+2. `manifest.json`: canonical, of a known version, safe paths, figures that add up; its signature, digest, version and
+   parent, as far as the reader says what is expected (`manifests.trust`);
 3. `SHA256SUMS`: exactly what follows from the manifest;
 4. size and SHA-256 of every file;
-5. every shard: page checksums, schema, figures, rows (`manifests.rows`), equal to its rows of `ids.parquet`;
-6. `ids.parquet`: sorted and unique by row_id, unique by content_sha256, and the Merkle root;
-7. the card's `configs` and `dataset_info` against the manifest.
+5. `ids.parquet`: sorted and unique by row_id, unique by content_sha256, and the Merkle root (`manifests.ids`);
+6. every shard: page checksums, schema, figures, row groups, rows, its Merkle root (`manifests.rows`), equal to its
+   rows of `ids.parquet`;
+7. licenses and redactions of all rows, against the manifest's figures;
+8. the card's `configs` and `dataset_info` against the manifest.
 
-A shard whose checksum is wrong is not opened. Without a signature all this shows inner consistency, not who
-made it.
+With a sample the bytes and rows of some shards only are read; of the others file, size, and the Merkle root by
+`ids.parquet` are checked, and 7 is left out. A shard whose checksum is wrong is not opened. Without a signature all
+this shows inner consistency, not who made it. Tokens are not counted again: that would need the tokenizer.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from manifests import names
 from manifests.canonical import MAX_BYTES
 from manifests.card import metadata, read_front_matter
-from manifests.checksums import parse_sums, sha256_file
-from manifests.errors import ChecksumError, ManifestError, ReleaseError, ShardError
+from manifests.checksums import parse_sums, sha256_stream
+from manifests.errors import ChecksumError, ManifestError, ReleaseError
 from manifests.facts import FileFacts, ShardFacts
+from manifests.faults import Fault, Report, SignatureState
+from manifests.ids import check_ids
 from manifests.manifest import Manifest
 from manifests.merkle import ids_leaf_hashes, root_of
+from manifests.places import Listing, Place, place_of
 from manifests.release_writer import sums_of
-from manifests.rows import check_shard
-from manifests.shards import read_ids
+from manifests.rows import Counts, check_shard
+from manifests.sample import Sample
+from manifests.signing import MAX_ENVELOPE_BYTES
+from manifests.trust import Expected, check_expected, check_signature
 
+__all__ = ["Expected", "Fault", "Report", "Sample", "verify_release"]
 
-@dataclass(frozen=True, order=True)
-class Fault:
-    """One thing that is wrong."""
-
-    path: str
-    """Path in the release; bytes that are not UTF-8 are shown as \\xNN."""
-    code: str
-    """`missing`, `extra`, `not_a_file`, `size`, `sha256`, `sums`, `manifest`, `parquet`, `schema`, `rows`,
-    `content`, `redaction`, `ids`, `merkle`, `card`, `unreadable`."""
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The outcome of a verification."""
-
-    faults: tuple[Fault, ...]
-    """Sorted by path; empty means that the release is what its manifest says."""
-    figures: dict[str, int]
-    """`files`, `bytes`, `shards`, `languages`, `rows`, `text_bytes`, as the manifest has them."""
-    digest: str | None
-    """SHA-256 of `manifest.json`; None if there is no such file."""
-    version: str | None
-    signed: bool
-    """Whether a signature file is there. It is not checked here."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no fault."""
-        return not self.faults
+MAX_THREADS = 8
+"""By default no more files are checked at a time."""
 
 
 @dataclass
 class _Work:
     """State shared by the threads of one verification."""
 
-    root: Path
+    place: Place
     progress: Callable[[int, int], None] | None
+    listing: Listing = field(default_factory=Listing)
     total: int = 0
     done: int = 0
     faults: list[Fault] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    counted: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fault(self, path: str, code: str, message: str) -> None:
@@ -96,70 +79,111 @@ class _Work:
                 self.done += count
                 self.progress(self.done, self.total)
 
-    def matches(self, path: str, sha256: str, size: int | None = None) -> bool:
-        """Check size (where known) and SHA-256 of a file."""
-        file = self.root / path
+    def size_matches(self, facts: ShardFacts | FileFacts) -> bool:
+        found = self.listing.files[facts.path]
+        if found != facts.bytes:
+            self.fault(facts.path, "size", f"{found:,} bytes, the manifest says {facts.bytes:,}")
+        return found == facts.bytes
+
+    def opened(self, path: str, check: Callable[[BinaryIO], bool]) -> bool:
+        """Whether a file can be read, and is as `check` wants it."""
         try:
-            if size is not None and (found := file.stat().st_size) != size:
-                self.fault(path, "size", f"{found:,} bytes, the manifest says {size:,}")
-                return False
-            digest, _ = sha256_file(file, self.advance)
+            with self.place.open(path, whole=True) as file:
+                return check(file)
         except OSError as error:
-            self.fault(path, "unreadable", f"cannot be read: {error.strerror}")
+            self.fault(_shown(path), "unreadable", f"cannot be read: {error.strerror or error}")
             return False
+
+    def matches(self, file: BinaryIO, path: str, sha256: str) -> bool:
+        """Check the SHA-256 of an open file."""
+        digest, _ = sha256_stream(file, self.advance)
         if digest != sha256:
-            self.fault(path, "sha256", f"SHA-256 is {digest}, recorded is {sha256}")
-            return False
-        return True
+            self.fault(_shown(path), "sha256", f"SHA-256 is {digest}, recorded is {sha256}")
+        return digest == sha256
 
 
 def verify_release(
-    directory: str | Path, *, progress: Callable[[int, int], None] | None = None, threads: int | None = None
+    release: str | Path | Place,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
+    sample: Sample | None = None,
+    expected: Expected | None = None,
 ) -> Report:
-    """Verify a release directory completely; never raises for what is in it, but `ReleaseError` if it is no
-    folder.
+    """Verify a release in a folder, or in another place; never raises for what is in it, but `ReleaseError` if it is
+    no folder, and what the place raises where it cannot be reached.
 
     `progress(done, total)` is called with bytes (of all files once, and of the shards once more for their
     rows). `threads` (default: one per core, at most 8) bounds the work in parallel; each holds about one row
-    group in memory.
+    group in memory. `sample` bounds the shards that are opened.
     """
-    root = Path(directory)
-    if not root.is_dir():
-        raise ReleaseError(f"{root}: no such folder; give the folder of a release, such as releases/2.1")
-    work = _Work(root, progress)
-    present = _walk(work)
+    work = _Work(place_of(release) if isinstance(release, (str, Path)) else release, progress)
+    expected = Expected() if expected is None else expected
+    _list(work)
+    present = set(work.listing.files)
     data = _read(work, names.MANIFEST) if names.MANIFEST in present else None
     if data is None:
         if names.MANIFEST not in present:
             work.fault(names.MANIFEST, "missing", "a release has a manifest")
-        return _report(work, None, None, present)
+        return _report(work, None, None)
+    envelope = _read(work, names.SIGNATURE, MAX_ENVELOPE_BYTES) if names.SIGNATURE in present else None
+    state, key_ids, faults = check_signature(data, envelope, expected)
+    if names.SIGNATURE in present and envelope is None:
+        state, faults = "refused", []  # a fault already
+    work.faults += faults
     try:
         manifest = Manifest.parse(data)
     except ManifestError as error:
         work.fault(names.MANIFEST, "manifest", f"{error.where}: {error.message}")
         _check_by_sums(work, present)
-        return _report(work, None, data, present)
+        return _report(work, None, data, state, key_ids)
+    work.faults += check_expected(manifest, data, expected)
     listed = manifest.listed()
     _check_set(work, present, set(listed))
     _check_sums(work, present, manifest, data)
-    there = {path: facts for path, facts in listed.items() if path in present}
-    shards = [facts for facts in there.values() if isinstance(facts, ShardFacts)]
-    work.total = sum(facts.bytes for facts in there.values()) + sum(shard.bytes for shard in shards)
-    others = [facts for facts in there.values() if isinstance(facts, FileFacts)]
-    intact = {facts.path for facts in others if work.matches(facts.path, facts.sha256, facts.bytes)}
-    ids = _check_ids(work, manifest) if names.IDS_FILE in intact else None
-    if names.CARD in intact:
+    there = [facts for path, facts in listed.items() if path in present and work.size_matches(facts)]
+    shards = [facts for facts in there if isinstance(facts, ShardFacts)]
+    others = [facts for facts in there if isinstance(facts, FileFacts)]
+    drawn = shards if sample is None else sample.of(shards)
+    work.total = sum(facts.bytes for facts in others) + 2 * sum(shard.bytes for shard in drawn)
+    ids: dict[str, pa.Table] | None = None
+    for facts in others:
+        if facts.path == names.IDS_FILE:
+            ids = _check_ids(work, manifest, facts)
+        else:
+            work.opened(facts.path, lambda file, facts=facts: work.matches(file, facts.path, facts.sha256))  # type: ignore[misc]
+    if names.CARD in listed and not any(fault.path == names.CARD for fault in work.faults):
         _check_card(work, manifest)
     elif names.CARD not in listed:
         work.fault(names.CARD, "card", "the release has no dataset card")
-    workers = threads or min(8, os.cpu_count() or 1)
+    workers = threads or min(MAX_THREADS, os.cpu_count() or 1)
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        for outcome in [pool.submit(_check_shard, work, shard, ids) for shard in shards]:
-            outcome.result()
-    return _report(work, manifest, data, present)
+        jobs = [pool.submit(_check_shard, work, shard, ids) for shard in drawn]
+        if sample is not None and ids is not None:
+            opened = {shard.path for shard in drawn}
+            rest = [shard for shard in manifest.shards if shard.path not in opened]
+            jobs += [pool.submit(_check_root, work, shard, ids) for shard in rest]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    if work.counted == len(manifest.shards):
+        _check_contents(work, manifest)
+    seed = None if sample is None else sample.seed
+    return _report(work, manifest, data, state, key_ids, opened=len(drawn), seed=seed)
 
 
-def _report(work: _Work, manifest: Manifest | None, data: bytes | None, present: set[str]) -> Report:
+def _report(
+    work: _Work,
+    manifest: Manifest | None,
+    data: bytes | None,
+    state: SignatureState | None = None,
+    key_ids: tuple[str, ...] = (),
+    *,
+    opened: int = 0,
+    seed: str | None = None,
+) -> Report:
     figures: dict[str, int] = {}
     if manifest is not None:
         listed = manifest.listed()
@@ -171,12 +195,20 @@ def _report(work: _Work, manifest: Manifest | None, data: bytes | None, present:
             "rows": manifest.totals.kept,
             "text_bytes": sum(shard.text_bytes for shard in manifest.shards),
         }
+    if state is None:
+        state = "not checked" if names.SIGNATURE in work.listing.files else "UNSIGNED"
     return Report(
-        faults=tuple(sorted(work.faults)),
+        faults=tuple(sorted(set(work.faults))),
         figures=figures,
         digest=None if data is None else hashlib.sha256(data).hexdigest(),
         version=None if manifest is None else manifest.version,
-        signed=names.SIGNATURE in present,
+        name=None if manifest is None else manifest.name,
+        signature=state,
+        key_ids=key_ids,
+        sigstore=names.SIGSTORE_BUNDLE in work.listing.files,
+        shards_opened=opened,
+        seed=seed,
+        ignored=tuple(_shown(path) for path in work.listing.ignored),
     )
 
 
@@ -184,41 +216,33 @@ def _shown(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _walk(work: _Work) -> set[str]:
-    """Return the plain files below the root; everything else that is not a folder is a fault."""
-    present: set[str] = set()
-
-    def unreadable(error: OSError) -> None:
-        path = os.path.relpath(error.filename, work.root)
-        work.fault(_shown(path), "unreadable", f"the folder cannot be read: {error.strerror}")
-
-    for folder, folders, files in os.walk(work.root, onerror=unreadable, followlinks=False):
-        for name in folders + files:
-            path = os.path.relpath(os.path.join(folder, name), work.root).replace(os.sep, "/")  # noqa: PTH118
-            mode = os.lstat(os.path.join(folder, name)).st_mode  # noqa: PTH118  (names may not be UTF-8)
-            if stat.S_ISREG(mode):
-                present.add(path)
-            elif not stat.S_ISDIR(mode):
-                kind = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-                work.fault(_shown(path), "not_a_file", f"is {kind}; a release holds plain files only")
-    return present
+def _list(work: _Work) -> None:
+    """List the files; what is no plain file is a fault."""
+    work.listing = work.place.listing()
+    for path, why in work.listing.unreadable.items():
+        work.fault(_shown(path), "unreadable", f"the folder cannot be read: {why}")
+    for path, what in work.listing.refused.items():
+        work.fault(_shown(path), "not_a_file", f"is {what}; a release holds plain files only")
 
 
-def _read(work: _Work, path: str) -> bytes | None:
+def _read(work: _Work, path: str, max_bytes: int = MAX_BYTES) -> bytes | None:
     try:
-        with (work.root / path).open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        with work.place.open(path, whole=True) as file:
+            pieces, left = [], max_bytes + 1
+            while left and (piece := file.read(min(left, 1 << 20))):
+                pieces.append(piece)
+                left -= len(piece)
     except OSError as error:
-        work.fault(path, "unreadable", f"cannot be read: {error.strerror}")
+        work.fault(path, "unreadable", f"cannot be read: {error.strerror or error}")
         return None
-    if len(data) > MAX_BYTES:
-        work.fault(path, "size", f"larger than the limit of {MAX_BYTES:,} bytes")
+    if not left:
+        work.fault(path, "size", f"larger than the limit of {max_bytes:,} bytes")
         return None
-    return data
+    return b"".join(pieces)
 
 
 def _check_set(work: _Work, present: set[str], listed: set[str]) -> None:
-    refused = {fault.path for fault in work.faults}
+    refused = {*work.listing.refused, *work.listing.unreadable}
     for path in sorted(listed - present - refused):
         work.fault(path, "missing", "listed in the manifest, but not there")
     for path in sorted(present - listed - names.UNLISTED):
@@ -259,7 +283,7 @@ def _check_by_sums(work: _Work, present: set[str]) -> None:
         return
     for path, digest in sums.items():
         if path in present:
-            work.matches(path, digest)
+            work.opened(path, lambda file, path=path, digest=digest: work.matches(file, path, digest))  # type: ignore[misc]
         else:
             work.fault(_shown(path), "missing", f"listed in {names.CHECKSUMS}, but not there")
 
@@ -288,53 +312,66 @@ def _check_card(work: _Work, manifest: Manifest) -> None:
         work.fault(names.CARD, "card", what)
 
 
-def _check_ids(work: _Work, manifest: Manifest) -> dict[str, pa.Table] | None:
-    """Check ids.parquet by itself; return shard -> its rows in order of `row`, or None if it cannot be
-    used."""
-    try:
-        ids = read_ids(work.root / names.IDS_FILE)
-        ids.validate(full=True)
-    except ShardError as error:
-        work.fault(names.IDS_FILE, "schema", str(error))
-        return None
-    except (pa.ArrowException, OSError) as error:
-        work.fault(names.IDS_FILE, "parquet", f"cannot be read: {error}")
-        return None
-    row_id = ids.column("row_id")
-    if ids.num_rows > 1 and not pc.all(pc.less(row_id.slice(0, ids.num_rows - 1), row_id.slice(1))).as_py():
-        work.fault(names.IDS_FILE, "ids", "not sorted by row_id, or a row_id twice")
-    if pc.count_distinct(ids.column("content_sha256")).as_py() != ids.num_rows:
-        work.fault(names.IDS_FILE, "ids", "a content_sha256 twice")
-    root = root_of(ids_leaf_hashes(ids)).hex()
-    if root != manifest.merkle_root:
-        work.fault(
-            names.IDS_FILE, "merkle", f"Merkle root is {root}, the manifest says {manifest.merkle_root}"
-        )
-    ordered = ids.take(pc.sort_indices(ids, sort_keys=[("shard", "ascending"), ("row", "ascending")]))
-    runs = pc.run_end_encode(ordered.column("shard").combine_chunks()) if ids.num_rows else None
+def _check_ids(work: _Work, manifest: Manifest, facts: FileFacts) -> dict[str, pa.Table] | None:
+    """Check ids.parquet by itself; return shard -> its rows in order of `row`, or None if it cannot be used."""
     groups: dict[str, pa.Table] = {}
-    start = 0
-    for run in runs.chunks if isinstance(runs, pa.ChunkedArray) else [runs] if runs is not None else []:
-        for shard, end in zip(run.values.to_pylist(), run.run_ends.to_pylist(), strict=True):
-            groups[shard] = ordered.slice(start, end - start)
-            start = end
-    for shard in sorted(groups.keys() - {facts.path for facts in manifest.shards}):
-        work.fault(
-            names.IDS_FILE, "ids", f"names a shard that the manifest does not have: {ascii(shard)[:200]}"
-        )
-    for facts in manifest.shards:
-        group = groups.get(facts.path)
-        rows = None if group is None else group.column("row").to_numpy()
-        if rows is None or not np.array_equal(rows, np.arange(facts.rows)):
-            work.fault(names.IDS_FILE, "ids", f"does not hold rows 0 to {facts.rows - 1:,} of {facts.path}")
-            groups.pop(facts.path, None)
-    return groups
+
+    def check(file: BinaryIO) -> bool:
+        if not work.matches(file, facts.path, facts.sha256):
+            return False
+        file.seek(0)
+        findings = list(check_ids(file, manifest, groups))
+        for code, message in findings:
+            work.fault(facts.path, code, message)
+        return not {code for code, _ in findings} & {"schema", "parquet"}
+
+    return groups if work.opened(facts.path, check) else None
 
 
 def _check_shard(work: _Work, shard: ShardFacts, ids: dict[str, pa.Table] | None) -> None:
-    if not work.matches(shard.path, shard.sha256, shard.bytes):
-        return
-    rows = None if ids is None else ids.get(shard.path)
-    for code, message in check_shard(work.root / shard.path, shard, rows):
-        work.fault(shard.path, code, message)
-    work.advance(shard.bytes)
+    def check(file: BinaryIO) -> bool:
+        if not work.matches(file, shard.path, shard.sha256):
+            return False
+        file.seek(0)
+        rows = None if ids is None else ids.get(shard.path)
+        counts = Counts()
+        findings = list(check_shard(file, shard, rows, counts))
+        for code, message in findings:
+            work.fault(shard.path, code, message)
+        with work.lock:
+            work.counts.licenses.update(counts.licenses)
+            work.counts.redactions.update(counts.redactions)
+            work.counted += not {code for code, _ in findings} & {"schema", "parquet", "rows"}
+        work.advance(shard.bytes)
+        return True
+
+    work.opened(shard.path, check)
+
+
+def _check_root(work: _Work, shard: ShardFacts, ids: dict[str, pa.Table]) -> None:
+    """Of a shard that is not opened: its Merkle root, by its rows of ids.parquet."""
+    group = ids.get(shard.path)
+    root = None if group is None else root_of(ids_leaf_hashes(group)).hex()
+    if root is not None and root != shard.merkle_root:
+        work.fault(
+            shard.path,
+            "merkle",
+            f"Merkle root of its rows of {names.IDS_FILE} is {root}, the manifest says {shard.merkle_root}",
+        )
+
+
+def _check_contents(work: _Work, manifest: Manifest) -> None:
+    """What the rows hold, counted over all of them."""
+    for name, found, said in (
+        ("licenses", work.counts.licenses, manifest.contents.licenses),
+        ("redactions", work.counts.redactions, manifest.contents.redactions),
+    ):
+        differing = sorted(key for key in {*found, *said} if found[key] != said.get(key, 0))
+        if differing:
+            key = differing[0]
+            work.fault(
+                names.MANIFEST,
+                "figures",
+                f"{name}: {found[key]:,} of {key!a:.100} in the rows, the manifest says {said.get(key, 0):,}"
+                + (f"; and {len(differing) - 1:,} more" if len(differing) > 1 else ""),
+            )

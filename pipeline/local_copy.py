@@ -44,11 +44,11 @@ def manifest_of(address: str, *more: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def local_copy(address: str, *, everything: bool = False) -> Iterator[Path]:
+def local_copy(address: str) -> Iterator[Path]:
     """A folder with all files of the release at `address`; the folder itself for a local one.
 
-    The temporary folder takes as much space as the release, below TMPDIR. With `everything` also objects that the
-    manifest does not list are there (as empty files), so that a verification finds them. Nothing is checked here.
+    The temporary folder takes as much space as the release, below TMPDIR. Objects that the manifest does not list
+    stay where they are. Nothing is checked here.
     """
     if not is_remote(address):
         yield Path(address)
@@ -67,9 +67,6 @@ def local_copy(address: str, *, everything: bool = False) -> Iterator[Path]:
             _target(place, root, key)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda key: place.fetch(key, root / key), wanted))
-        if everything:
-            for key in sorted(present - set(wanted)):
-                _target(place, root, key).touch()
         yield root
 
 

@@ -115,7 +115,7 @@ def test_readers(archive, made, work, out, monkeypatch):
     for query in ("https://forge.example/alice/tool", row["swhid"]):
         one, other = (explain(place, query, path=None, workdir=workdir) for place in (address, local))
         assert one == other
-    with local_copy(address, everything=True) as folder:
+    with local_copy(address) as folder:
         assert files(folder) == files(made[0].directory)
     assert not folder.exists()
     # Figures come from the manifest and stats.json; shards are asked for where rows are to be counted.

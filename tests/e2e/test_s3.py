@@ -18,7 +18,7 @@ from pipeline.engine import lock
 from pipeline.engine.store import Store
 from pipeline.estimate import records
 from pipeline.explain import explain
-from pipeline.local_copy import local_copy
+from pipeline.release_place import release_place
 from pipeline.run_stats import run_stats
 
 KILLED = """
@@ -87,8 +87,7 @@ def check_no_trace(bucket: str, line: list[str], made, *, killed_before: bool) -
     here = made[0].directory
     wanted = {f"1.0/{p.relative_to(here).as_posix()}": p.read_bytes() for p in here.rglob("*") if p.is_file()}
     assert {entry.key: out.read(entry.key) for entry in out.list()} == wanted
-    with local_copy(f"{out.uri}/1.0", everything=True) as folder:
-        assert verify_release(folder).ok
+    assert verify_release(release_place(f"{out.uri}/1.0")).ok
     before = {entry.key for entry in work.list()}
     cleaned = clean(work.uri, [out.uri])
     kinds = {kind: found["objects"] for kind, found in cleaned.removed.items() if found["objects"]}
@@ -152,8 +151,9 @@ def test_kills_near_the_end(line, made, s3_bucket):
         if not killed(line, at):
             break
         if out.stat("1.0/manifest.json") is not None:
-            with local_copy(f"{out.uri}/1.0", everything=True) as folder:
-                assert verify_release(folder).ok, "a manifest comes after all that it lists"
+            assert verify_release(release_place(f"{out.uri}/1.0")).ok, (
+                "a manifest comes after all that it lists"
+            )
     assert at > 30
     check_no_trace(s3_bucket, line, made, killed_before=False)
 

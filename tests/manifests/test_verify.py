@@ -82,7 +82,8 @@ def test_a_valid_release_has_no_fault(factory, pristine):
         },
         digest=hashlib.sha256((pristine / "manifest.json").read_bytes()).hexdigest(),
         version="2.1",
-        signed=False,
+        name="stackmill-test",
+        shards_opened=8,
     )
     assert report.ok
 
@@ -185,7 +186,7 @@ def test_shards_of_one_language_swapped_and_all_but_the_ids_fixed(release):
     for key in ("text_bytes", "memory_bytes", "row_groups"):
         facts[one][key], facts[two][key] = facts[two][key], facts[one][key]
     remake(release, shards=document["shards"])
-    assert found(release) == {(one, "ids"), (two, "ids")}
+    assert found(release) == {(shard, code) for shard in (one, two) for code in ("ids", "merkle")}
 
 
 def edit_content(rows: list[dict[str, Any]]) -> None:
@@ -205,13 +206,19 @@ def test_an_edited_row_with_every_checksum_fixed_step_by_step(release):
     rewrite(release, CPP, fix)
     remake(release)
     recard(release)
-    assert found(release) == {(CPP, "ids")}
+    assert found(release) == {(CPP, "ids"), (CPP, "merkle")}
     tables = [shard_ids(release / shard.path, shard.path) for shard in Release.open(release).shards()]
     ids = pa.concat_tables(tables).sort_by("row_id")
     write_ids(ids, release / "ids.parquet")
     remake(release)
-    assert found(release) == {("ids.parquet", "merkle")}
+    assert found(release) == {("ids.parquet", "merkle"), (CPP, "merkle")}
     remake(release, merkle_root=root_of(ids_leaf_hashes(ids)).hex())
+    assert found(release) == {(CPP, "merkle")}
+    shards = [shard.to_json() for shard in Release.open(release).shards()]
+    for entry in shards:
+        of_shard = shard_ids(release / entry["path"], entry["path"])
+        entry["merkle_root"] = root_of(ids_leaf_hashes(of_shard)).hex()
+    remake(release, shards=shards)
     report = verify_release(release)
     assert report.ok and not report.signed  # consistent with itself: only the digest, and a signature, tell
     assert report.digest != digest
@@ -382,9 +389,3 @@ def test_what_is_no_release(tmp_path):
     with pytest.raises(ReleaseError, match="no such folder"):
         verify_release(tmp_path / "absent")
     assert found(tmp_path) == {("manifest.json", "missing")}
-
-
-def test_a_signature_is_seen(release):
-    (release / "manifest.json.sig").write_bytes(b"{}")
-    report = verify_release(release)
-    assert report.ok and report.signed
