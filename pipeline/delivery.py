@@ -18,13 +18,16 @@ from typing import Any
 
 from manifests.checksums import sha256_file
 from manifests.manifest import Manifest
-from manifests.names import CHECKSUMS, MANIFEST, SIGNATURE
+from manifests.names import MANIFEST, SIGNATURE, SIGSTORE_BUNDLE, UNLISTED
 from manifests.verify import verify_release
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError
 
 JSON_VERSION = 1
 """Version of the keys of `pipeline publish --json`."""
+
+SIGNATURES = frozenset({SIGNATURE, SIGSTORE_BUNDLE})
+"""Files that may come later, and that a copy of the same release on this machine may lack."""
 
 _HUB = re.compile(r"hf://datasets/([\w.-]{1,96}/[\w.-]{1,96})(?:@([\w./-]{1,128}))?", re.ASCII)
 
@@ -46,7 +49,7 @@ class LocalRelease:
     manifest: Manifest
     digest: str
     files: tuple[LocalFile, ...]
-    """Every file, sorted by path: what the manifest lists, the manifest, SHA256SUMS, and a signature where there is one."""
+    """Every file, sorted by path: what the manifest lists, the manifest, SHA256SUMS, and signatures where there are some."""
 
     @property
     def by_path(self) -> dict[str, LocalFile]:
@@ -153,7 +156,7 @@ def open_release(address: str, watch: Watch) -> LocalRelease:
         data = (folder / MANIFEST).read_bytes()
         manifest = Manifest.parse(data)
         listed = [LocalFile(path, facts.sha256, facts.bytes) for path, facts in manifest.listed().items()]
-        for name in (MANIFEST, CHECKSUMS, SIGNATURE):
+        for name in sorted(UNLISTED):
             if (folder / name).is_file():
                 listed.append(LocalFile(name, *sha256_file(folder / name)))
     return LocalRelease(folder, manifest, hashlib.sha256(data).hexdigest(), tuple(sorted(listed)))

@@ -15,7 +15,7 @@ from manifests.errors import ManifestError
 from manifests.manifest import Manifest
 from manifests.names import CARD, MANIFEST, UNLISTED
 from manifests.versions import Version
-from pipeline.delivery import Delivery, LocalFile, LocalRelease, Target, Watch, other_release
+from pipeline.delivery import SIGNATURES, Delivery, LocalFile, LocalRelease, Target, Watch, other_release
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.hub import Hub, NoRepositoryError, NoRevisionError, Remote
 from pipeline.publish import sha256_of
@@ -134,7 +134,8 @@ def _compare(
     upload, keep = [], []
     for file in release.files:
         (keep if _same(release, file, tree.get(file.path)) else upload).append(file)
-    extra = sorted(tree.keys() - release.by_path.keys() - OURS)
+    same = before is not None and sha256_of(before.to_bytes()) == release.digest
+    extra = sorted(tree.keys() - release.by_path.keys() - OURS - (SIGNATURES if same else set()))
     known = set(before.listed()) | UNLISTED if before is not None else set()
     if foreign := [path for path in extra if path not in known]:
         raise ConfigError(
@@ -233,7 +234,7 @@ def _check(hub: Hub, release: LocalRelease, commit: str, address: str) -> None:
             raise IntegrityError(
                 f"{address}, commit {commit[:12]}: {file.path} {what}; it was not tagged, run again"
             )
-    if extra := sorted(tree.keys() - release.by_path.keys() - OURS):
+    if extra := sorted(tree.keys() - release.by_path.keys() - OURS - SIGNATURES):
         raise IntegrityError(
             f"{address}, commit {commit[:12]}: {ascii(extra[0])[:200]} is there and not in the release; run again"
         )

@@ -16,8 +16,8 @@ from manifests.canonical import MAX_BYTES
 from manifests.checksums import sha256_file
 from manifests.errors import ManifestError
 from manifests.manifest import Manifest
-from manifests.names import MANIFEST, SIGNATURE, check_version
-from pipeline.delivery import Delivery, LocalFile, LocalRelease, Target, Watch, other_release
+from manifests.names import MANIFEST, check_version
+from pipeline.delivery import SIGNATURES, Delivery, LocalFile, LocalRelease, Target, Watch, other_release
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.publish import sha256_of
@@ -38,7 +38,7 @@ def publish_to_s3(
     delivery = Delivery(f"{target.address}/{version}", version, release.digest)
     published = _published(place, delivery)
     present = {entry.key: entry.size for entry in place.list()}
-    if unknown := sorted(present.keys() - release.by_path.keys()):
+    if unknown := sorted(present.keys() - release.by_path.keys() - (SIGNATURES if published else set())):
         raise ConfigError(
             f"{delivery.target} holds {len(unknown)} objects that are not of this release (first: {ascii(unknown[0])[:200]});"
             " remove them, or give another prefix"
@@ -49,7 +49,7 @@ def publish_to_s3(
     copy: dict[LocalFile, str] = {}
     for file in release.files:
         same = present.get(file.path) == file.bytes
-        if same and not (file.path == SIGNATURE and sha256_of(place.read(SIGNATURE)) != file.sha256):
+        if same and not (file.path in SIGNATURES and sha256_of(place.read(file.path)) != file.sha256):
             keep.append(file)
         elif file.sha256 in elsewhere:
             copy[file] = elsewhere[file.sha256]
@@ -172,6 +172,7 @@ def _check_sizes(place: Store, release: LocalRelease, target: str, *, without: t
     """The objects there are exactly those of the release."""
     found = {entry.key: entry.size for entry in place.list()}
     wanted = {file.path: file.bytes for file in release.files if file.path not in without}
+    wanted |= {path: size for path, size in found.items() if path in SIGNATURES and path not in wanted}
     if found != wanted:
         path = min(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
         raise IntegrityError(

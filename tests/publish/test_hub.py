@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from manifests.names import CHECKSUMS, MANIFEST
+from manifests.signing import new_key, sign
 from pipeline import delivery_hub
 from pipeline.cli.main import app
 from pipeline.delivery import publish
@@ -271,12 +272,15 @@ def test_addresses_that_are_none(two, watch, to):
 
 def test_a_signature_that_comes_later_is_added(hub, release, watch):
     publish(str(release), TO, watch=watch)
-    (release / "manifest.json.sig").write_bytes(b"{}")
+    signature = sign((release / MANIFEST).read_bytes(), {}, new_key())
+    (release / "manifest.json.sig").write_bytes(signature)
     done = publish(str(release), TO, watch=watch)
     assert [file.path for file in done.upload] == ["manifest.json.sig"] and "stays at commit" in watch.lines[
         0
     ]
-    assert tree(hub)["manifest.json.sig"] == b"{}" and "manifest.json.sig" not in tree(hub, "2.1")
+    assert tree(hub)["manifest.json.sig"] == signature and "manifest.json.sig" not in tree(hub, "2.1")
+    (release / "manifest.json.sig").unlink()  # a copy without it takes nothing away
+    assert publish(str(release), TO, watch=watch).state == "unchanged" and "manifest.json.sig" in tree(hub)
 
 
 def test_the_command_line(hub, two, tmp_path):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from manifests.checksums import sha256_file
 from manifests.names import MANIFEST
+from manifests.signing import new_key, sign
 from manifests.verify import verify_release
 from pipeline.cli.main import app
 from pipeline.delivery import publish
@@ -74,7 +75,7 @@ def test_the_same_bytes_and_the_manifest_last(two, to, written, watch):
     assert done.state == "published" and objects(f"{to}/2.1") == files(two["2.1"])
     assert {key.split("/")[0] for key in objects(to)} == {"2.1"}  # the claim is gone
     assert written[0] == "2.1.publishing" and written[-1] == MANIFEST
-    with local_copy(f"{to}/2.1", everything=True) as folder:
+    with local_copy(f"{to}/2.1") as folder:
         assert verify_release(folder).ok
     assert watch.moved == watch.totals
 
@@ -175,10 +176,14 @@ def test_an_object_that_was_lost_is_brought_again(two, to, watch):
 
 def test_a_signature_that_comes_later_is_added(release, to, watch):
     publish(str(release), to, watch=watch)
-    for words in (b"{}", b"[]"):  # another of the same size
-        (release / "manifest.json.sig").write_bytes(words)
+    for _ in range(2):  # the second one has the same size
+        signature = sign((release / MANIFEST).read_bytes(), {}, new_key())
+        (release / "manifest.json.sig").write_bytes(signature)
         assert [file.path for file in publish(str(release), to, watch=watch).upload] == ["manifest.json.sig"]
-        assert objects(f"{to}/2.1")["manifest.json.sig"] == words
+        assert objects(f"{to}/2.1")["manifest.json.sig"] == signature
+    (release / "manifest.json.sig").unlink()  # a copy without it takes nothing away
+    assert publish(str(release), to, watch=watch).state == "unchanged"
+    assert "manifest.json.sig" in objects(f"{to}/2.1")
 
 
 def test_a_dry_run_writes_nothing(two, to):
