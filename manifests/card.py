@@ -7,18 +7,18 @@ features, and how many rows to expect. The card is a function of the figures giv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 import yaml
 
+from manifests.card_facts import CardFacts
 from manifests.errors import ReleaseError
-from manifests.facts import LanguageFacts, Origins, ShardFacts, Totals
+from manifests.facts import LanguageFacts
+from manifests.manifest import Manifest
 from manifests.names import DATA_FOLDER, DEFAULT_CONFIG
 from manifests.prose import card_prose
-from manifests.review import Review
 from manifests.schema import DATA
 
 SPLIT = "train"
@@ -36,49 +36,6 @@ _SIZES = (
     (1_000_000_000_000, "100B<n<1T"),
 )
 """The Hub's size categories: rows below the number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CardFacts:
-    """The words of the card that only the maker of a release knows; plain text or Markdown, one paragraph
-    each."""
-
-    pretty_name: str = "Stackmill code dataset"
-    summary: str = "Source code of permissively licensed files, one row per distinct file, with provenance."
-    source: str = "An archive of source code in the layout of Software Heritage."
-    license_policy: str = (
-        "A file is kept only where the license files nearest to it, in its own directory or above, are"
-        " all on the pinned list of permissive licenses; a license statement in the file itself can veto"
-        " that. The evidence is in every row."
-    )
-    deduplication: str = (
-        "Files with the same bytes, or with the same released text, are one row. Near-duplicates are"
-        " found by sketches of their 5-token shingles, and confirmed by the exact Jaccard similarity before"
-        " a file is dropped in favour of another."
-    )
-    redaction: str = (
-        "Secrets and personal data found by the pinned rules are replaced by placeholders; `redactions`"
-        " lists the kind and the byte offsets of each."
-    )
-    removal_policy: str = (
-        "Repositories and owners that have opted out are left out of a release before anything"
-        " else is decided."
-        " A copy of such a file in another owner's repository is another occurrence, judged by itself."
-    )
-    removal_contact: str = "To opt out, ask the publisher of this release; no reason need be given."
-    limits: tuple[str, ...] = (
-        "Detection of licenses, languages, secrets and personal data is automatic and errs in"
-        " both directions.",
-        "A file's license is what its repository says; whether the repository was entitled to"
-        " say so is not checked.",
-        "Code is released as found: it may be wrong, insecure, offensive or malicious. Do not run it.",
-    )
-    review: Review | None = None
-    """What people found who looked at a sample of an earlier release."""
-    notes: tuple[str, ...] = ()
-    """Further paragraphs, for example on the configuration of this release."""
-    changelog: str = ""
-    """Markdown for this version's section of CHANGELOG.md, besides what is generated."""
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
@@ -112,7 +69,11 @@ def size_category(rows: int) -> str:
 
 
 def metadata(
-    *, pretty_name: str, languages: Mapping[str, LanguageFacts], columns: list[dict[str, Any]] | None = None
+    *,
+    pretty_name: str,
+    languages: Mapping[str, LanguageFacts],
+    columns: list[dict[str, Any]] | None = None,
+    license_link: str | None = None,
 ) -> dict[str, Any]:
     """Return the card's YAML block as a dictionary: Hub tags, `configs`, and `dataset_info` per
     configuration.
@@ -146,6 +107,7 @@ def metadata(
         "pretty_name": pretty_name,
         "license": "other",
         "license_name": "per-file-permissive",
+        **({"license_link": license_link} if license_link is not None else {}),
         "language": ["code"],
         "task_categories": ["text-generation"],
         "size_categories": [size_category(rows)],
@@ -197,7 +159,7 @@ def front_matter(block: Mapping[str, Any]) -> str:
     """
     quoted = {
         **block,
-        "pretty_name": _Quoted(block["pretty_name"]),
+        **{key: _Quoted(block[key]) for key in ("pretty_name", "license_link") if key in block},
         "configs": [
             {
                 **config,
@@ -232,27 +194,9 @@ def read_front_matter(card: bytes) -> dict[str, Any]:
     return block
 
 
-def render_card(
-    *,
-    name: str,
-    version: str,
-    languages: Mapping[str, LanguageFacts],
-    shards: Iterable[ShardFacts],
-    totals: Totals,
-    origins: Origins,
-    merkle_root: str,
-    text: CardFacts,
-) -> bytes:
-    """Return the bytes of README.md."""
-    block = front_matter(metadata(pretty_name=text.pretty_name, languages=languages))
-    prose = card_prose(
-        name=name,
-        version=version,
-        languages=languages,
-        shard_count=len(list(shards)),
-        totals=totals,
-        origins=origins,
-        merkle_root=merkle_root,
-        text=text,
+def render_card(manifest: Manifest, text: CardFacts) -> bytes:
+    """Return the bytes of README.md for a manifest; a draft will do, which lists no other files yet."""
+    block = front_matter(
+        metadata(pretty_name=text.pretty_name, languages=manifest.languages, license_link=text.license_link)
     )
-    return (block + "\n" + prose).encode("utf-8")
+    return (block + "\n" + card_prose(manifest, text)).encode("utf-8")

@@ -3,8 +3,9 @@
     version   2.1+removals.<first 8 digits of the SHA-256 of its removals.jsonl>
     inputs    those of the release, and `derived_from`: its version and digest
     totals    the withdrawn rows are dropped, under `withdrawn`
-    files     shards, ids.parquet, README.md, CHANGELOG.md and removals.jsonl follow the rows that are left; config.yaml
-              stays; what else described the release as it was (changes.parquet, reports) is left out, as the signature is
+    files     shards, ids.parquet, the card with its sheets, CHANGELOG.md and removals.jsonl follow the rows that are left;
+              config.yaml stays; what else described the release as it was (changes.parquet, reports) is left out, as the
+              signature is
 
 The bytes are a function of the release and of the rows taken out: in two steps or in one, the result is the same. Shards that
 hold no withdrawn row stay the same files. Tokens are not counted again: a copy has none.
@@ -28,10 +29,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests import names
-from manifests.card import CardFacts, read_front_matter
+from manifests.card import read_front_matter
+from manifests.card_facts import CardFacts
 from manifests.errors import ReleaseError, RemovalsError
 from manifests.facts import Contents, ShardFacts, StageTotals, Totals
 from manifests.manifest import Manifest
+from manifests.papers import papers
 from manifests.reader import Release
 from manifests.release_writer import finish_release
 from manifests.removals import WITHDRAWN, Tombstone, format_removals, read_removals
@@ -91,11 +94,15 @@ def _ids(release: Release) -> Iterator[pa.RecordBatch]:
         raise ReleaseError(f"{file} cannot be read: {error}") from error
 
 
-def derive_release(release: Release, withdrawn: Withdrawn, staging: Path) -> str:
+def derive_release(
+    release: Release, withdrawn: Withdrawn, staging: Path, *, text: CardFacts | None = None
+) -> str:
     """Write the release without its withdrawn rows into the empty folder `staging`; returns its digest.
 
     Shards without a withdrawn row are linked where the file system can, else copied. The release must be sound
-    (`manifests.verify`). Raises `ReleaseError` when no row would be left, or a file is not what it was.
+    (`manifests.verify`). `text` has the words of the card, whose figures are made anew.
+
+    Raises `ReleaseError` when no row would be left, or a file is not what it was.
     """
     old = release.manifest
     if len(withdrawn.tombstones) == old.totals.kept:
@@ -126,6 +133,7 @@ def derive_release(release: Release, withdrawn: Withdrawn, staging: Path) -> str
     suffix = hashlib.sha256(tombstones).hexdigest()[:8]
     base = old.version.partition("+")[0]
     source = old.inputs.get(DERIVED_FROM) or {"version": old.version, "digest": release.digest}
+    words = _card_facts(release, base, text)
     return finish_release(
         staging,
         name=old.name,
@@ -138,7 +146,8 @@ def derive_release(release: Release, withdrawn: Withdrawn, staging: Path) -> str
         digests=old.digests,
         opt_out_head=old.opt_out_head,
         config_yaml=_read(release, names.CONFIG_FILE),
-        text=_card_facts(release, base),
+        text=words,
+        makers={path: make for path, make in papers(words).items() if path in old.listed()},
         parent=old.parent,
         extra=(names.REMOVALS_FILE,),
         section=lambda draft: _section(draft, base, source["digest"]),
@@ -210,15 +219,15 @@ def _read(release: Release, path: str) -> bytes:
         raise ReleaseError(f"{release.directory}: {path} cannot be read: {error.strerror}") from error
 
 
-def _card_facts(release: Release, base: str) -> CardFacts:
+def _card_facts(release: Release, base: str, text: CardFacts | None) -> CardFacts:
+    text = CardFacts() if text is None else text
     name = read_front_matter(_read(release, names.CARD)).get("pretty_name")
-    return CardFacts(
-        pretty_name=name if isinstance(name, str) else CardFacts.pretty_name,
-        notes=(
-            f"This is a copy of release {base}, brought in line with removals that were published later"
-            f" (`{names.REMOVALS_FILE}`): the withdrawn rows are not in it.",
-        ),
+    note = (
+        f"This is a copy of release {base}, brought in line with removals that were published later"
+        f" (`{names.REMOVALS_FILE}`): the withdrawn rows are not in it."
     )
+    title = name if isinstance(name, str) else text.pretty_name
+    return dataclasses.replace(text, pretty_name=title, notes=(*text.notes, note))
 
 
 def _section(draft: Manifest, base: str, digest: str) -> str:

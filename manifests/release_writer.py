@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests import names
-from manifests.card import CardFacts, render_card
+from manifests.card import render_card
+from manifests.card_facts import CardFacts
 from manifests.checksums import format_sums, sha256_file
 from manifests.errors import ReleaseError
 from manifests.facts import Contents, Digests, FileFacts, Origins, Parent, ShardFacts, Tokenizer, Totals
@@ -116,16 +117,7 @@ def finish_release(
 
     ids_facts = _facts(staging, names.IDS_FILE)
     draft = manifest([ids_facts])  # refuses before anything else is written; its languages go into the card
-    card = render_card(
-        name=name,
-        version=version,
-        languages=draft.languages,
-        shards=draft.shards,
-        totals=totals,
-        origins=origins,
-        merkle_root=merkle_root,
-        text=text,
-    )
+    card = render_card(draft, text)
     _write(staging / names.CARD, card)
     _write(staging / names.CONFIG_FILE, config_yaml)
     _write(staging / names.CHANGELOG, _changelog(draft, text, section, history))

@@ -18,10 +18,11 @@ from manifests.derive import derive_release, find_withdrawn
 from manifests.errors import ManifestError, ReleaseError, RemovalsError
 from manifests.facts import FileFacts
 from manifests.manifest import Manifest
-from manifests.names import CHECKSUMS, MANIFEST, REMOVALS_FILE
+from manifests.names import CHECKSUMS, CONFIG_FILE, MANIFEST, REMOVALS_FILE
 from manifests.reader import Release
 from manifests.removals import read_removals
 from manifests.verify import verify_release
+from pipeline.card import words_of
 from pipeline.engine.store import TEMPORARY, Store, fsync
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError
@@ -93,7 +94,9 @@ def apply_removals(
         try:
             staging.mkdir(parents=True)
             with _alone(staging):  # or `pipeline clean` takes it for what a killed run left
-                made = derive_release(release, withdrawn, staging)
+                made = derive_release(
+                    release, withdrawn, staging, text=words_of((release.directory / CONFIG_FILE).read_bytes())
+                )
                 _verified(
                     staging, "the result does not verify; nothing was changed, please report it", progress
                 )

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.config_card import Card
 from pipeline.config_select import Select, Tokens
 from pipeline.config_types import MAX as _MAX
 from pipeline.config_types import Bytes, Count
@@ -225,14 +226,6 @@ class Emit(_Section):
     compression_level: int = Field(3, ge=1, le=22, description="level of zstd")
     content_defined_chunking: bool = Field(
         False, description="cut pages by content: a changed file shares pieces with its parent on the Hub"
-    )
-
-
-class Card(_Section):
-    """What the dataset card tells besides the figures of the release."""
-
-    review: str | None = Field(
-        None, description="review.json of `pipeline review score`, of an earlier release; null: none"
     )
 
 

@@ -25,15 +25,16 @@ import yaml
 
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.card import CardFacts
 from manifests.changelog import section
 from manifests.diff import compare
 from manifests.facts import Contents, Digests, Origins, Parent, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
 from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE
+from manifests.papers import papers
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
+from pipeline.card import card_facts
 from pipeline.config import ReleaseConfig
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
@@ -79,6 +80,7 @@ def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
     """What is known of that before any work."""
     resolved = configuration.resolved(settings)
     licenses = Policy.load(as_path(settings.licenses.policy))
+    registry = Registry.load(as_path(settings.optout.registry))
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
         detectors["scancode"] = library_version("scancode-toolkit-mini")
@@ -89,9 +91,10 @@ def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
         "code": source_digest("pipeline.release"),
         "policies": {
             "license": licenses.digest,
-            "opt_out": Registry.load(as_path(settings.optout.registry)).digest,
+            "opt_out": registry.digest,
             "secrets": rules_digest(),
         },
+        "opt_out_entries": len(registry.origins) + len(registry.owners),
         "detectors": detectors,
         "libraries": {name: library_version(name) for name in LIBRARIES},
     }
@@ -194,6 +197,9 @@ class Parts:
     def finish(self, staging: Path, *, shards_elsewhere: bool = False) -> str:
         """Write everything but the shards into `staging`; returns the release's digest."""
         facts = self.facts
+        text = with_review(
+            card_facts(facts["config"], opt_out_entries=facts["opt_out_entries"]), facts["review"]
+        )
         ended: Counter[str] = Counter()
         for unit in self.origins.facts:
             ended.update(dict(unit["input"]))
@@ -226,12 +232,15 @@ class Parts:
             ),
             opt_out_head=facts["policies"]["opt_out"],
             config_yaml=_config_yaml(facts),
-            text=with_review(CardFacts(), facts["review"]),
+            text=text,
             tokenizer=self.tokenizer,
-            makers=report_makers(
-                self.runner.table(self.figures.ref("figures")),
-                None if self.step is None else self.step.parent.manifest,
-            ),
+            makers={
+                **papers(text),
+                **report_makers(
+                    self.runner.table(self.figures.ref("figures")),
+                    None if self.step is None else self.step.parent.manifest,
+                ),
+            },
             shards_elsewhere=shards_elsewhere,
             **self._against_parent(staging),
         )

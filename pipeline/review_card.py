@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from manifests.card import CardFacts
+from manifests.card_facts import CardFacts
 from manifests.errors import ReleaseError
 from manifests.review import Review
 from pipeline.errors import ConfigError

@@ -209,8 +209,8 @@ def test_a_result_that_does_not_verify_changes_nothing(copy, removals, monkeypat
     before = files(copy)
     real = module.derive_release
 
-    def careless(release, withdrawn, staging):
-        digest = real(release, withdrawn, staging)
+    def careless(release, withdrawn, staging, **options):
+        digest = real(release, withdrawn, staging, **options)
         (staging / "README.md").write_text("---\nconfigs: []\n---\n")
         return digest
 

@@ -178,7 +178,7 @@ def finish(
         totals=Totals(found=kept + sum(DROPPED.values()), kept=kept, dropped=DROPPED),
         origins=Origins(found=9, resolved=7, unresolved={"no_branch": 1, "no_visit": 1}),
         contents=Contents(licenses=licenses, redactions=redactions),
-        inputs={"archive": {"export": "2025-03-01", "digest": "ab" * 32}},
+        inputs={"origins": 9, "origins_digest": "ab" * 32, "newest_visit": "2025-03-01T12:59:00"},
         digests=Digests(
             configuration="01" * 32,
             code="23" * 32,

@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests.card import CardFacts, features, front_matter, metadata, read_front_matter, size_category
+from manifests.card import features, front_matter, metadata, read_front_matter, size_category
+from manifests.card_facts import CardFacts
 from manifests.errors import ReleaseError
 from manifests.facts import LanguageFacts
 from manifests.names import config_name

@@ -1,0 +1,102 @@
+"""The words of a release's card, and of the sheets beside it, under its configuration.
+
+`card_facts` reads the resolved configuration as it stands in a release's `config.yaml`: so the card of any release can be
+made again from what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from manifests.card_facts import CardFacts
+from pipeline import config as configuration
+
+
+def card_facts(config: Mapping[str, Any], *, opt_out_entries: int | None = None) -> CardFacts:
+    """The words for a resolved configuration (`pipeline.config.resolved`). `opt_out_entries`: see CardFacts."""
+    publisher = dict(config.get("card", {}))
+    publisher["pretty_name"] = publisher.get("pretty_name") or config["name"]
+    return CardFacts(
+        **publisher,
+        source=_source(config["origins"]),
+        deduplication=_deduplication(config["near_duplicates"]),
+        redaction=_redaction(config["secrets"]),
+        steps=_steps(config),
+        opt_out_entries=opt_out_entries,
+    )
+
+
+def words_of(config_yaml: bytes) -> CardFacts | None:
+    """The words for a release's `config.yaml`; None for one that this version of the software cannot read."""
+    try:
+        given = yaml.safe_load(config_yaml)
+        return card_facts(configuration.resolved(configuration.parse(given)))
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _source(origins: Mapping[str, Any]) -> str:
+    said = [
+        "An archive of source code in the layout of Software Heritage: the graph of repositories and the contents."
+    ]
+    if origins["forges"] or origins["prefixes"]:
+        named = ", ".join(f"`{name}`" for name in (*origins["forges"], *origins["prefixes"]))
+        said.append(f"Of it, the repositories of {named} were taken.")
+    if origins["limit"] is not None:
+        said.append(f"At most {origins['limit']:,} repositories, the first by the hash of their address.")
+    if origins["as_of"] is not None:
+        said.append(f"Each is taken as it was at its last full visit up to {origins['as_of'][:10]}.")
+    return " ".join(said)
+
+
+def _deduplication(near: Mapping[str, Any]) -> str:
+    exact = "Files with the same bytes, or with the same released text, are one row."
+    if not near["enabled"]:
+        return f"{exact} Near-duplicates were not removed in this release."
+    return (
+        f"{exact} Near-duplicates are found by sketches of their 5-token shingles ({near['bands']} bands of"
+        f" {near['rows']} values), and confirmed by an exact Jaccard similarity of at least {near['threshold']} before a file"
+        " is dropped in favour of another, which is in the release."
+    )
+
+
+def _redaction(secrets: Mapping[str, Any]) -> str:
+    return (
+        f"Secrets and personal data found by the pinned rules (sensitivity `{secrets['sensitivity']}`) are replaced by"
+        " placeholders; `redactions` lists the kind and the byte offsets of each. A file with more than"
+        f" {secrets['max_findings']:,} findings is left out."
+    )
+
+
+def _steps(config: Mapping[str, Any]) -> dict[str, str]:
+    files, licenses, quality = config["files"], config["licenses"], config["quality"]
+    near = config["near_duplicates"]
+    vendored = ", files in folders of third-party copies" if files["vendored"] == "drop" else ""
+    opted = "Repositories and owners that opted out are left out first, from the archive's graph alone"
+    detectors = (
+        "ScanCode, SPDX tags and package manifests"
+        if licenses["scancode"]
+        else "SPDX tags and package manifests (no license texts are recognised in this release)"
+    )
+    profile = (
+        "the thresholds of The Stack v2 (line lengths, shares of letters, encoded data)"
+        if quality["profile"] == "the-stack-v2"
+        else "no thresholds of quality"
+    )
+    generated = ", machine-written files" if quality["generated"] == "drop" else ""
+    chosen = (
+        f"languages other than {', '.join(files['languages'])}" if files["languages"] else "unknown languages"
+    )
+    return {
+        "graph": f"{opted}; then what is no file, is over {files['max_bytes']:,} bytes or has an impossible path{vendored}",
+        "licenses": f"by the license files nearest to a file; read by {detectors}",
+        "contents": f"from the bytes: unreadable and binary files, license statements that veto, {chosen}{generated}, and"
+        f" {profile}",
+        "election": "one place is elected for each content and each released text: not a fork, more stars and forks, earlier",
+        "similarity": f"near-duplicates at a Jaccard similarity of {near['threshold']} or more, in favour of a file that is kept"
+        if near["enabled"]
+        else "nothing in this release: near-duplicates were not looked for",
+    }
