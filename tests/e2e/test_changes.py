@@ -280,8 +280,9 @@ def test_data_and_totals_do_not_depend_on_the_parent(chain, tmp_path):
     told = {"changes.parquet", "removals.jsonl"}
     assert set(with_parent) - set(alone) == told
     differing = {path for path in alone if alone[path] != with_parent[path]}
-    # The report and its figures compare with the parent.
-    assert differing == {"manifest.json", "SHA256SUMS", "CHANGELOG.md", "report.html", "stats.json"}
+    # The report and its figures compare with the parent; the card and croissant.json name it.
+    own = {"manifest.json", "SHA256SUMS", "CHANGELOG.md"}
+    assert differing == own | {"report.html", "stats.json", "README.md", "croissant.json"}
     manifests = [json.loads(one["manifest.json"]) for one in (alone, with_parent)]
     for key in ("shards", "totals", "merkle_root", "languages", "origins"):
         assert manifests[0][key] == manifests[1][key]
