@@ -11,6 +11,7 @@ STAGES: Mapping[str, str] = {
     "contents": "The content itself",
     "election": "One place for each content",
     "similarity": "Near-duplicates",
+    "selection": "Limits per language",
 }
 REASONS: Mapping[str, str] = {
     "not_a_file": "symbolic link or submodule",
@@ -21,6 +22,7 @@ REASONS: Mapping[str, str] = {
     "vendored": "third-party copy by its folder",
     "not_selected": "not among what was selected",
     "license": "no license that the policy permits",
+    "license_not_selected": "permitted, but not among the licenses that were selected",
     "missing": "the object could not be found",
     "corrupt": "the object is not what its hash says",
     "binary": "not text",
@@ -32,6 +34,7 @@ REASONS: Mapping[str, str] = {
     "contaminated": "holds a benchmark’s text",
     "exact_duplicate": "same text as a kept file",
     "near_duplicate": "similar to a kept file, verified",
+    "over_cap": "beyond the limit for its language",
 }
 QUALITY: Mapping[str, str] = {
     "empty": "no line",

@@ -78,15 +78,16 @@ def _show(found: ReleaseDiff, top: int) -> None:
     languages = sorted(
         found.languages().items(), key=lambda item: (-sum(item[1].get(kind, 0) for kind in KINDS), item[0])
     )
+    shown = [kind for kind in told if found.changes[kind]]  # columns of zeros would not fit a terminal
     _table(
         console,
-        "Languages",
-        ("language", "rows", "", "text bytes", "", *told),
+        "Languages (rows and bytes of text, before and now)",
+        ("language", "rows", "now", "text", "now", *shown),
         [
             (
                 language,
                 *(f"{number:,}" for name in ("rows", "text_bytes") for number in figures[name]),
-                *(f"{figures.get(kind, 0):,}" for kind in told),
+                *(f"{figures.get(kind, 0):,}" for kind in shown),
             )
             for language, figures in languages[:top]
         ],
@@ -99,7 +100,7 @@ def _show(found: ReleaseDiff, top: int) -> None:
 
 
 def _short(value: str | None) -> str:
-    return "(none)" if value is None else value[:48]
+    return "(none)" if value is None else value[:24]
 
 
 def _table(

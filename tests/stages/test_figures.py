@@ -113,3 +113,11 @@ def test_one_origin_that_lost_everything(tmp_path):
         "alarms_without_rows": 1,
     }
     assert "gone" not in json.dumps(told)
+
+
+def test_every_stage_and_reason_has_words_in_the_report():
+    from manifests.report import words
+    from pipeline.tables import STAGES, Reason
+
+    assert set(words.STAGES) == set(STAGES)
+    assert set(words.REASONS) == set(Reason) - {Reason.QUALITY}
