@@ -65,6 +65,7 @@ def hub(monkeypatch, tmp_path):
     server.make(NAME)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # for commands in processes of their own
     for name, value in {
         "HF_ENDPOINT": server.endpoint,
         "HF_TOKEN": token(),
