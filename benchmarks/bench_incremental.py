@@ -1,11 +1,11 @@
 """What an update costs: a release after 2 of its origins changed, beside the same release made from nothing.
 
     python benchmarks/bench_incremental.py [--files 60000] [--workers 2] [--buckets N] [--no-scancode] [--rounds 1]
-                                           [--folder DIR] [--json]
+                                           [--dir PATH ...] [--folder DIR] [--json]
 
 The input is real code: the installed distributions and the standard library, as `pipeline archive --installed` takes them (at
-most `--files` files, each distribution an origin), and two origins more, of files of the standard library. In the second
-archive these two have one file more, one file less and one edited. Each round:
+most `--files` files, each distribution an origin), the folders given by `--dir` (each an origin), and two origins more, of
+files of the standard library. In the second archive these two have one file more, one file less and one edited. Each round:
 
 1. first:       a release of the first archive in an empty work directory, what an update builds upon;
 2. update:      a release of the second archive in that work directory;
@@ -51,10 +51,12 @@ def write_sources(folder: Path) -> None:
         edited.write_bytes(edited.read_bytes() + b"\n\ndef added(values):\n    return sorted(values)[-1]\n")
 
 
-def build(folder: Path, when: str, files: int) -> Path:
+def build(folder: Path, when: str, files: int, more: list[Path]) -> Path:
     """The archive of the installed code and of the two origins as they were `when`."""
     line = [sys.executable, "-m", "pipeline.cli.main", "archive", "--installed", "--max-files", str(files)]
     line += ["--max-bytes", str(4 << 30), "--out", str(folder / when / "archive")]
+    for number, path in enumerate(more):
+        line += ["--dir", f"https://example.org/more/{number}={path}"]
     for url, name in zip(NAMES, ("one", "two"), strict=True):
         line += ["--dir", f"{url}={folder / when / name}"]
     subprocess.run(line, check=True, capture_output=True)
@@ -114,7 +116,7 @@ def shards(directory: str) -> dict[str, tuple[str, int]]:
     }
 
 
-def measure(archives: tuple[Path, Path], options: argparse.Namespace) -> dict[str, Any]:
+def measure(archives: tuple[Path, ...], options: argparse.Namespace) -> dict[str, Any]:
     """One round."""
     folder = Path(tempfile.mkdtemp(prefix="stackmill-incremental-", dir=options.folder))
     try:
@@ -142,6 +144,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--files", type=int, default=60_000, help="most files of the installed code")
+    parser.add_argument(
+        "--dir", type=Path, action="append", default=[], help="a folder of code, an origin more; repeatable"
+    )
     parser.add_argument("--shard-bytes", type=int, default=2 << 20, help="text at which a shard is split")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
@@ -157,7 +162,7 @@ def main() -> None:
     sources = Path(tempfile.mkdtemp(prefix="stackmill-incremental-sources-", dir=options.folder))
     try:
         write_sources(sources)
-        archives = (build(sources, "before", options.files), build(sources, "after", options.files))
+        archives = tuple(build(sources, when, options.files, options.dir) for when in ("before", "after"))
         rounds = [measure(archives, options) for _ in range(options.rounds)]
     finally:
         shutil.rmtree(sources)
