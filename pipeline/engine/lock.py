@@ -96,11 +96,12 @@ def exclusive(store: Store, note: Note = _no_note, *, sweep: bool = True) -> Ite
 def _sweep(store: Store) -> None:
     """Remove the unfinished files that killed processes left: nobody else writes while the directory is held."""
     assert store.root is not None
-    for name in ("stages", "annotations"):
-        for folder, _, files in os.walk(store.root / name):
-            for file in files:
-                if TEMPORARY in file:
-                    Path(folder, file).unlink(missing_ok=True)
+    for folder, folders, files in os.walk(store.root):
+        if folder == str(store.root):
+            folders[:] = [name for name in folders if name != "archive"]  # its builder has a lock of its own
+        for file in files:
+            if TEMPORARY in file:
+                Path(folder, file).unlink(missing_ok=True)
 
 
 # ----------------------------------------------------------------------------------------------------------- on S3

@@ -301,3 +301,24 @@ def test_ctrl_c_while_watching(store):
         other.send_signal(signal.SIGINT)
         assert other.wait(60) in (1, -signal.SIGINT)
     assert holder(store, "lock").number == 1
+
+
+def test_what_a_killed_run_left_half_written_on_disk_is_swept(tmp_path):
+    """Breach: a run killed while it writes outside of stages and annotations leaves its half of a file for ever."""
+    place = Store(str(tmp_path / "work"))
+    place.put("kept.json", b"{}")
+    with process(place) as run:
+        assert run.stdout is not None and run.stdout.readline() == "held\n"
+        run.kill()
+    half = [
+        "unfinished.json.tmp-0123456789ab",
+        "shards/a.parquet.tmp-0123456789ab",
+        "stages/x/y.tmp-0123456789ab",
+    ]
+    others = ["archive/graph.tmp-0123456789ab", "shards/a.parquet"]
+    for name in (*half, *others):
+        place.path(name).parent.mkdir(parents=True, exist_ok=True)
+        place.path(name).write_bytes(b"half")
+    with exclusive(place):
+        assert not [name for name in half if place.path(name).exists()]
+        assert all(place.path(name).exists() for name in (*others, "kept.json"))
