@@ -1,7 +1,7 @@
 """What an update costs: a release after 2 of its origins changed, beside the same release made from nothing.
 
     python benchmarks/bench_incremental.py [--files 60000] [--workers 2] [--buckets N] [--no-scancode] [--rounds 1]
-                                           [--dir PATH ...] [--folder DIR] [--json]
+                                           [--in-process] [--dir PATH ...] [--folder DIR] [--json]
 
 The input is real code: the installed distributions and the standard library, as `pipeline archive --installed` takes them (at
 most `--files` files, each distribution an origin), the folders given by `--dir` (each an origin), and two origins more, of
@@ -84,7 +84,8 @@ def release(
         "--workdir",
         str(folder / workdir),
     ]
-    line += ["--workers", str(options.workers), "--json", "--quiet"]
+    line += ["--in-process"] if options.in_process else ["--workers", str(options.workers)]
+    line += ["--json", "--quiet"]
     before = set((folder / workdir / "runs").glob("*"))
     started = time.perf_counter()
     done = subprocess.run(line, capture_output=True, text=True, check=False)
