@@ -151,6 +151,9 @@ def main() -> None:
     parser.add_argument("--shard-bytes", type=int, default=2 << 20, help="text at which a shard is split")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
+        "--in-process", action="store_true", help="without Ray, whose start is 3 to 4 s of each run"
+    )
+    parser.add_argument(
         "--buckets", type=int, default=None, help="of the work directories; by default as the input is"
     )
     parser.add_argument("--rounds", type=int, default=1)

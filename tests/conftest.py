@@ -18,6 +18,11 @@ sys.path.insert(0, str(Path(__file__).parent))  # the tests have no packages
 from faulty_proxy import FaultyProxy, Rule
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes name no test: packed ones hold the time, keys are random, and all processes must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
     """The S3 server of `s3_server.py`: its `endpoint`, `access_key`, `secret_key` and `region`."""
