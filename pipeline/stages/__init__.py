@@ -17,7 +17,10 @@ licenses.py    wave W1: license-like files -> evidence -> attribution to directo
 judge.py       wave W2: decoding, language, generated, quality, license headers
 secrets.py     findings, released text, sketch
 elect.py       wave W3: one occurrence per content, one content per released text; ranks
-near.py        wave W4: bands, candidates, verification, decision
+near.py        wave W4: near-duplicates, from sketches to what is dropped; its parts are
+near_pairs.py  sketches -> band keys -> candidate pairs
+near_verify.py exact similarities of the pairs
+near_settle.py which contents stay
 ledger.py      one decision per occurrence, counted; look-ups for explain
 emit.py        rows, placement in shards, shards
 changes.py     the rows that are not the same in the release and in its parent

@@ -136,7 +136,7 @@ def test_an_annotators_key_is_its_own(package):
 def test_all_stages_of_a_release_declare_what_they_import():
     """Every module that a stage function's module imports is found, whichever way it is imported."""
     for module, through in {
-        "pipeline.stages.near": "dedup.bands",
+        "pipeline.stages.near_pairs": "dedup.bands",
         "pipeline.stages.judge": "pipeline.content.decode",
         "pipeline.stages.licenses": "licensing.attribution",
         "pipeline.stages.emit": "manifests.shards",
