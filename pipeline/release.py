@@ -187,7 +187,7 @@ def run_flow(
     w4, pairs = (
         near_wave(runner, ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
         if near.enabled
-        else (None, None)
+        else (None, [])
     )
 
     tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
@@ -213,7 +213,7 @@ def run_flow(
         origins=origins,
         roots=roots,
         elected=elected,
-        edges=[pairs] if pairs is not None else [],
+        edges=pairs,
         replaced=books.replaced,
         stand_ins=books.stand_ins,
     )

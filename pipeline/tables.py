@@ -483,7 +483,15 @@ PAIRS = pa.schema(
     [("low", pa.uint64()), ("high", pa.uint64()), ("low_sha256", pa.string()), ("high_sha256", pa.string())]
 )
 """Candidate pairs; `low` is the better-ranked ordinal."""
-EDGES = pa.schema([*PAIRS, ("inter", pa.int64()), ("union", pa.int64())])
+EDGES = pa.schema(
+    [
+        *PAIRS,
+        ("inter", pa.int64()),
+        ("union", pa.int64()),
+        ("estimated", pa.bool_()),  # equal values of the sketches and all of them, not shingles
+    ]
+)
+"""Compared pairs."""
 REPLACED = pa.schema(
     [
         ("sha256", pa.string()),

@@ -1,62 +1,66 @@
 """Wave W4: near-duplicates, exactly as DESIGN 3 defines them.
 
-Sketches give band keys; equal keys make candidate pairs; every candidate is verified by the exact Jaccard of its shingle
-sets, whatever the threshold; the decision walks the contents in rank order over the edges that reach the threshold.
+Sketches give band keys; equal keys make candidate pairs; candidates are compared by the exact Jaccard of their shingle
+sets; the decision walks the contents in rank order over the edges that reach the threshold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Ref, Stage
+from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
 from pipeline.stages.near_pairs import CANDIDATES, bands, pairs
 from pipeline.stages.near_settle import settle
 from pipeline.stages.near_verify import SIMILARITY_OF, verify
 from pipeline.stages.secrets import released_stores
 from pipeline.tables import BAND_KEYS, EDGES, REPLACED
 
+LIBRARIES = ("duckdb", "pyarrow", "numpy", "numba")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A stage function that can be replaced by another one, and what it reads of the configuration."""
+
+    run: Callable[[Task], Mapping[str, Rows]]
+    config: Mapping[str, Any]
+
 
 def near_wave(
-    runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str
-) -> tuple[Done, Ref]:
-    """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the verified pairs."""
-    shared = {"stores": released_stores(sensitivity)}
-    keys = runner.run(
-        Stage(
-            name="near.bands",
-            run=bands,
-            inputs={"ranks": ranks.ref("ranks")},
-            outputs={"keys": Output(schema=BAND_KEYS, order=("key", "ordinal"), route="key")},
-            config={**shared, "bands": config["bands"], "rows": config["rows"]},
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
-        )
+    runner: Runner, ranks: Done, config: Mapping[str, Any], *, sensitivity: str
+) -> tuple[Done, list[Ref]]:
+    """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the compared pairs."""
+    stores = released_stores(sensitivity)
+    similarity = SIMILARITY_OF.key(sensitivity=sensitivity, texts=stores["released"])
+    return find_near(
+        runner,
+        ranks.ref("ranks"),
+        config,
+        bands=Step(run=bands, config={"stores": stores}),
+        compare=Step(run=verify, config={"stores": {**stores, "similarity": similarity}}),
     )
-    candidates = runner.run(
-        Stage(
-            name="near.pairs",
-            run=pairs,
-            inputs={"keys": keys.ref("keys")},
-            outputs={"pairs": Output(schema=CANDIDATES, order=("low", "high"), route="first")},
-            config={"cap": config["bucket_cap"], "best": config["bucket_best"]},
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
-        )
-    )
+
+
+def find_near(
+    runner: Runner, ranks: Ref, config: Mapping[str, Any], *, bands: Step, compare: Step
+) -> tuple[Done, list[Ref]]:
+    """The wave over any ranked contents (`ranks`: RANKS, by sha256), wherever their sketches and similarities come from.
+
+    `bands` makes the band keys of a bucket (`near_pairs.bands_of` makes them of sketches), `compare` reads the pairs of a
+    bucket (`pairs`, by `first`) and gives each once with its similarity (`edges`).
+    """
+    found = _candidates(runner, ranks, config, bands)
     verified = runner.run(
         Stage(
             name="near.verify",
-            run=verify,
-            inputs={"pairs": candidates.ref("pairs")},
+            run=compare.run,
+            inputs={"pairs": found.ref("pairs")},
             outputs={"edges": Output(schema=EDGES, order=("low", "high"))},
-            config={
-                "stores": {
-                    **shared["stores"],
-                    "similarity": SIMILARITY_OF.key(
-                        sensitivity=sensitivity, texts=shared["stores"]["released"]
-                    ),
-                }
-            },
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
+            config=compare.config,
+            libraries=LIBRARIES,
         )
     )
     done = runner.run(
@@ -67,7 +71,31 @@ def near_wave(
             outputs={"replaced": Output(schema=REPLACED, order=("sha256",), route="sha256")},
             units="one",
             config={"threshold": config["threshold"]},
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
+            libraries=LIBRARIES,
         )
     )
-    return done, verified.ref("edges")
+    return done, [verified.ref("edges")]
+
+
+def _candidates(runner: Runner, ranks: Ref, config: Mapping[str, Any], bands: Step) -> Done:
+    """Sketches -> band keys -> candidate pairs: the table `pairs`, by `first`; a pair may be in it more than once."""
+    keys = runner.run(
+        Stage(
+            name="near.bands",
+            run=bands.run,
+            inputs={"ranks": ranks},
+            outputs={"keys": Output(schema=BAND_KEYS, order=("key", "ordinal"), route="key")},
+            config={**bands.config, "bands": config["bands"], "rows": config["rows"]},
+            libraries=LIBRARIES,
+        )
+    )
+    return runner.run(
+        Stage(
+            name="near.pairs",
+            run=pairs,
+            inputs={"keys": keys.ref("keys")},
+            outputs={"pairs": Output(schema=CANDIDATES, order=("low", "high"), route="first")},
+            config={"cap": config["bucket_cap"], "best": config["bucket_best"]},
+            libraries=LIBRARIES,
+        )
+    )

@@ -21,7 +21,11 @@ CANDIDATES = pa.schema([*PAIRS, ("first", pa.string()), ("second", pa.string())]
 def bands(task: Task) -> Mapping[str, pa.Table]:
     """The band keys of every ranked content that has shingles."""
     ranks = task.read("ranks")
-    known = RELEASED_OF.open(task).read(columns=["shingles", "sketch"], wanted=ranks)
+    return bands_of(task, ranks, RELEASED_OF.open(task).read(columns=["shingles", "sketch"], wanted=ranks))
+
+
+def bands_of(task: Task, ranks: pa.Table, known: pa.Table) -> Mapping[str, pa.Table]:
+    """The same from any source of sketches: `known` has `sha256`, `shingles` and `sketch` of each, as RELEASED has them."""
     rows = task.sql(
         "select r.sha256, r.ordinal, k.shingles, k.sketch from r join k using (sha256) where k.shingles > 0 order by r.ordinal",
         r=ranks,

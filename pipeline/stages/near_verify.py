@@ -48,7 +48,10 @@ def verify(task: Task) -> Mapping[str, pa.Table]:
         store.append(piece)
     store.compact()
     edges = task.sql(
-        "select w.* exclude (first, second), k.inter, k.union from w join k using (first, second) order by low, high",
+        """
+        select w.* exclude (first, second), k.inter, k.union, false as estimated
+        from w join k using (first, second) order by low, high
+        """,
         w=wanted,
         k=store.read(wanted=wanted),
     )
