@@ -5,8 +5,8 @@
 
 The stages are those of a release, run by Ray (`--in-process`: without). Two things are stood in for, because twenty million
 texts would be 100 GB: sketches are drawn from a seed (benchmarks/near_synthetic.py), and **a pair is verified by the
-agreement of its sketches instead of the exact similarity of its texts**. Time is given per stage in CPU seconds and bytes, as the units
-measured themselves; memory is the summed PSS of all processes, sampled.
+agreement of its sketches instead of the exact similarity of its texts**. CPU seconds and bytes of the stages are as the
+units measured themselves; memory is the summed PSS of all processes, sampled.
 
 `--check` decides again in this process, over all documents at once, from the same sketches, and compares. It is for up to
 a million documents or so.
@@ -261,7 +261,8 @@ def to_markdown(figures: dict[str, Any]) -> str:
     """The table of docs/scale.md."""
     lines = [
         f"{figures['documents']:,} documents without texts (a pair counts as verified when 0.7 of its two sketches agree), "
-        f"{figures['workers']} workers, {figures['buckets']} buckets, task_memory {figures['task_memory']}; {figures['machine']}: "
+        f"{figures['workers']} workers, {figures['buckets']} buckets, task_memory {figures['task_memory']}; "
+        f"{figures['machine']}: "
         f"**{figures['wall_seconds']:,.0f} s, {figures['peak_pss_bytes'] / 1e9:.1f} GB PSS** over all processes at most; "
         f"{figures['dropped']:,} documents dropped; work directory {figures['workdir_bytes'] / 1e9:.1f} GB at the end.",
         "",
