@@ -277,6 +277,30 @@ def to_markdown(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+TARGET = 3_000_000_000  # files of the training part of The Stack v3 and a little more (2.80 G, published)
+TARGET_BUCKETS = 4096
+
+
+def arithmetic(figures: dict[str, Any]) -> str:
+    """What the measured rates come to for `TARGET` documents: a rule of three, and so for growth that is linear."""
+    times = TARGET / figures["documents"]
+    lines = [
+        f"| {TARGET:,} documents | core hours | written TB | GB in one of {TARGET_BUCKETS:,} buckets |",
+        "|---|---:|---:|---:|",
+    ]
+    total_cpu, total_bytes = 0.0, 0
+    for row in figures["stages"]:
+        if row["stage"] == "synthetic":
+            continue
+        cpu, written = row["cpu"] * times / 3600, row["written_bytes"] * times
+        total_cpu, total_bytes = total_cpu + cpu, total_bytes + written
+        lines.append(
+            f"| {row['stage']} | {cpu:,.1f} | {written / 1e12:,.2f} | {written / TARGET_BUCKETS / 1e9:,.2f} |"
+        )
+    lines.append(f"| all | {total_cpu:,.1f} | {total_bytes / 1e12:,.2f} | |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -297,7 +321,7 @@ def main() -> None:
     figures = json.loads(options.earlier.read_text()) if options.earlier else measure(options)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
-    text = to_markdown(figures)
+    text = f"{to_markdown(figures)}\n\n{arithmetic(figures)}"
     if options.markdown:
         page = options.markdown.read_text()
         before, rest = page.split(BEGIN, 1)
