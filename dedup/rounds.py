@@ -32,22 +32,27 @@ Codes = npt.NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Of each pair: `open`, whether it can still matter; `final`, whether its worse-ranked end is dropped and
-    assigned by it, now and for ever. `fates` of the distinct worse-ranked ends, in their order, each with the
-    first of its pairs, `rows`: UNHEARD where still undecided, KEPT, DROPPED (from the first round on in which
-    it is known)."""
+    """Of each pair: `open`, whether it can still matter; `asked`, whether it is to be compared for the next
+    round; `final`, whether its worse-ranked end is dropped and assigned by it, now and for ever. `fates` of
+    the distinct worse-ranked ends, in their order, each with the first of its pairs, `rows`: UNHEARD where
+    still undecided, KEPT, DROPPED (from the first round on in which it is known)."""
 
     open: Bools
+    asked: Bools
     final: Bools
     rows: I64s
     fates: Codes
 
 
-def one_round(high: npt.NDArray[np.integer], heard: Codes, known: Codes) -> Round:
-    """Settle what can be settled. Pairs ascend by (high, low): `high` is the worse-ranked end, `heard` is what
-    is known of the better-ranked one, `known` of the pair's similarity. All pairs of an end are given that
-    are open.
+def one_round(
+    high: npt.NDArray[np.integer], heard: Codes, known: Codes, *, ahead: int | None = None
+) -> Round:
+    """Settle what can be settled, and ask for what is to be compared.
 
+    Pairs ascend by (high, low): `high` is the worse-ranked end, `heard` is what is known of the better-ranked
+    one, `known` of the pair's similarity. All pairs of an end that are open are given.
+    Asked for are, of each end in rank order and up to its first edge, the pairs with kept ones and the first
+    `ahead` of the others, whose better-ranked end may yet be dropped; all that is open with None.
     Linear time. Raises DedupError for columns of different lengths and ends that do not ascend.
     """
     if not len(high) == len(heard) == len(known):
@@ -57,24 +62,37 @@ def one_round(high: npt.NDArray[np.integer], heard: Codes, known: Codes) -> Roun
     starts = np.ones(len(high), np.bool_)
     np.not_equal(high[1:], high[:-1], out=starts[1:])
     rows = np.flatnonzero(starts).astype(np.int64)
-    still, final = np.zeros(len(high), np.bool_), np.zeros(len(high), np.bool_)
+    still, asked, final = np.zeros((3, len(high)), np.bool_)
     fates = np.zeros(len(rows), np.int8)
     ends = np.append(rows, len(high)).astype(np.int64)
     _settle(
         read_only(ends),
         read_only(np.asarray(heard, np.int8)),
         read_only(np.asarray(known, np.int8)),
+        len(high) if ahead is None else ahead,
+        ahead is None,
         still,
+        asked,
         final,
         fates,
     )
-    return Round(still, final, rows, fates)
+    return Round(still, asked, final, rows, fates)
 
 
 @kernel
-def _settle(ends: I64s, heard: Codes, known: Codes, still: Bools, final: Bools, fates: Codes) -> None:  # noqa: PLR0917 - called by position
+def _settle(  # noqa: PLR0917 - called by position
+    ends: I64s,
+    heard: Codes,
+    known: Codes,
+    ahead: int,
+    everything: bool,
+    still: Bools,
+    asked: Bools,
+    final: Bools,
+    fates: Codes,
+) -> None:
     for node in range(fates.shape[0]):
-        waiting = 0
+        waiting, guesses, blocked = 0, 0, False
         fates[node] = KEPT
         for pair in range(ends[node], ends[node + 1]):
             if heard[pair] == DROPPED or known[pair] == NO_EDGE:
@@ -87,3 +105,10 @@ def _settle(ends: I64s, heard: Codes, known: Codes, still: Bools, final: Bools, 
             still[pair] = True
             waiting += 1
             fates[node] = UNHEARD
+            if known[pair] == EDGE:
+                blocked = True  # what follows matters only if this one's better-ranked end is dropped
+            elif everything:
+                asked[pair] = True
+            elif not blocked:
+                asked[pair] = heard[pair] == KEPT or guesses < ahead
+                guesses += heard[pair] != KEPT
