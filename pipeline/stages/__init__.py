@@ -20,7 +20,8 @@ elect.py       wave W3: one occurrence per content, one content per released tex
 near.py        wave W4: near-duplicates, from sketches to what is dropped; its parts are
 near_pairs.py  sketches -> band keys -> candidate pairs
 near_verify.py exact similarities of the pairs
-near_settle.py which contents stay
+near_settle.py which contents stay, decided by one task
+near_rounds.py the same in rounds over buckets, where there are many pairs
 ledger.py      one decision per occurrence, counted; look-ups for explain
 emit.py        rows, placement in shards, shards
 changes.py     the rows that are not the same in the release and in its parent

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
 from pipeline.stages.near_pairs import CANDIDATES, bands, pairs
+from pipeline.stages.near_rounds import decide_in_rounds
 from pipeline.stages.near_settle import settle
 from pipeline.stages.near_verify import SIMILARITY_OF, verify
 from pipeline.stages.secrets import released_stores
 from pipeline.tables import BAND_KEYS, EDGES, REPLACED
 
+PAIRS_IN_ONE = 1_000_000
+"""Candidate pairs up to which all are compared and one task decides: a few stages, about 0.8 GB in that task."""
 LIBRARIES = ("duckdb", "pyarrow", "numpy", "numba")
 
 
@@ -45,24 +49,44 @@ def near_wave(
 
 
 def find_near(
-    runner: Runner, ranks: Ref, config: Mapping[str, Any], *, bands: Step, compare: Step
+    runner: Runner,
+    ranks: Ref,
+    config: Mapping[str, Any],
+    *,
+    bands: Step,
+    compare: Step,
+    pairs_in_one: int | None = None,
 ) -> tuple[Done, list[Ref]]:
     """The wave over any ranked contents (`ranks`: RANKS, by sha256), wherever their sketches and similarities come from.
 
     `bands` makes the band keys of a bucket (`near_pairs.bands_of` makes them of sketches), `compare` reads the pairs of a
-    bucket (`pairs`, by `first`) and gives each once with its similarity (`edges`).
+    bucket (`pairs`, by `first`) and gives each once with its similarity (`edges`). With more than `pairs_in_one` candidate
+    pairs (`PAIRS_IN_ONE` by default) the decision goes in rounds; the result is the same.
     """
+    pairs_in_one = PAIRS_IN_ONE if pairs_in_one is None else pairs_in_one
     found = _candidates(runner, ranks, config, bands)
-    verified = runner.run(
-        Stage(
-            name="near.verify",
-            run=compare.run,
-            inputs={"pairs": found.ref("pairs")},
-            outputs={"edges": Output(schema=EDGES, order=("low", "high"))},
-            config=compare.config,
+
+    def compared(name: str, pairs: Ref, route: str | None = None) -> Done:
+        return runner.run(
+            Stage(
+                name=name,
+                run=compare.run,
+                inputs={"pairs": pairs},
+                outputs={"edges": Output(schema=EDGES, order=("low", "high"), route=route)},
+                config=compare.config,
+                libraries=LIBRARIES,
+            )
+        )
+
+    if found.rows("pairs") > pairs_in_one:
+        return decide_in_rounds(
+            runner,
+            found.ref("pairs"),
+            partial(compared, route="high_sha256"),
+            threshold=config["threshold"],
             libraries=LIBRARIES,
         )
-    )
+    verified = compared("near.verify", found.ref("pairs"))
     done = runner.run(
         Stage(
             name="near.settle",
