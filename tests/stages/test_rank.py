@@ -45,10 +45,12 @@ def ranked(rows: list[dict[str, Any]], buckets: int, at_once: int) -> tuple[dict
         done = rank.rank_wave(runner, winners.ref("rows"), len(rows))
         found = runner.table(done.ref("ranks")).to_pylist()
         assert len(found) == len(rows)
-        by_bucket = [runner.table(done.ref("ranks"), bucket=bucket) for bucket in range(buckets)]
-        assert sum((table["sha256"].to_pylist() for table in by_bucket), []) == sorted(
-            row["sha256"] for row in rows
-        )
+        placed = [
+            sha256
+            for bucket in range(buckets)
+            for sha256 in runner.table(done.ref("ranks"), bucket=bucket)["sha256"].to_pylist()
+        ]
+        assert placed == sorted(row["sha256"] for row in rows)
         return {row["sha256"]: row["ordinal"] for row in found}, [name for name, *_ in runner.plan]
 
 
