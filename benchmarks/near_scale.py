@@ -44,10 +44,10 @@ from pipeline.engine.on_ray import OnRay
 from pipeline.engine.progress import MemoryWatch, Progress
 from pipeline.engine.runner import Runner, open_workdir
 from pipeline.engine.stage import Output, Stage, Task
-from pipeline.stages.elect import rank
 from pipeline.stages.near import Step, find_near
 from pipeline.stages.near_pairs import bands_of
-from pipeline.tables import EDGES, ELECTION_COLUMNS, RANKS
+from pipeline.stages.rank import rank_wave
+from pipeline.tables import EDGES, ELECTION_COLUMNS
 
 WINNERS = pa.schema([("sha256", pa.string()), *ELECTION_COLUMNS, ("path", pa.binary())])
 NEAR = {"threshold": "0.7", "bands": 42, "rows": 6, "bucket_cap": 64, "bucket_best": 16}
@@ -146,15 +146,7 @@ def search(runner: Runner, documents: int, **more: Any) -> tuple[Any, Any, Any]:
             config={"documents": documents},
         )
     )
-    ranks = runner.run(
-        Stage(
-            name="rank",
-            run=rank,
-            inputs={"winners": drawn.ref("winners")},
-            outputs={"ranks": Output(schema=RANKS, order=("sha256",), route="sha256")},
-            units="one",
-        )
-    )
+    ranks = rank_wave(runner, drawn.ref("winners"), documents)
     done, _ = find_near(
         runner,
         ranks.ref("ranks"),
