@@ -65,7 +65,7 @@ def test_any_number_of_buckets(archive, tmp_path, digest, buckets, monkeypatch):
     monkeypatch.setattr(
         "pipeline.engine.annotations.COMPACT_AT", 1
     )  # nor does folding segments change a byte, or how many texts are in memory at once
-    for module in ("shard_files", "near"):
+    for module in ("shard_files", "near_verify"):
         monkeypatch.setattr(f"pipeline.stages.{module}.in_batches", partial(in_batches, size=2_000))
     assert runs.release(archive, tmp_path, buckets=buckets).digest == digest
 
