@@ -440,6 +440,9 @@ SURVIVORS = pa.schema(
         *ELECTION_COLUMNS,
     ]
 )
+ESTIMATED = "~"
+"""Before a similarity that is one of sketches: "~231/256", 231 of their 256 values are equal."""
+
 DROPPED = pa.schema(
     [
         ("root", pa.string()),
@@ -448,7 +451,7 @@ DROPPED = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("stand_in", pa.string()),  # sha256 of the content that is kept in its place
-        ("similarity", pa.string()),  # "inter/union" of shingles, for near-duplicates
+        ("similarity", pa.string()),  # "inter/union" of shingles, for near-duplicates; see ESTIMATED
         ("language", pa.string()),  # as far as it was asked
     ]
 )

@@ -44,7 +44,14 @@ def near_wave(
         ranks.ref("ranks"),
         config,
         bands=Step(run=bands, config={"stores": stores}),
-        compare=Step(run=verify, config={"stores": {**stores, "similarity": similarity}}),
+        compare=Step(
+            run=verify,
+            config={
+                "stores": {**stores, "similarity": similarity},
+                "shortcut": config["shortcut"],
+                "threshold": config["threshold"] if config["shortcut"] else None,
+            },
+        ),
     )
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from dedup.decide import decide
 from pipeline.engine.stage import Task
-from pipeline.tables import Reason
+from pipeline.tables import ESTIMATED, Reason
 
 
 def settle(task: Task) -> Mapping[str, pa.Table]:
@@ -35,7 +35,7 @@ def replaced_by(task: Task, pairs: pa.Table) -> pa.Table:
     return task.sql(
         f"""
         select high_sha256 as sha256, low_sha256 as stand_in, '{Reason.NEAR_DUPLICATE}' as reason,
-            case when estimated then '~' else '' end || inter || '/' || "union" as similarity from t
+            case when estimated then '{ESTIMATED}' else '' end || inter || '/' || "union" as similarity from t
         """,
         t=pairs,
     )

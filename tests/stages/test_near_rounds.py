@@ -10,9 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from near_graphs import Graph, decide, reference
 
-from pipeline.errors import ConfigError
-from pipeline.stages import near_rounds
-
 GRAPHS = st.dictionaries(
     st.tuples(st.integers(0, 14), st.integers(0, 14)).filter(lambda pair: pair[0] < pair[1]),
     st.sampled_from([(7, 10), (9, 10), (69, 100), (1, 50), (1, 1)]),
