@@ -50,7 +50,10 @@ from pipeline.stages.rank import rank_wave
 from pipeline.tables import EDGES, ELECTION_COLUMNS
 
 WINNERS = pa.schema([("sha256", pa.string()), *ELECTION_COLUMNS, ("path", pa.binary())])
-NEAR = {"threshold": "0.7", "bands": 42, "rows": 6, "bucket_cap": 64, "bucket_best": 16}
+NEAR = {
+    "threshold": "0.7", "bands": 42, "rows": 6, "bucket_cap": 64, "bucket_best": 16, "across_languages": True,
+    "across_origins_only": False, "band_groups": None,
+}  # fmt: skip
 AT_ONCE = 65_536  # documents whose sketches are held together: 64 MB
 BEGIN, END = "<!-- begin: benchmarks/near_scale.py -->", "<!-- end: benchmarks/near_scale.py -->"
 
@@ -87,24 +90,14 @@ def winners(task: Task) -> Mapping[str, pa.Table]:
 
 def drawn_bands(task: Task) -> Mapping[str, Any]:
     """What `near_pairs.bands` does, from sketches that are drawn where a release reads them."""
-    ranks = task.read("ranks")
-    numbers = synthetic.numbers_from(ranks["sha256"])
-    known = pa.table(
-        {
-            "sha256": ranks["sha256"],
-            "shingles": pa.array(np.full(len(numbers), SLOTS)),
-            "sketch": pa.chunked_array(
-                [
-                    signatures_to_arrow(
-                        synthetic.sketches(numbers[i : i + AT_ONCE], task.config["documents"])
-                    )
-                    for i in range(0, len(numbers), AT_ONCE)
-                ],
-                pa.binary(4 * SLOTS),
-            ),
-        }
-    )
-    return bands_of(task, ranks, known)
+    numbers = _mine(task)
+
+    def drawn(some: np.ndarray) -> pa.Table:
+        values = signatures_to_arrow(synthetic.sketches(some, task.config["documents"]))
+        columns = {"sha256": synthetic.ids(some), "shingles": np.full(len(some), SLOTS), "sketch": values}
+        return pa.table(columns)
+
+    return bands_of(task, (drawn(numbers[i : i + AT_ONCE]) for i in range(0, len(numbers), AT_ONCE)))
 
 
 def agreeing(task: Task) -> Mapping[str, pa.Table]:

@@ -122,10 +122,10 @@ def make_buckets(keys: U64s, ordinals: Ordinals, *, cap: int = CAP, best: int = 
         raise DedupError(f"best must lie between 1 and cap, not best={best}, cap={cap}")
     keys, ordinals = _without_lone(keys, ordinals)
     # Dense numbers in rank order: comparing them compares the ordinals, and a pair packs into one word.
-    ranked, member = np.unique(ordinals, return_inverse=True)
+    ranked, number = np.unique(ordinals, return_inverse=True)
     if len(ranked) > 1 << 32:
         raise DedupError("more than 2^32 documents share keys: partition the keys by their top bits")
-    keys, member = _sorted(keys, member.astype(np.uint64))
+    keys, member = _sorted(keys, number.astype(np.uint64))
     count = len(keys)
     borders = np.concatenate((np.flatnonzero(_starts(keys)), [count])).astype(np.int64)
     sizes = np.diff(borders)

@@ -201,6 +201,22 @@ class NearDuplicates(_Section):
     bucket_best: int = Field(
         16, ge=1, le=65_536, description="best-ranked members that each one is paired with above that"
     )
+    across_languages: bool = Field(
+        True,
+        description="false: only files of the same language are compared; buckets, too, are those of one language",
+    )
+    across_origins_only: bool = Field(
+        False,
+        description="true: a file is no near-duplicate of one of the same origin (where each is elected);"
+        " buckets and their best-ranked members stay those of all origins",
+    )
+    band_groups: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="groups of bands whose keys are on disk one after the other; changes no byte of a release;"
+        " null: by the number of contents",
+    )
 
     shortcut: SketchShortcut | None = Field(
         None,
@@ -429,6 +445,7 @@ def resolved(config: ReleaseConfig) -> dict[str, Any]:
     data["card"].pop("review")
     data["licenses"].pop("policy")
     data["licenses"].pop("processes")
+    data["near_duplicates"].pop("band_groups")
     data["optout"].pop("registry")
     data["tokens"].pop("tokenizer")
     for name in ("list", "dataset", "revisions", "metadata", "anonymous"):

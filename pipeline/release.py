@@ -185,7 +185,7 @@ def run_flow(
         max_findings=settings.secrets.max_findings,
     )
     w4, pairs = (
-        near_wave(runner, ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
+        near_wave(runner, texts.ref("winners"), ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
         if near.enabled
         else (None, [])
     )

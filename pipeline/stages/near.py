@@ -13,12 +13,12 @@ from typing import Any
 
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
-from pipeline.stages.near_pairs import CANDIDATES, bands, pairs
+from pipeline.stages.near_pairs import bands, candidate_wave
 from pipeline.stages.near_rounds import decide_in_rounds
 from pipeline.stages.near_settle import settle
 from pipeline.stages.near_verify import SIMILARITY_OF, verify
 from pipeline.stages.secrets import released_stores
-from pipeline.tables import BAND_KEYS, EDGES, REPLACED
+from pipeline.tables import EDGES, REPLACED
 
 PAIRS_IN_ONE = 1_000_000
 """Candidate pairs up to which all are compared and one task decides: a few stages, about 0.8 GB in that task."""
@@ -34,7 +34,7 @@ class Step:
 
 
 def near_wave(
-    runner: Runner, ranks: Done, config: Mapping[str, Any], *, sensitivity: str
+    runner: Runner, winners: Ref, ranks: Done, config: Mapping[str, Any], *, sensitivity: str
 ) -> tuple[Done, list[Ref]]:
     """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the compared pairs."""
     stores = released_stores(sensitivity)
@@ -52,6 +52,7 @@ def near_wave(
                 "threshold": config["threshold"] if config["shortcut"] else None,
             },
         ),
+        winners=winners,
     )
 
 
@@ -62,16 +63,20 @@ def find_near(
     *,
     bands: Step,
     compare: Step,
+    winners: Ref | None = None,
     pairs_in_one: int | None = None,
 ) -> tuple[Done, list[Ref]]:
     """The wave over any ranked contents (`ranks`: RANKS, by sha256), wherever their sketches and similarities come from.
 
-    `bands` makes the band keys of a bucket (`near_pairs.bands_of` makes them of sketches), `compare` reads the pairs of a
-    bucket (`pairs`, by `first`) and gives each once with its similarity (`edges`). With more than `pairs_in_one` candidate
+    `bands` makes the band keys of a bucket (`near_pairs.bands_of` makes them of sketches); `winners` (ELECTED, by sha256) is
+    needed where languages or origins limit what is compared; `compare` reads the pairs of a bucket (`pairs`, by `first`) and
+    gives each once with its similarity (`edges`). With more than `pairs_in_one` candidate
     pairs (`PAIRS_IN_ONE` by default) the decision goes in rounds; the result is the same.
     """
     pairs_in_one = PAIRS_IN_ONE if pairs_in_one is None else pairs_in_one
-    found = _candidates(runner, ranks, config, bands)
+    found = candidate_wave(
+        runner, ranks, config, bands.run, bands.config, winners=winners, libraries=LIBRARIES
+    )
 
     def compared(name: str, pairs: Ref, route: str | None = None) -> Done:
         return runner.run(
@@ -106,27 +111,3 @@ def find_near(
         )
     )
     return done, [verified.ref("edges")]
-
-
-def _candidates(runner: Runner, ranks: Ref, config: Mapping[str, Any], bands: Step) -> Done:
-    """Sketches -> band keys -> candidate pairs: the table `pairs`, by `first`; a pair may be in it more than once."""
-    keys = runner.run(
-        Stage(
-            name="near.bands",
-            run=bands.run,
-            inputs={"ranks": ranks},
-            outputs={"keys": Output(schema=BAND_KEYS, order=("key", "ordinal"), route="key")},
-            config={**bands.config, "bands": config["bands"], "rows": config["rows"]},
-            libraries=LIBRARIES,
-        )
-    )
-    return runner.run(
-        Stage(
-            name="near.pairs",
-            run=pairs,
-            inputs={"keys": keys.ref("keys")},
-            outputs={"pairs": Output(schema=CANDIDATES, order=("low", "high"), route="first")},
-            config={"cap": config["bucket_cap"], "best": config["bucket_best"]},
-            libraries=LIBRARIES,
-        )
-    )
