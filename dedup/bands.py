@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dedup.errors import DedupError
-from dedup.machine import K0, K1, K2, K3, U64, I64s, U32s, U64s, fold, kernel, read_only
+from dedup.machine import K0, K1, K3, U64, I64s, U32s, U64s, fold, kernel, read_only
 from dedup.sketch import SLOTS
 
 BANDS = 42
@@ -46,7 +46,8 @@ def band_keys(
     `signatures`: uint32[n, 256]; `counts`: int64[n]; `only`: the bands to make, for streaming by band group
     (all by default; the keys of a band are the same either way). `groups`: uint64[n], such as a hash of the
     language; documents of different groups share no key (but for 64-bit collisions), so that neither pairs
-    nor crowded buckets reach over groups. Raises DedupError if bands x rows exceeds 256.
+    nor crowded buckets reach over groups; 0 for all is the default. Raises DedupError if bands x rows exceeds
+    256.
     """
     if bands < 1 or rows < 1 or bands * rows > SLOTS:
         raise DedupError(f"bands x rows must lie between 1 and {SLOTS}, not {bands} x {rows}")
@@ -82,15 +83,11 @@ def _band_keys(  # noqa: PLR0917 - a kernel
 ) -> None:
     for i in range(index.shape[0]):
         row = signatures[index[i]]
-        group = fold(groups[i] ^ K2, K1)
         for q in range(chosen.shape[0]):
             band = chosen[q]
-            h = (U64(band + 1) * K3) ^ group
-            # Two values at a time: half the chain of multiplications.
-            for j in range(band * rows, (band + 1) * rows - 1, 2):
-                h = fold(h ^ K0 ^ (U64(row[j]) | (U64(row[j + 1]) << U64(32))), K1)
-            if rows & 1:
-                h = fold(h ^ K0 ^ U64(row[(band + 1) * rows - 1]), K1)
+            h = (U64(band + 1) * K3) ^ groups[i]
+            for j in range(band * rows, (band + 1) * rows):
+                h = fold(h ^ K0 ^ U64(row[j]), K1)
             keys[i, q] = h
 
 
