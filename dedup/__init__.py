@@ -17,9 +17,17 @@ from dedup.decide import Decision, decide
 from dedup.documents import MAX_DOCUMENT_BYTES
 from dedup.election import ELECTION_ORDER, ElectionKey, election_key, log2_floor, order_by_sql
 from dedup.errors import DedupError, DocumentTooLargeError, ThresholdError
-from dedup.near import NEAR_SCHEMA, compile_kernels, near_duplicates, similar_documents
+from dedup.near import NEAR_SCHEMA, compile_kernels, kernels_are_cached, near_duplicates, similar_documents
 from dedup.shingles import SHINGLE_TOKENS
-from dedup.sketch import SLOTS, Sketches, agreement, signatures_from_arrow, signatures_to_arrow, sketch
+from dedup.sketch import (
+    SLOTS,
+    Method,
+    Sketches,
+    agreement,
+    signatures_from_arrow,
+    signatures_to_arrow,
+    sketch,
+)
 from dedup.verify import ShingleSets, Threshold, intersections, shingle_sets
 
 __all__ = [
@@ -34,6 +42,7 @@ __all__ = [
     "DedupError",
     "DocumentTooLargeError",
     "ElectionKey",
+    "Method",
     "Pairs",
     "ShingleSets",
     "Sketches",
@@ -46,6 +55,7 @@ __all__ = [
     "decide",
     "election_key",
     "intersections",
+    "kernels_are_cached",
     "log2_floor",
     "merge_pairs",
     "near_duplicates",
