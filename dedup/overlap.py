@@ -1,0 +1,150 @@
+"""What two texts have in common: how many of their shingles, and the longest run of tokens, with its place.
+
+All of it is about tokens: white space and punctuation between them do not count. Exact: shingles are compared
+by their 64-bit hashes, runs by the sequence of these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from dedup.machine import Bools, I64s, U64s
+from dedup.shingles import SHINGLE_TOKENS, shingle_blocks
+
+LONGEST_SEARCH = 1 << 18
+"""Shared shingles of either text that the search for the longest run looks at: the first ones, about 2 MB."""
+
+_TOKEN_BYTES = np.zeros(256, np.int8)
+_TOKEN_BYTES[0x80:] = 1
+for _byte in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_":
+    _TOKEN_BYTES[_byte] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shingled:
+    """One text as its shingles."""
+
+    values: U64s
+    """Hashes in text order: shingle i is of tokens i .. i + 4."""
+    distinct: U64s
+    """The set of them, ascending."""
+    place: I64s
+    """values[i] = distinct[place[i]]"""
+
+    @classmethod
+    def of(cls, text: bytes) -> Shingled:
+        """Shingle a text; of fewer than five tokens it has none."""
+        values = np.empty(0, np.uint64)
+        for block in shingle_blocks(pa.array([text], pa.large_binary())):
+            values = block.values[: block.borders[-1]].copy()
+        distinct, place = np.unique(values, return_inverse=True)
+        return cls(values, distinct, place.astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What texts a and b share. The run is empty (`tokens` 0) iff no shingle is shared."""
+
+    shared: int
+    """Distinct shingles of both."""
+    union: int
+    """Distinct shingles of either."""
+    tokens: int
+    """Length of the longest run of tokens that stands in both, at least 5 if there is one."""
+    a_token: int
+    """Where it starts in a, in tokens; the first such place."""
+    b_token: int
+
+
+def token_spans(text: bytes) -> tuple[I64s, I64s]:
+    """Where each token of a text starts and ends, in bytes."""
+    marks = np.zeros(len(text) + 2, np.int8)
+    marks[1:-1] = _TOKEN_BYTES[np.frombuffer(text, np.uint8)]
+    turns = np.flatnonzero(marks[1:] != marks[:-1]).astype(np.int64)
+    return turns[::2], turns[1::2]
+
+
+def shared_shingles(a: Shingled, b: Shingled) -> int:
+    """Count the distinct shingles that stand in both."""
+    return int(_found(a.distinct, b.distinct)[1].sum())
+
+
+def overlap(a: Shingled, b: Shingled) -> Overlap:
+    """Compare two texts: O(n log n) in the shared shingles, which are at most `LONGEST_SEARCH` for the run."""
+    at, in_a = _found(a.distinct, b.distinct)
+    shared = int(in_a.sum())
+    union = len(a.distinct) + len(b.distinct) - shared
+    if shared == 0:
+        return Overlap(0, union, 0, 0, 0)
+    in_b = np.zeros(len(a.distinct), np.bool_)
+    in_b[at[in_a]] = True
+    # Numbers of a's set, with -1 for what is not shared.
+    first = np.where(in_b[a.place], a.place, -1)
+    second = np.where(in_a[b.place], at[b.place], -1)
+    length, start, other = _longest_run(first, second)
+    return Overlap(shared, union, length + SHINGLE_TOKENS - 1, start, other)
+
+
+def _found(within: U64s, wanted: U64s) -> tuple[I64s, Bools]:
+    """Where each of `wanted` is in the sorted `within`, and whether it is there."""
+    if len(within) == 0:
+        return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.bool_)
+    at = np.minimum(np.searchsorted(within, wanted), len(within) - 1).astype(np.int64)
+    return at, within[at] == wanted
+
+
+def _longest_run(a: I64s, b: I64s) -> tuple[int, int, int]:
+    """Length and first places of the longest run of numbers >= 0 that a and b have in common; one is there.
+
+    Ranks of all runs of length 1, 2, 4, ... are made by prefix doubling (R. Karp, R. Miller, A. Rosenberg,
+    STOC 1972) while a and b share one; the length is then completed by ever smaller powers. No hashing.
+    """
+    spots_a, room_a = _spots(a)
+    spots_b, room_b = _spots(b)
+    # One array for both. A run stays inside its stretch of shared shingles, whose end `room` tells.
+    spots = np.concatenate((spots_a, spots_b))
+    room = np.concatenate((room_a, room_b))
+    border = len(spots_a)
+    rank = np.concatenate((a[spots_a], b[spots_b]))
+    powers = [rank]
+    while True:
+        longer = _joined(powers[-1], powers[-1], 1 << (len(powers) - 1), 1 << len(powers), room)
+        if not _in_both(longer, border):
+            break
+        powers.append(longer)
+    length = 1 << (len(powers) - 1)
+    current = powers[-1]
+    for power in range(len(powers) - 2, -1, -1):
+        longer = _joined(current, powers[power], length, length + (1 << power), room)
+        if _in_both(longer, border):
+            current, length = longer, length + (1 << power)
+    both = np.intersect1d(current[:border], current[border:])
+    both = both[both >= 0]
+    start = int(np.flatnonzero(np.isin(current[:border], both))[0])
+    other = int(np.flatnonzero(current[border:] == current[start])[0])
+    return length, int(spots_a[start]), int(spots_b[other])
+
+
+def _spots(numbers: I64s) -> tuple[I64s, I64s]:
+    """The places of the first numbers >= 0, and how many such stand in a row from each on."""
+    spots = np.flatnonzero(numbers >= 0)[:LONGEST_SEARCH].astype(np.int64)
+    last = np.flatnonzero(np.append(spots[1:] != spots[:-1] + 1, True))  # the ends of stretches
+    ends = last[np.searchsorted(last, np.arange(len(spots)))]
+    return spots, ends - np.arange(len(spots)) + 1
+
+
+def _joined(left: I64s, right: I64s, offset: int, length: int, room: I64s) -> I64s:
+    """Ranks of the runs of `length`, each from its left part and, `offset` on, its right one; -1 where there is none."""
+    whole = np.flatnonzero(room >= length)
+    joined = np.full(len(room), -1, np.int64)
+    pairs = left[whole] * (int(right.max(initial=0)) + 1) + right[whole + offset]
+    joined[whole] = np.unique(pairs, return_inverse=True)[1]
+    return joined
+
+
+def _in_both(rank: I64s, border: int) -> bool:
+    both = np.intersect1d(rank[:border], rank[border:])
+    return bool((both >= 0).any())
