@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -199,7 +200,7 @@ def _radix_pass(  # noqa: PLR0917 - called by position
 
 
 @kernel
-def _lower(values: U32s, low: int, high: int, wanted: int) -> int:
+def _lower(values: U32s, low: Any, high: Any, wanted: Any) -> Any:
     """The first place in low .. high whose value is at least `wanted`, else high."""
     while low < high:
         middle = (low + high) >> 1
@@ -211,7 +212,9 @@ def _lower(values: U32s, low: int, high: int, wanted: int) -> int:
 
 
 @kernel
-def _spans(directory: U64s, keys: U32s, hashes: U64s, bits: int, low: I64s, high: I64s) -> None:
+def _spans(  # noqa: PLR0917 - called by position
+    directory: U64s, keys: U32s, hashes: U64s, bits: int, low: I64s, high: I64s
+) -> None:
     mask = U64((1 << bits) - 1)
     for i in range(hashes.shape[0]):
         at = np.int64((hashes[i] >> KEY_BITS) & mask)

@@ -43,6 +43,10 @@ class Shingled:
         distinct, place = np.unique(values, return_inverse=True)
         return cls(values, distinct, place.astype(np.int64))
 
+    def shared(self, other: Shingled) -> int:
+        """Count the distinct shingles that stand in both texts."""
+        return int(_found(self.distinct, other.distinct)[1].sum())
+
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
@@ -65,11 +69,6 @@ def token_spans(text: bytes) -> tuple[I64s, I64s]:
     marks[1:-1] = _TOKEN_BYTES[np.frombuffer(text, np.uint8)]
     turns = np.flatnonzero(marks[1:] != marks[:-1]).astype(np.int64)
     return turns[::2], turns[1::2]
-
-
-def shared_shingles(a: Shingled, b: Shingled) -> int:
-    """Count the distinct shingles that stand in both."""
-    return int(_found(a.distinct, b.distinct)[1].sum())
 
 
 def overlap(a: Shingled, b: Shingled) -> Overlap:
@@ -105,7 +104,6 @@ def _longest_run(a: I64s, b: I64s) -> tuple[int, int, int]:
     spots_a, room_a = _spots(a)
     spots_b, room_b = _spots(b)
     # One array for both. A run stays inside its stretch of shared shingles, whose end `room` tells.
-    spots = np.concatenate((spots_a, spots_b))
     room = np.concatenate((room_a, room_b))
     border = len(spots_a)
     rank = np.concatenate((a[spots_a], b[spots_b]))
