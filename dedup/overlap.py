@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
+from dedup.documents import Documents
 from dedup.machine import Bools, I64s, U64s
 from dedup.shingles import SHINGLE_TOKENS, shingle_blocks
 
@@ -38,7 +38,9 @@ class Shingled:
     def of(cls, text: bytes) -> Shingled:
         """Shingle a text; of fewer than five tokens it has none."""
         values = np.empty(0, np.uint64)
-        for block in shingle_blocks(pa.array([text], pa.large_binary())):
+        # Not an Arrow array: making one of a list loads pandas, which takes longer than a look-up.
+        data, stop = np.frombuffer(text, np.uint8), np.array([len(text)], np.int64)
+        for block in shingle_blocks(Documents(data, stop - stop, stop)):
             values = block.values[: block.borders[-1]].copy()
         distinct, place = np.unique(values, return_inverse=True)
         return cls(values, distinct, place.astype(np.int64))

@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from dedup.lookup import Postings, bin_bits, bins_of, sort_postings, unite
 from dedup.machine import U64, U64s
+from dedup.overlap import Shingled
 from dedup.shingles import SHINGLE_TOKENS
-from dedup.winnow import WINDOW, WINDOWS, fingerprints
+from dedup.winnow import WINDOW, WINDOWS, fingerprints, winnow
 from manifests.checksums import sha256_file
 from pipeline.engine.store import fsync
 from pipeline.errors import SourceError
@@ -166,7 +166,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _parameters(rows: Rows) -> dict[str, Any]:
     """What must be the same for an index to answer; `probe` changes when shingles are hashed or chosen otherwise."""
-    chosen = fingerprints(pa.array([_PROBE], pa.large_binary()))[0]
+    chosen = winnow(Shingled.of(_PROBE).values)
     return {
         "format": FORMAT,
         "release": rows.release.digest,

@@ -18,11 +18,13 @@ from pipeline.errors import ConfigError
 from pipeline.query_output import json_line
 from pipeline.similar import Answer, Match, Span
 
+_CERTAIN = WINDOW + SHINGLE_TOKENS - 1
 _STATEMENT = f"""\
-What this tells: these rows have the same runs of names, keywords and numbers as the file; white space and punctuation do not
-count. Every row with {WINDOW + SHINGLE_TOKENS - 1} tokens in a row in common is looked at, within the bounds told above. It does not tell who copied from
-whom, nor whether a license is kept. A row stands for its exact and near-duplicates: the near-duplicates themselves are not in
-the release. Code whose names were changed throughout is not found, nor is what the release does not have."""
+What this tells: these rows have the same runs of names, keywords and numbers as the file; white space and punctuation do
+not count. Every row with {_CERTAIN} tokens in a row in common is found, within the bounds told. It does not tell who
+copied from whom, nor whether a license is kept. A row stands for its exact and near-duplicates; the near-duplicates
+themselves are not in the release. Code whose names were changed throughout is not found, nor is what the release does
+not have."""
 
 
 def read_text(name: str) -> bytes:
