@@ -50,7 +50,9 @@ class Rows:
     def __init__(self, release: Release, place: Store | None = None, *, verify: bool = True) -> None:
         self.release = release
         self._place = place
+        self._name = str(release.directory) if place is None else place.uri
         self._verify = verify
+        self._checker = release
         self.shards: tuple[ShardFacts, ...] = release.shards()
         self._starts = np.concatenate(([0], np.cumsum([shard.rows for shard in self.shards]))).astype(
             np.int64
@@ -81,7 +83,7 @@ class Rows:
                     at += batch.num_rows
             if at != self._starts[number + 1]:
                 raise IntegrityError(
-                    f"{self.release.directory}: {shard.path} has {at - int(self._starts[number]):,} rows, the manifest"
+                    f"{self._name}: {shard.path} has {at - int(self._starts[number]):,} rows, the manifest"
                     f" says {shard.rows:,}"
                 )
             if self._place is not None:
@@ -98,7 +100,7 @@ class Rows:
         local = row - int(self._starts[number])
         group = int(np.searchsorted(borders, local, side="right")) - 1
         if group >= len(borders) - 1:
-            raise IntegrityError(f"{self.release.directory}: {self.shards[number].path} has too few rows")
+            raise IntegrityError(f"{self._name}: {self.shards[number].path} has too few rows")
         return (number, group), local - int(borders[group])
 
     def group(self, group: Group) -> pa.Table:
@@ -118,24 +120,24 @@ class Rows:
         file = self._fetched(shard)
         try:
             if self._verify:
-                self.release.check_shard(shard)
+                self._checker.check_shard(shard)
             with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
                 if not parquet.schema_arrow.equals(DATA):
-                    raise IntegrityError(
-                        f"{self.release.directory}: {shard.path} does not have the columns of a shard"
-                    )
+                    raise IntegrityError(f"{self._name}: {shard.path} does not have the columns of a shard")
                 yield parquet
         except ReleaseError as error:
-            raise IntegrityError(str(error)) from error
+            raise IntegrityError(str(error).replace(str(self.release.directory), self._name)) from error
         except (OSError, pa.ArrowException) as error:
-            raise IntegrityError(f"{self.release.directory}: {shard.path} cannot be read: {error}") from error
+            raise IntegrityError(f"{self._name}: {shard.path} cannot be read: {error}") from error
 
     def _fetched(self, shard: ShardFacts) -> Path:
         file = self.release.directory / shard.path
         if self._place is not None and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
+            # A file that was fetched again is checked again: another reader knows nothing of the first one.
+            self._checker = Release(self.release.directory, self.release.manifest, self.release.digest)
             try:
                 self._place.fetch(shard.path, file)
             except FileNotFoundError:
-                raise IntegrityError(f"{self._place.uri}: {shard.path} is missing") from None
+                raise IntegrityError(f"{self._name}: {shard.path} is missing") from None
         return file
