@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dedup.documents import Documents
-from dedup.machine import Bools, I64s, U64s
+from dedup.machine import Bools, I64s, U64s, kernel
 from dedup.shingles import SHINGLE_TOKENS, shingle_blocks
 
 LONGEST_SEARCH = 1 << 18
 """Shared shingles of either text that the search for the longest run looks at: the first ones, about 2 MB."""
+
+STEPS_PER_SHINGLE, STEPS = 8, 1 << 16  # beyond these the texts repeat themselves: 0.1 ms wasted
 
 _TOKEN_BYTES = np.zeros(256, np.int8)
 _TOKEN_BYTES[0x80:] = 1
@@ -31,8 +33,6 @@ class Shingled:
     """Hashes in text order: shingle i is of tokens i .. i + 4."""
     distinct: U64s
     """The set of them, ascending."""
-    place: I64s
-    """values[i] = distinct[place[i]]"""
 
     @classmethod
     def of(cls, text: bytes) -> Shingled:
@@ -42,12 +42,15 @@ class Shingled:
         data, stop = np.frombuffer(text, np.uint8), np.array([len(text)], np.int64)
         for block in shingle_blocks(Documents(data, stop - stop, stop)):
             values = block.values[: block.borders[-1]].copy()
-        distinct, place = np.unique(values, return_inverse=True)
-        return cls(values, distinct, place.astype(np.int64))
+        return cls(values, distinct(values))
 
     def shared(self, other: Shingled) -> int:
         """Count the distinct shingles that stand in both texts."""
-        return int(_found(self.distinct, other.distinct)[1].sum())
+        return int(self.has(other.distinct).sum())
+
+    def has(self, hashes: U64s) -> Bools:
+        """Which of these shingles stand in the text."""
+        return _found(self.distinct, hashes)[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,14 @@ class Overlap:
     a_token: int
     """Where it starts in a, in tokens; the first such place."""
     b_token: int
+
+
+def distinct(hashes: U64s) -> U64s:
+    """The set of some hashes, ascending; `np.unique` of numpy 2.3 and later takes ten times as long."""
+    ascending = np.sort(hashes)
+    first = np.ones(len(hashes), np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
+    return ascending[first]
 
 
 def token_spans(text: bytes) -> tuple[I64s, I64s]:
@@ -83,8 +94,10 @@ def overlap(a: Shingled, b: Shingled) -> Overlap:
     in_b = np.zeros(len(a.distinct), np.bool_)
     in_b[at[in_a]] = True
     # Numbers of a's set, with -1 for what is not shared.
-    first = np.where(in_b[a.place], a.place, -1)
-    second = np.where(in_a[b.place], at[b.place], -1)
+    place = np.searchsorted(a.distinct, a.values)
+    first = np.where(in_b[place], place, -1).astype(np.int64)
+    place, in_set = _found(a.distinct, b.values)
+    second = np.where(in_set, place, -1).astype(np.int64)
     length, start, other = _longest_run(first, second)
     return Overlap(shared, union, length + SHINGLE_TOKENS - 1, start, other)
 
@@ -100,32 +113,73 @@ def _found(within: U64s, wanted: U64s) -> tuple[I64s, Bools]:
 def _longest_run(a: I64s, b: I64s) -> tuple[int, int, int]:
     """Length and first places of the longest run of numbers >= 0 that a and b have in common; one is there.
 
-    Ranks of all runs of length 1, 2, 4, ... are made by prefix doubling (R. Karp, R. Miller, A. Rosenberg,
-    STOC 1972) while a and b share one; the length is then completed by ever smaller powers. No hashing.
+    By extending every common number, which is linear unless the texts repeat themselves; else by doubling.
     """
     spots_a, room_a = _spots(a)
     spots_b, room_b = _spots(b)
+    first, second = a[spots_a], b[spots_b]
+    steps = STEPS_PER_SHINGLE * (len(first) + len(second)) + STEPS
+    length, start, other = _by_extension(first, room_a, second, room_b, int(first.max()) + 1, steps)
+    if length == 0:
+        length, start, other = _by_doubling(first, room_a, second, room_b)
+    return length, int(spots_a[start]), int(spots_b[other])
+
+
+@kernel
+def _by_extension(  # noqa: PLR0917 - called by position
+    a: I64s, room_a: I64s, b: I64s, room_b: I64s, numbers: int, steps: int
+) -> tuple[int, int, int]:
+    """Length and places of the longest common run; length 0 when that takes more than so many steps."""
+    head = np.full(numbers, -1, np.int64)  # of each number its first place in a
+    following = np.empty(a.shape[0], np.int64)  # of each place the next one with the same number
+    for back in range(a.shape[0]):
+        i = a.shape[0] - 1 - back
+        following[i] = head[a[i]]
+        head[a[i]] = i
+    best, start, other = 0, 0, 0
+    for j in range(b.shape[0]):
+        i = head[b[j]]
+        while i >= 0:
+            if steps < 0:
+                return 0, 0, 0
+            steps -= 1
+            before = i > 0 and j > 0 and a[i - 1] == b[j - 1]
+            before = before and room_a[i - 1] > room_a[i] and room_b[j - 1] > room_b[j]
+            if not before:  # else it is a part of a run that was measured
+                most = min(room_a[i], room_b[j])
+                n = 1
+                while n < most and a[i + n] == b[j + n]:
+                    n += 1
+                steps -= n
+                if n > best or (n == best and i < start):
+                    best, start, other = n, i, j
+            i = following[i]
+    return best, start, other
+
+
+def _by_doubling(a: I64s, room_a: I64s, b: I64s, room_b: I64s) -> tuple[int, int, int]:
+    """The same in O(n log^2 n) whatever the texts: ranks of all runs of length 1, 2, 4, ... by prefix doubling.
+
+    R. Karp, R. Miller, A. Rosenberg, STOC 1972. It goes on while a and b share one; the length is then
+    completed by ever smaller powers.
+    """
     # One array for both. A run stays inside its stretch of shared shingles, whose end `room` tells.
     room = np.concatenate((room_a, room_b))
-    border = len(spots_a)
-    rank = np.concatenate((a[spots_a], b[spots_b]))
-    powers = [rank]
+    border = len(a)
+    powers = [np.concatenate((a, b))]
     while True:
         longer = _joined(powers[-1], powers[-1], 1 << (len(powers) - 1), 1 << len(powers), room)
-        if not _in_both(longer, border):
+        if not _in_both(longer, border).any():
             break
         powers.append(longer)
     length = 1 << (len(powers) - 1)
     current = powers[-1]
     for power in range(len(powers) - 2, -1, -1):
         longer = _joined(current, powers[power], length, length + (1 << power), room)
-        if _in_both(longer, border):
+        if _in_both(longer, border).any():
             current, length = longer, length + (1 << power)
-    both = np.intersect1d(current[:border], current[border:])
-    both = both[both >= 0]
-    start = int(np.flatnonzero(np.isin(current[:border], both))[0])
-    other = int(np.flatnonzero(current[border:] == current[start])[0])
-    return length, int(spots_a[start]), int(spots_b[other])
+    start = int(np.flatnonzero(_in_both(current, border))[0])
+    return length, start, int(np.flatnonzero(current[border:] == current[start])[0])
 
 
 def _spots(numbers: I64s) -> tuple[I64s, I64s]:
@@ -145,6 +199,10 @@ def _joined(left: I64s, right: I64s, offset: int, length: int, room: I64s) -> I6
     return joined
 
 
-def _in_both(rank: I64s, border: int) -> bool:
-    both = np.intersect1d(rank[:border], rank[border:])
-    return bool((both >= 0).any())
+def _in_both(rank: I64s, border: int) -> Bools:
+    """Mark the places before the border whose rank stands after it, too."""
+    after = np.zeros(int(rank.max()) + 2, np.bool_)
+    after[rank[border:]] = True
+    after[-1] = False  # -1 is no rank
+    marked: Bools = after[rank[:border]]
+    return marked

@@ -32,7 +32,7 @@ import numpy as np
 from dedup.documents import MAX_DOCUMENT_BYTES
 from dedup.lookup import Candidates, Postings, candidates, rarity, spans
 from dedup.machine import U64s
-from dedup.overlap import Shingled, overlap, token_spans
+from dedup.overlap import Shingled, distinct, overlap, token_spans
 from dedup.winnow import winnow
 from manifests.reader import Release
 from pipeline.engine.store import Store
@@ -40,7 +40,7 @@ from pipeline.errors import ConfigError
 from pipeline.local_copy import is_remote, manifest_of
 from pipeline.query import check_languages
 from pipeline.similar_index import DamagedIndexError, Index, Log, index_home, open_or_build, scan
-from pipeline.similar_rows import Group, Rows
+from pipeline.similar_rows import COLUMNS, Group, Rows
 
 LIMIT = 10
 """Matches per text."""
@@ -218,7 +218,7 @@ class Similar:
             )
 
     def _postings(self, texts: Sequence[Shingled]) -> Postings:
-        hashes = np.unique(np.concatenate([text.distinct for text in texts]))
+        hashes = distinct(np.concatenate([text.distinct for text in texts]))
         if self._index is None or self._home is None:
             return scan(self._rows, hashes)
         try:
@@ -240,15 +240,15 @@ class Similar:
         pairs: dict[int, list[_Pair]] = defaultdict(list)
         for group in sorted(wanted):
             table = self._rows.group(group)
-            last, facts, of_row = -1, {}, None
+            last, of_row = -1, None
             for local, row, number in sorted(wanted[group]):
                 if of_row is None or local != last:
-                    last, facts = local, {name: table[name][local].as_py() for name in table.column_names}
-                    of_row = Shingled.of(facts["content"].encode())
+                    last, of_row = local, Shingled.of(table["content"][local].as_py().encode())
                 text = texts[number]
                 shared = text.shared(of_row)
                 if shared and shared >= least * len(text.distinct):
                     union = len(text.distinct) + len(of_row.distinct) - shared
+                    facts = {name: table[name][local].as_py() for name in COLUMNS}
                     pairs[number].append(
                         _Pair(row, marks[number].score(of_row), shared / union, facts, of_row)
                     )
@@ -264,14 +264,14 @@ class _Marks:
 
     @classmethod
     def of(cls, text: Shingled, postings: Postings, rows: int) -> _Marks:
-        hashes = np.unique(winnow(text.values))
+        hashes = distinct(winnow(text.values))
         low, high = spans(postings, hashes)
         weights = rarity(high - low, rows)
         return cls(hashes, weights / max(float(weights.sum()), 1e-9))
 
     def score(self, row: Shingled) -> float:
         """The share of them that a row has; rounded, so that the order of a sum decides about no rank."""
-        return round(float(self.weights[np.isin(self.hashes, row.distinct)].sum()), 9)
+        return round(float(self.weights[row.has(self.hashes)].sum()), 9)
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dedup.errors import DedupError
 from dedup.lookup import Postings, bin_bits, bins_of, candidates, sort_postings, unite
-from dedup.overlap import Shingled, overlap, token_spans
+from dedup.overlap import Shingled, _by_doubling, _by_extension, _spots, overlap, token_spans
 from dedup.winnow import WINDOW, WINDOWS, fingerprints, winnow
 
 CERTAIN = WINDOW + 4  # tokens
@@ -273,6 +273,26 @@ def test_tokens_are_where_a_regular_expression_finds_them(text):
     starts, stops = token_spans(text)
     assert list(zip(starts.tolist(), stops.tolist(), strict=True)) == found
     assert len(Shingled.of(text).values) == max(0, len(found) - 4)
+
+
+@unhurried()
+@given(a=tokens, b=tokens)
+def test_both_ways_to_the_longest_run_find_the_same(a, b):
+    """Breach: what is told of a text that repeats itself depends on how much it does."""
+    (first, second), numbers = ([], []), {}
+    for text, out in ((a, first), (b, second)):
+        out += [numbers.setdefault(tuple(text[i : i + 2]), len(numbers)) for i in range(len(text) - 1)]
+    shared = set(first) & set(second)
+    spots = [_spots(np.array([n if n in shared else -1 for n in text], np.int64)) for text in (first, second)]
+    if shared:
+        given = [
+            x
+            for text, (at, room) in zip((first, second), spots, strict=True)
+            for x in (np.array(text)[at], room)
+        ]
+        expected = _by_doubling(*given)
+        assert _by_extension(*given, len(numbers), 1 << 20) == expected and expected[0] > 0
+        assert _by_extension(*given, len(numbers), -1) == (0, 0, 0)
 
 
 def test_a_text_of_one_token_costs_no_more_than_its_length():
