@@ -270,7 +270,9 @@ def _spilled(part: Postings, folder: Path) -> Postings:
 
 def _write(parts: list[Postings], folder: Path) -> dict[str, Any]:
     """Unite sorted parts bin by bin into the files of an index; what index.json says of them."""
-    total = np.sum([part.directory for part in parts], axis=0, dtype=np.uint64)
+    total = np.array(parts[0].directory)
+    for part in parts[1:]:
+        total += part.directory
     bins = len(total) - 1
     directory, checks = np.zeros(bins + 1, np.uint64), np.zeros(bins, np.uint32)
     written = first = 0

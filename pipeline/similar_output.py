@@ -62,10 +62,7 @@ def write_text(answer: Answer, name: str, least: float, stream: TextIO) -> None:
         stream.writelines(f"{line}\n" for line in _lines(number, match, shown))
     if not answer.matches:
         stream.write(f"no row has {least:.0%} or more of {shown}\n")
-    looked = f"{answer.compared:,}" if answer.compared < answer.found else "all of them"
-    stream.write(
-        f"{answer.found:,} rows share a fingerprint with {shown}; {looked} compared with it exactly\n"
-    )
+    stream.write(f"{_looked_at(answer)}\n")
     stream.write(f"\n{_STATEMENT}\n")
 
 
@@ -86,23 +83,38 @@ def notes(answer: Answer, text: bytes) -> Iterator[str]:
         )
 
 
+def _looked_at(answer: Answer) -> str:
+    """How many rows had anything in common, and how many were compared."""
+    if answer.found == 0:
+        return "no row shares anything that was looked for"
+    rows = f"{_count(answer.found, 'row')} found that {'shares' if answer.found == 1 else 'share'} five tokens in a row or more"
+    if answer.compared == answer.found:
+        return f"{rows}, and compared"
+    return f"{rows}; the {answer.compared:,} that share most, rare things first, were compared"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number:,} {name}{'' if number == 1 else 's'}"
+
+
 def _lines(number: int, match: Match, name: str) -> Iterator[str]:
     yield f"{number:>2}  {visible(match.path)}"
     yield f"    {visible(match.origin)}"
     yield f"    {visible(match.license_expression)}   {visible(match.language)}   {match.swhid}"
     yield (
-        f"    has {match.containment:.1%} of {name}; {match.row_containment:.1%} of it is in {name};"
-        f" Jaccard {match.jaccard:.3f}; rarity {match.rarity:.3f}"
+        f"    has {match.containment:.1%} of {name}, by rarity {match.rarity:.1%};"
+        f" {match.row_containment:.1%} of the row is in {name}; Jaccard {match.jaccard:.3f}"
     )
     yield (
         f"    longest run {match.run_tokens:,} tokens: {_place(match.text_span)} of {name},"
         f" {_place(match.row_span)} of the row"
     )
-    places = f"{match.num_occurrences:,} {'place' if match.num_occurrences == 1 else 'places'}"
-    origins = f"{match.num_origins:,} {'origin' if match.num_origins == 1 else 'origins'}"
+    places = f"{_count(match.num_occurrences, 'place')} at {_count(match.num_origins, 'origin')}"
     near = match.cluster_size - 1
-    stands = f"; stands for {near:,} near-duplicate{'' if near == 1 else 's'} that {'was' if near == 1 else 'were'} dropped"
-    yield f"    this content stands in {places} at {origins}{stands if near else ''}"
+    yield (
+        f"    this content stands in {places}"
+        + (f"; the row also stands for {_count(near, 'near-duplicate')}" if near else "")
+    )
 
 
 def _place(span: Span) -> str:

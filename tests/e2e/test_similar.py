@@ -370,7 +370,7 @@ def test_the_command_for_people(made, home, rows, tmp_path):
         row["path"],
         row["swhid"],
         row["license_expression"],
-        "100.0% of it is in",
+        "100.0% of the row is in",
         "longest run",
     ):
         assert words in told.stdout
@@ -378,7 +378,9 @@ def test_the_command_for_people(made, home, rows, tmp_path):
     short = command(made[0].directory, "--similar", "-", "--index", home, stdin=b"a b")
     assert short.stdout == "stdin is too short to tell: it has 2 tokens, and 5 are compared at a time\n"
     none = command(made[0].directory, "--similar", "-", "--no-index", "--least", "0.5", stdin=UNKNOWN)
-    assert none.exit_code == 0 and none.stdout.startswith("no row has 50% or more of stdin\n0 rows share")
+    assert none.exit_code == 0 and none.stdout.startswith(
+        "no row has 50% or more of stdin\nno row shares anything"
+    )
     odd = command(made[0].directory, "--similar", "-", "--index", home, stdin=b"\xff\xfe" + UNKNOWN)
     assert odd.exit_code == 0 and "not UTF-8 (byte 0)" in odd.stderr
 
