@@ -32,7 +32,7 @@ MOST = 1 << 20
 """Postings per text that are looked at."""
 
 PER_BIN = 128  # postings: 1 KB, some cache lines more than a binary search touches
-LEAST_BITS, MOST_BITS = 4, 24  # 2^24 bins take 128 MB of directory
+LEAST_BITS, MOST_BITS = 4, 20  # 2^20 bins take 8 MB of directory, which every sorted run has, too
 KEY_BITS = U64(32)
 DIGIT = 11  # bits per pass of the radix sort: 2,048 counters stay in the first cache
 

@@ -41,7 +41,7 @@ from pipeline.errors import SourceError
 from pipeline.similar_rows import Rows
 
 FORMAT = 1
-RUN_POSTINGS = 1 << 24  # 24 bytes each while they are sorted: 400 MB
+RUN_POSTINGS = 1 << 22  # about 100 bytes each until they are sorted, measured
 _BYTES_PER_POSTING = 90  # of text, measured on source code: the number of bins follows from it
 _SAY_SECONDS = 5.0
 _NAMES = ("directory.u64", "checks.u32", "keys.u32", "rows.u32")

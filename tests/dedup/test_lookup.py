@@ -136,7 +136,7 @@ def test_bounds_of_an_index():
         sort_postings(one, np.zeros(2, np.int64), 4)
     with pytest.raises(DedupError, match="numbered"):
         sort_postings(one, np.array([1 << 32]), 4)
-    assert [bin_bits(n) for n in (0, 1_000, 128 << 10, 1 << 60)] == [4, 4, 11, 24]
+    assert [bin_bits(n) for n in (0, 1_000, 128 << 10, 1 << 60)] == [4, 4, 11, 20]
 
 
 # -------------------------------------------------------------------------------------------------------- candidates
