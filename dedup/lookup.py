@@ -25,11 +25,17 @@ from dedup.machine import U32, U64, I64s, U32s, U64s, kernel, read_only
 
 Float64s = npt.NDArray[np.float64]
 
-COMMON = 1_000
+COMMON = 4_096
 """Documents per fingerprint that are looked at."""
 
 MOST = 1 << 20
 """Postings per text that are looked at."""
+
+ALIKE = 256
+"""Documents, at most, that are returned for their estimated similarity ..."""
+
+LEAST_ALIKE = 0.35
+"""... which is at least this: half of what makes a near-duplicate, as the estimate is of a dozen fingerprints."""
 
 PER_BIN = 128  # postings: 1 KB, some cache lines more than a binary search touches
 LEAST_BITS, MOST_BITS = 4, 20  # 2^20 bins take 8 MB of directory, which every sorted run has, too
@@ -55,13 +61,23 @@ class Postings:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of each indexed document, with repetitions: its `shingles` and its `fingerprints`, uint32[n] each."""
+
+    shingles: U32s
+    fingerprints: U32s
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
-    """Documents that share fingerprints with a text, best first, and what was not looked at."""
+    """Documents that share fingerprints with a text, and what was not looked at."""
 
     documents: I64s
-    """Those that share most, by `scores`, then by number."""
+    """Those that share most, rare things first, then those that are most similar and not among these."""
     scores: Float64s
-    """Sum of the rarity of what is shared."""
+    """Of each the sum of the rarity of what it shares."""
+    similarities: Float64s
+    """Of each the Jaccard similarity, estimated from its fingerprints."""
     found: int
     """Documents that share anything; `documents` are the best of these."""
     known: int
@@ -145,8 +161,8 @@ def rarity(counts: I64s, documents: int) -> Float64s:
 
 def candidates(
     postings: Postings,
+    sizes: Sizes,
     shingles: U64s,
-    documents: int,
     *,
     best: int,
     within: Sequence[tuple[int, int]] | None = None,
@@ -155,8 +171,9 @@ def candidates(
 ) -> Candidates:
     """Find the documents that have some of `shingles`, the distinct shingle hashes of a text.
 
-    `documents`: how many the index is of; `best`: how many to return; `within`: ranges (from, to) of documents
-    that may be found, disjoint and ascending, all by default.
+    Of those found, `best` by what they share are returned, and `ALIKE` by their estimated similarity: where a
+    text is license header for the most part, the first are any with that header, not its near-duplicates.
+    `within`: ranges (from, to) of documents that may be found, disjoint and ascending, all by default.
     """
     low, high = spans(postings, shingles)
     counts = high - low
@@ -168,12 +185,20 @@ def candidates(
     hits, of = np.empty(room, np.uint32), np.empty(room, np.int64)
     found = _gather(read_only(postings.documents), low[taken], high[taken], ranges, common, hits, of)
     owners, place = np.unique(hits[:found], return_inverse=True)
-    weights = rarity(counts[taken], documents)
+    weights = rarity(counts[taken], len(sizes.shingles))
     scores = np.bincount(place, weights=weights[of[:found]], minlength=len(owners)).astype(np.float64)
-    chosen = np.lexsort((owners, -scores))[:best]
+    length = sizes.shingles[owners].astype(np.float64)
+    shared = np.bincount(place, minlength=len(owners)) / sizes.fingerprints[owners]  # of the document
+    inter = np.minimum(shared, 1.0) * length
+    similarities = inter / (len(shingles) + length - np.minimum(inter, len(shingles)))
+    by_score = np.lexsort((owners, -scores))[:best]
+    by_similarity = np.lexsort((owners, -similarities))[:ALIKE]
+    by_similarity = by_similarity[similarities[by_similarity] >= LEAST_ALIKE]
+    chosen = np.concatenate((by_score, by_similarity[~np.isin(by_similarity, by_score)]))
     return Candidates(
         documents=owners[chosen].astype(np.int64),
         scores=scores[chosen],
+        similarities=similarities[chosen],
         found=len(owners),
         known=len(known),
         common=int((counts > common).sum()),

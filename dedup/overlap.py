@@ -44,9 +44,10 @@ class Shingled:
             values = block.values[: block.borders[-1]].copy()
         return cls(values, distinct(values))
 
-    def shared(self, other: Shingled) -> int:
-        """Count the distinct shingles that stand in both texts."""
-        return int(self.has(other.distinct).sum())
+    def shared(self, other: Shingled) -> I64s:
+        """Where in `distinct` the shingles stand that the other text has, too; ascending."""
+        at, there = _found(self.distinct, other.distinct)
+        return at[there]
 
     def has(self, hashes: U64s) -> Bools:
         """Which of these shingles stand in the text."""

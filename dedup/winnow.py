@@ -13,6 +13,7 @@ fingerprints, and is found by what it shares here and there, not only by its lon
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,23 +29,37 @@ WINDOW = 16
 WINDOWS = 4  # windows side by side that a document has room for, if it has so many shingles
 
 
-def fingerprints(texts: Any, window: int = WINDOW) -> tuple[U64s, I64s]:
-    """The fingerprints of each document: uint64[m] hashes, int64[m] the document of each, ascending.
+@dataclass(frozen=True, slots=True)
+class Fingerprints:
+    """`hashes`: uint64[m]; `index`: int64[m], the document of each, ascending; `shingles`: int64[n], how many
+    each document has, with repetitions.
 
-    `texts`: as for `as_documents`. Within a document they come in text order; a hash that stands there more
-    than once may come more than once. Linear in the bytes, at most `window` steps per token.
-    Raises DedupError for a window below 1.
+    Within a document hashes come in text order; one that stands there more than once may come more than once.
+    """
+
+    hashes: U64s
+    index: I64s
+    shingles: I64s
+
+
+def fingerprints(texts: Any, window: int = WINDOW) -> Fingerprints:
+    """Make the fingerprints of each document. `texts`: as for `as_documents`.
+
+    Linear in the bytes, at most `window` steps per token. Raises DedupError for a window below 1.
     """
     if window < 1:
         raise DedupError(f"window must be at least 1, not {window}")
+    documents = as_documents(texts)
+    shingles = np.zeros(len(documents), np.int64)
     hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    for block in shingle_blocks(as_documents(texts)):
+    for block in shingle_blocks(documents):
         room = int(block.borders[-1])
         chosen, owner = np.empty(room, np.uint64), np.empty(room, np.int64)
         count = _winnow(block.values, block.borders, window, chosen, owner)
         hashes.append(chosen[:count].copy())
         owners.append(owner[:count] + block.first)
-    return np.concatenate(hashes), np.concatenate(owners)
+        shingles[block.first : block.last] = np.diff(block.borders)
+    return Fingerprints(np.concatenate(hashes), np.concatenate(owners), shingles)
 
 
 def winnow(values: U64s, window: int = WINDOW) -> U64s:

@@ -30,10 +30,9 @@ from typing import Any
 import numpy as np
 
 from dedup.documents import MAX_DOCUMENT_BYTES
-from dedup.lookup import Candidates, Postings, candidates, rarity, spans
-from dedup.machine import U64s
+from dedup.lookup import Candidates, Float64s, Postings, Sizes, candidates, rarity, spans
 from dedup.overlap import Shingled, distinct, overlap, token_spans
-from dedup.winnow import winnow
+from dedup.winnow import WINDOW
 from manifests.reader import Release
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError
@@ -48,7 +47,10 @@ LIMIT = 10
 LEAST = 0.1
 """Containment below which a row is no match."""
 
-_COMPARED = 16  # rows, or twice the limit if that is more, that are compared exactly
+NEAR = 0.7
+"""Jaccard similarity from which on a row is a near-duplicate and comes first: the usual threshold of a release."""
+
+_COMPARED = 16  # rows, or twice the limit if that is more, that are compared for what they share
 _TEXTS_AT_ONCE = 256  # of a batch; their candidates' row groups are read once
 
 
@@ -85,7 +87,8 @@ class Match:
     jaccard: float
     """Shared shingles as a share of those of either."""
     rarity: float
-    """Containment of the text's fingerprints, each by its rarity: what many rows have says less. The rank goes by it."""
+    """Containment with each shingle weighted by its rarity: what many rows have says less. Matches that are no
+    near-duplicates (Jaccard 0.7) are ranked by it."""
     shared_shingles: int
     run_tokens: int
     """Tokens of the longest run that stands in both, white space and punctuation aside."""
@@ -107,9 +110,10 @@ class Answer:
     found: int
     """Rows that share a fingerprint with the text, in the languages asked for."""
     compared: int
-    """Of these, the rows that were compared with the text exactly: those with most, and rarest, shared fingerprints."""
+    """Of these, the rows that were compared with the text exactly: those that share most, rare things first, and those that
+    seem most similar."""
     common: int
-    """Shingles of the text that are a fingerprint of more than 1,000 rows; of each the first 1,000 were looked at."""
+    """Shingles of the text that are a fingerprint of more than 4,096 rows; of each the first 4,096 were looked at."""
     skipped: int
     """Shingles of the text whose rows were not looked at because a million postings had been: the most common ones."""
 
@@ -196,16 +200,13 @@ class Similar:
         self, texts: list[bytes], ranges: list[tuple[int, int]] | None, limit: int, least: float
     ) -> Iterator[Answer]:
         shingled = [Shingled.of(text) for text in texts]
-        postings = self._postings(shingled)
+        postings, sizes = self._postings(shingled)
         best = max(_COMPARED, 2 * limit)
-        found = [
-            candidates(postings, text.distinct, len(self._rows), best=best, within=ranges)
-            for text in shingled
-        ]
-        marks = [_Marks.of(text, postings, len(self._rows)) for text in shingled]
-        pairs = self._compared(shingled, marks, found, least)
+        found = [candidates(postings, sizes, text.distinct, best=best, within=ranges) for text in shingled]
+        weights = [_weights(text, postings, len(self._rows)) for text in shingled]
+        pairs = self._compared(shingled, weights, found, least)
         for number, text in enumerate(shingled):
-            ranked = sorted(pairs[number], key=lambda pair: (-pair.score, -pair.jaccard, pair.row))
+            ranked = sorted(pairs[number], key=_rank)
             spans_of = token_spans(texts[number])
             yield Answer(
                 matches=tuple(_match(texts[number], spans_of, text, pair) for pair in ranked[:limit]),
@@ -217,19 +218,23 @@ class Similar:
                 skipped=found[number].skipped,
             )
 
-    def _postings(self, texts: Sequence[Shingled]) -> Postings:
+    def _postings(self, texts: Sequence[Shingled]) -> tuple[Postings, Sizes]:
         hashes = distinct(np.concatenate([text.distinct for text in texts]))
         if self._index is None or self._home is None:
             return scan(self._rows, hashes)
         try:
-            return self._index.of(hashes)
+            return self._index.of(hashes), self._index.sizes
         except DamagedIndexError as error:
             self._log(f"{error}; it is made anew")
             self._index = open_or_build(self._rows, self._home, self._log, damaged=self._index)
-            return self._index.of(hashes)
+            return self._index.of(hashes), self._index.sizes
 
     def _compared(
-        self, texts: Sequence[Shingled], marks: Sequence[_Marks], found: Sequence[Candidates], least: float
+        self,
+        texts: Sequence[Shingled],
+        weights: Sequence[Float64s],
+        found: Sequence[Candidates],
+        least: float,
     ) -> dict[int, list[_Pair]]:
         """Each text with its candidates, exactly; those that reach `least`. Row groups are read once, in order."""
         wanted: dict[Group, list[tuple[int, int, int]]] = defaultdict(list)
@@ -246,32 +251,37 @@ class Similar:
                     last, of_row = local, Shingled.of(table["content"][local].as_py().encode())
                 text = texts[number]
                 shared = text.shared(of_row)
-                if shared and shared >= least * len(text.distinct):
-                    union = len(text.distinct) + len(of_row.distinct) - shared
+                if len(shared) and len(shared) >= least * len(text.distinct):
+                    union = len(text.distinct) + len(of_row.distinct) - len(shared)
+                    # Rounded, so that the last bit of a sum decides about no rank.
+                    score = round(float(weights[number][shared].sum()), 9)
                     facts = {name: table[name][local].as_py() for name in COLUMNS}
-                    pairs[number].append(
-                        _Pair(row, marks[number].score(of_row), shared / union, facts, of_row)
-                    )
+                    pairs[number].append(_Pair(row, score, len(shared) / union, facts, of_row))
         return pairs
 
 
-@dataclass(frozen=True)
-class _Marks:
-    """The fingerprints of a text, and the share of each in their rarity."""
+def _rank(pair: _Pair) -> tuple[bool, float, float, int]:
+    """Near-duplicates by their similarity, then the others by what they share."""
+    near = pair.jaccard >= NEAR
+    return not near, -pair.jaccard if near else -pair.score, -pair.jaccard, pair.row
 
-    hashes: U64s
-    weights: np.ndarray[Any, np.dtype[np.float64]]
 
-    @classmethod
-    def of(cls, text: Shingled, postings: Postings, rows: int) -> _Marks:
-        hashes = distinct(winnow(text.values))
-        low, high = spans(postings, hashes)
-        weights = rarity(high - low, rows)
-        return cls(hashes, weights / max(float(weights.sum()), 1e-9))
+def _weights(text: Shingled, postings: Postings, rows: int) -> Float64s:
+    """The share of each distinct shingle of a text in their rarity.
 
-    def score(self, row: Shingled) -> float:
-        """The share of them that a row has; rounded, so that the order of a sum decides about no rank."""
-        return round(float(self.weights[row.has(self.hashes)].sum()), 9)
+    How many rows have a shingle is known of fingerprints only. But each passage of w shingles in a row has one, so a shingle
+    is taken to be as common as the most common one less than w away: in a license header all are.
+    """
+    low, high = spans(postings, text.distinct)
+    place = np.searchsorted(text.distinct, text.values)
+    counts = np.pad((high - low)[place], WINDOW - 1)
+    near = counts[: len(place)].copy()
+    for shift in range(1, 2 * WINDOW - 1):
+        np.maximum(near, counts[shift : shift + len(place)], out=near)
+    common = np.zeros(len(text.distinct), np.int64)
+    np.maximum.at(common, place, near)
+    weight = rarity(common, rows)
+    return weight / max(float(weight.sum()), 1e-9)
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -1,7 +1,8 @@
 """The index of a release on disk: fingerprints -> rows, made once per release, mapped into memory, kept in a cache folder.
 
     <home>/<first 32 digits of the release's digest>-v<format>/
-      index.json      format, parameters, release, sizes, SHA-256 of the two small files; written last
+      index.json      format, parameters, release, sizes, SHA-256 of the three small files; written last
+      sizes.u32       shingles and fingerprints of each row    8 bytes per row
       directory.u64   where each bin starts                    8 bytes per bin
       checks.u32      CRC-32 of each bin                       4 bytes per bin
       keys.u32        32 bits of each fingerprint, by bin      4 bytes per posting
@@ -30,11 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from dedup.lookup import Postings, bin_bits, bins_of, sort_postings, unite
+from dedup.lookup import Postings, Sizes, bin_bits, bins_of, sort_postings, unite
 from dedup.machine import U64, U64s
-from dedup.overlap import Shingled
+from dedup.overlap import Shingled, distinct
 from dedup.shingles import SHINGLE_TOKENS
-from dedup.winnow import WINDOW, WINDOWS, fingerprints, winnow
+from dedup.winnow import WINDOW, WINDOWS, Fingerprints, fingerprints, winnow
 from manifests.checksums import sha256_file
 from pipeline.engine.store import fsync
 from pipeline.errors import SourceError
@@ -44,7 +45,8 @@ FORMAT = 1
 RUN_POSTINGS = 1 << 22  # about 100 bytes each until they are sorted, measured
 _BYTES_PER_POSTING = 90  # of text, measured on source code: the number of bins follows from it
 _SAY_SECONDS = 5.0
-_NAMES = ("directory.u64", "checks.u32", "keys.u32", "rows.u32")
+_NAMES = ("sizes.u32", "directory.u64", "checks.u32", "keys.u32", "rows.u32")
+_SMALL = _NAMES[:3]
 _PROBE = " ".join(f"token{number}" for number in range(64)).encode()
 
 Log = Callable[[str], None]
@@ -78,17 +80,17 @@ class Index:
         if {name: facts.get(name) for name in wanted} != wanted:
             raise DamagedIndexError(f"{folder} is of another release, or of another version of this software")
         postings, bins = facts.get("postings"), 1 << wanted["bits"]
-        sizes = dict(
-            zip(_NAMES, (8 * (bins + 1), 4 * bins, 4 * (postings or 0), 4 * (postings or 0)), strict=True)
-        )
+        wanted_bytes = (8 * len(rows), 8 * (bins + 1), 4 * bins, 4 * (postings or 0), 4 * (postings or 0))
+        sizes = dict(zip(_NAMES, wanted_bytes, strict=True))
         try:
             found = {name: (folder / name).stat().st_size for name in _NAMES}
-            digests = {name: sha256_file(folder / name)[0] for name in _NAMES[:2]}
+            digests = {name: sha256_file(folder / name)[0] for name in _SMALL}
         except OSError as error:
             raise DamagedIndexError(f"{folder}: {error}") from error
         if found != sizes or digests != facts.get("sha256"):
             raise DamagedIndexError(f"{folder}: a file has not the bytes that were written")
-        directory, checks, keys, numbers = (_mapped(folder / name) for name in _NAMES)
+        pairs, directory, checks, keys, numbers = (_mapped(folder / name) for name in _NAMES)
+        self.sizes = Sizes(pairs[::2], pairs[1::2])
         self.postings = Postings(directory, keys, numbers)
         self._checks = checks
         self._checked = np.zeros(bins, np.bool_)
@@ -138,20 +140,34 @@ def open_or_build(rows: Rows, home: Path, log: Log, *, damaged: Index | None = N
     return Index(folder, rows)
 
 
-def scan(rows: Rows, hashes: U64s) -> Postings:
+def scan(rows: Rows, hashes: U64s) -> tuple[Postings, Sizes]:
     """The part of an index that these hashes meet, from the rows themselves: the same as `open_or_build` would find."""
     bits = release_bits(rows)
-    mask = U64((1 << (bits + 32)) - 1)
-    wanted = np.unique(hashes & mask)
-    kept, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
+    wanted = distinct(hashes & _mask(bits))
+    kept, numbers, sizes = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)], [np.empty((0, 2), np.uint32)]
     for first, texts in rows.texts():
-        found, owners = fingerprints(texts)
-        found &= mask
-        at = np.minimum(np.searchsorted(wanted, found), max(0, len(wanted) - 1))
-        hit = wanted[at] == found if len(wanted) else np.zeros(len(found), np.bool_)
-        kept.append(found[hit])
-        numbers.append((owners[hit] + first).astype(np.uint32))
-    return sort_postings(np.concatenate(kept), np.concatenate(numbers), bits)
+        found = fingerprints(texts)
+        keys = found.hashes & _mask(bits)
+        at = np.minimum(np.searchsorted(wanted, keys), max(0, len(wanted) - 1))
+        hit = wanted[at] == keys if len(wanted) else np.zeros(len(keys), np.bool_)
+        kept.append(keys[hit])
+        numbers.append((found.index[hit] + first).astype(np.uint32))
+        sizes.append(_sizes(found))
+    of_rows = np.concatenate(sizes)
+    return sort_postings(np.concatenate(kept), np.concatenate(numbers), bits), Sizes(
+        of_rows[:, 0], of_rows[:, 1]
+    )
+
+
+def _mask(bits: int) -> np.uint64:
+    """The bits of a hash that an index keeps."""
+    return U64((1 << (bits + 32)) - 1)
+
+
+def _sizes(found: Fingerprints) -> Any:
+    """Shingles and fingerprints of each text: uint32[n, 2]."""
+    marks = np.bincount(found.index, minlength=len(found.shingles))
+    return np.stack((found.shingles, marks), axis=1).astype(np.uint32)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -243,18 +259,20 @@ def _runs(rows: Rows, temporary: Path, log: Log) -> Iterator[Postings]:
         )
         return sorted_part if last and runs == 0 else _spilled(sorted_part, temporary / f"run-{runs:04d}")
 
-    for first, texts in rows.texts():
-        found, owners = fingerprints(texts)
-        if held and held + len(found) > RUN_POSTINGS:
-            yield part(last=False)
-            hashes, numbers, held, runs = [], [], 0, runs + 1
-        hashes.append(found)
-        numbers.append((owners + first).astype(np.uint32))
-        held += len(found)
-        done += len(texts)
-        if time.monotonic() - said > _SAY_SECONDS:
-            said = time.monotonic()
-            log(f"indexing: {done:,} of {len(rows):,} rows")
+    with (temporary / "sizes.u32").open("wb") as sizes:
+        for first, texts in rows.texts():
+            found = fingerprints(texts)
+            _sizes(found).tofile(sizes)
+            if held and held + len(found.hashes) > RUN_POSTINGS:
+                yield part(last=False)
+                hashes, numbers, held, runs = [], [], 0, runs + 1
+            hashes.append(found.hashes)
+            numbers.append((found.index + first).astype(np.uint32))
+            held += len(found.hashes)
+            done += len(texts)
+            if time.monotonic() - said > _SAY_SECONDS:
+                said = time.monotonic()
+                log(f"indexing: {done:,} of {len(rows):,} rows")
     yield part(last=True)
 
 
@@ -293,5 +311,5 @@ def _write(parts: list[Postings], folder: Path) -> dict[str, Any]:
     checks.tofile(folder / "checks.u32")
     return {
         "postings": written,
-        "sha256": {name: sha256_file(folder / name)[0] for name in _NAMES[:2]},
+        "sha256": {name: sha256_file(folder / name)[0] for name in _SMALL},
     }

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dedup.errors import DedupError
-from dedup.lookup import Postings, bin_bits, bins_of, candidates, sort_postings, unite
+from dedup.lookup import LEAST_ALIKE, Postings, Sizes, bin_bits, bins_of, candidates, sort_postings, unite
 from dedup.overlap import Shingled, _by_doubling, _by_extension, _spots, overlap, token_spans
 from dedup.winnow import WINDOW, WINDOWS, fingerprints, winnow
 
@@ -38,8 +38,12 @@ def words(count: int, seed: int, vocabulary: int = 100_000) -> list[bytes]:
     return [b"w%d" % rng.randrange(vocabulary) for _ in range(count)]
 
 
-def index_of(texts: list[bytes], bits: int = 6) -> Postings:
-    return sort_postings(*fingerprints(pa.array(texts, pa.large_binary())), bits)
+def index_of(texts: list[bytes], bits: int = 6) -> tuple[Postings, Sizes]:
+    found = fingerprints(pa.array(texts, pa.large_binary()))
+    marks = np.bincount(found.index, minlength=len(texts))
+    return sort_postings(found.hashes, found.index, bits), Sizes(
+        found.shingles.astype(np.uint32), marks.astype(np.uint32)
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ fingerprints
@@ -64,10 +68,12 @@ def test_every_window_has_a_fingerprint_and_each_is_the_least_of_one(values, win
 def test_documents_are_apart(texts, window):
     """Breach: a window reaches from one document into the next."""
     joined = [b" ".join(text) for text in texts]
-    found, owners = fingerprints(pa.array(joined, pa.large_binary()), window)
-    assert (np.diff(owners) >= 0).all()
+    found = fingerprints(pa.array(joined, pa.large_binary()), window)
+    assert (np.diff(found.index) >= 0).all()
     for number, text in enumerate(joined):
-        assert found[owners == number].tolist() == winnow(Shingled.of(text).values, window).tolist()
+        values = Shingled.of(text).values
+        assert found.hashes[found.index == number].tolist() == winnow(values, window).tolist()
+        assert found.shingles[number] == len(values)
 
 
 def test_long_documents_have_few_fingerprints_and_short_ones_enough():
@@ -160,9 +166,9 @@ def test_what_shares_a_run_of_window_and_four_tokens_is_found(texts, asked, data
 
     must = {n for n, text in enumerate(texts) if runs(text, CERTAIN) & runs(asked, CERTAIN)}
     may = {n for n, text in enumerate(texts) if runs(text, 5) & runs(asked, 5)}
-    index = index_of([b" ".join(text) for text in texts])
+    index, sizes = index_of([b" ".join(text) for text in texts])
     shingles = Shingled.of(b" ".join(asked)).distinct
-    found = candidates(index, shingles, len(texts), best=100)
+    found = candidates(index, sizes, shingles, best=100)
     assert must <= set(found.documents.tolist()) <= may
     assert found.found == len(found.documents)
 
@@ -180,7 +186,7 @@ def test_scores_ranges_and_bounds_are_those_of_plain_python(texts, ranges, commo
     texts = texts + texts[:2] * copies
     ranges = sorted(ranges)[: len(ranges) // 2 * 2]
     within = list(zip(ranges[::2], ranges[1::2], strict=True))
-    index = index_of([b" ".join(text) for text in texts])
+    index, sizes = index_of([b" ".join(text) for text in texts])
     shingles = Shingled.of(b" ".join(texts[0])).distinct
     holders: dict[int, list[int]] = {}
     for key, document in unpacked(index):
@@ -189,6 +195,7 @@ def test_scores_ranges_and_bounds_are_those_of_plain_python(texts, ranges, commo
     keys = [key for key in (shingles & mask).tolist() if key in holders]
     keys.sort(key=lambda key: len(holders[key]))
     scores: Counter[int] = Counter()
+    shared: Counter[int] = Counter()
     looked = used = 0
     for key in keys:
         used += min(common, len(holders[key]))
@@ -198,24 +205,36 @@ def test_scores_ranges_and_bounds_are_those_of_plain_python(texts, ranges, commo
         allowed = [d for d in holders[key] if not within or any(a <= d < b for a, b in within)]
         for document in allowed[:common]:
             scores[document] += math.log2(1 + len(texts) / len(holders[key]))
-    found = candidates(index, shingles, len(texts), best=3, within=within or None, common=common, most=most)
+            shared[document] += 1
+    similar = {}
+    for document, count in shared.items():
+        inter = min(1, count / int(sizes.fingerprints[document])) * int(sizes.shingles[document])
+        similar[document] = inter / (
+            len(shingles) + int(sizes.shingles[document]) - min(inter, len(shingles))
+        )
+    found = candidates(index, sizes, shingles, best=3, within=within or None, common=common, most=most)
     assert found.found == len(scores) and found.known == len(keys)
     assert found.common == sum(len(holders[key]) > common for key in keys)
     assert found.skipped == len(keys) - looked
-    assert np.allclose(found.scores, sorted(scores.values(), reverse=True)[:3])
+    first = min(3, len(scores))
+    assert np.allclose(found.scores[:first], sorted(scores.values(), reverse=True)[:3])
     assert [scores[d] for d in found.documents.tolist()] == pytest.approx(found.scores.tolist())
+    assert [similar[d] for d in found.documents.tolist()] == pytest.approx(found.similarities.tolist())
+    assert {d for d, value in similar.items() if value >= LEAST_ALIKE + 1e-9} <= set(found.documents.tolist())
+    assert len(set(found.documents.tolist())) == len(found.documents)
+    assert all(value >= LEAST_ALIKE - 1e-9 for value in found.similarities[first:])
 
 
 def test_copies_with_edits_here_and_there_are_found(edited_copies):
     """Every pair with Jaccard of at least 0.7: found without a long run in common. Breach: the look-up is for passages only."""
     made = edited_copies(400, seed=5)
-    index = index_of(made)
+    index, sizes = index_of(made)
     shingled = [Shingled.of(text) for text in made]
     pairs = 0
     for number, text in enumerate(shingled):
-        found = set(candidates(index, text.distinct, len(made), best=400).documents.tolist())
+        found = set(candidates(index, sizes, text.distinct, best=400).documents.tolist())
         for other, row in enumerate(shingled):
-            shared = text.shared(row)
+            shared = len(text.shared(row))
             if (
                 other != number
                 and shared
@@ -254,7 +273,8 @@ def test_an_overlap_is_what_plain_python_finds(a, b, copied):
     shingles = [{tuple(t[i : i + 5]) for i in range(len(t) - 4)} for t in (a, b)]
     found = overlap(first, second)
     assert (found.shared, found.union) == (len(shingles[0] & shingles[1]), len(shingles[0] | shingles[1]))
-    assert first.shared(second) == found.shared
+    assert len(first.shared(second)) == found.shared
+    assert set(first.distinct[first.shared(second)]) == set(first.distinct) & set(second.distinct)
     length = longest(a, b)
     assert found.tokens == (length if length >= 5 else 0)
     if found.tokens:
