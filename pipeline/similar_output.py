@@ -90,7 +90,7 @@ def _looked_at(answer: Answer) -> str:
     rows = f"{_count(answer.found, 'row')} found that {'shares' if answer.found == 1 else 'share'} five tokens in a row or more"
     if answer.compared == answer.found:
         return f"{rows}, and compared"
-    return f"{rows}; the {answer.compared:,} that share most, rare things first, were compared"
+    return f"{rows}; {answer.compared:,} compared, those that share most and those most alike"
 
 
 def _count(number: int, name: str) -> str:
