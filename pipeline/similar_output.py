@@ -21,7 +21,7 @@ from pipeline.similar import Answer, Match, Span
 _CERTAIN = WINDOW + SHINGLE_TOKENS - 1
 _STATEMENT = f"""\
 What this tells: these rows have the same runs of names, keywords and numbers as the file; white space and punctuation do
-not count. Every row with {_CERTAIN} tokens in a row in common is found, within the bounds told. It does not tell who
+not count. Every row that shares {_CERTAIN} successive tokens with it is found, within the bounds told. It does not tell who
 copied from whom, nor whether a license is kept. A row stands for its exact and near-duplicates; the near-duplicates
 themselves are not in the release. Code whose names were changed throughout is not found, nor is what the release does
 not have."""
@@ -87,7 +87,7 @@ def _looked_at(answer: Answer) -> str:
     """How many rows had anything in common, and how many were compared."""
     if answer.found == 0:
         return "no row shares anything that was looked for"
-    rows = f"{_count(answer.found, 'row')} found that {'shares' if answer.found == 1 else 'share'} five tokens in a row or more"
+    rows = f"{_count(answer.found, 'row')} found that {'shares' if answer.found == 1 else 'share'} five successive tokens or more"
     if answer.compared == answer.found:
         return f"{rows}, and compared"
     return f"{rows}; {answer.compared:,} compared, those that share most and those most alike"
