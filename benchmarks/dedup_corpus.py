@@ -38,6 +38,7 @@ class Corpus:
 
     @property
     def megabytes(self) -> float:
+        """Bytes of all texts, in millions."""
         return sum(map(len, self.texts)) / 1e6
 
     def sample(self, count: int, seed: int = 1) -> Corpus:
@@ -47,7 +48,12 @@ class Corpus:
         chosen = sorted(random.Random(seed).sample(range(len(self)), count))
         return Corpus([self.texts[i] for i in chosen], [self.paths[i] for i in chosen], self.source)
 
+    def write(self, path: Path) -> None:
+        """Write it as a Parquet file that `read_corpus` reads, for a process of its own."""
+        pq.write_table(pa.table({"content": self.array(), "path": pa.array(self.paths)}), path)
+
     def array(self) -> pa.Array:
+        """Give the texts as the Arrow array that `dedup` reads."""
         return pa.array(self.texts, pa.large_binary())
 
 

@@ -43,9 +43,11 @@ class Sets:
 
     @property
     def sizes(self) -> I64s:
+        """Distinct shingles of each document."""
         return np.diff(self.offsets)
 
     def of(self, document: int) -> npt.NDArray[np.uint32]:
+        """Return the shingles of one document, rarest first."""
         return self.values[self.offsets[document] : self.offsets[document + 1]]
 
 
@@ -63,6 +65,7 @@ class TruePairs:
 
     @property
     def similarity(self) -> npt.NDArray[np.float64]:
+        """Jaccard similarity of each pair."""
         return self.inter / self.union
 
 
@@ -72,13 +75,15 @@ def shingle_sets(texts: Sequence[bytes]) -> Sets:
     lengths = np.diff(borders)
     two = _number(tokens[:-1], tokens[1:])
     four = _number(two[:-2], two[2:])
-    five = _number(four[:-1], tokens[4:])
-    del two, four, tokens
     shingles = np.maximum(lengths - SHINGLE + 1, 0)  # a document's last 4 tokens start none
+    start = np.arange(int(shingles.sum())) + np.repeat(
+        borders[:-1] - (np.cumsum(shingles) - shingles), shingles
+    )
+    five = _number(four[start], tokens[start + 4])
+    del two, four, tokens, start
     document = np.repeat(np.arange(len(texts), dtype=np.uint64), shingles)
-    within = np.arange(len(document)) - np.repeat(np.cumsum(shingles) - shingles, shingles)
-    held = _unique((document << np.uint64(32)) | five[np.repeat(borders[:-1], shingles) + within])
-    del five, document, within
+    held = _unique((document << np.uint64(32)) | five)
+    del five, document
     number = (held & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     documents = np.bincount(number).astype(np.uint32)
     order = np.argsort(documents, kind="stable").astype(np.uint32)

@@ -18,13 +18,10 @@ import argparse
 import difflib
 import random
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
 
 import pyarrow as pa
 from dedup_corpus import Corpus, read_corpus
@@ -49,6 +46,7 @@ class Removal:
 
     @property
     def similarity(self) -> float:
+        """Jaccard similarity of the two."""
         return self.inter / self.union
 
 

@@ -39,10 +39,11 @@ class Peer:
     prepare: Callable[[Sequence[bytes]], Any]
     sign: Callable[[Any, Any], Any]
     pairs: Callable[[Any, Any], Pairs]
-    threads: str = "1"
 
     def version(self) -> str | None:
-        """Return the installed version, None if there is none."""
+        """Return the installed version; None if there is none, or if it is ours."""
+        if not self.distribution:
+            return None
         try:
             return importlib.metadata.version(self.distribution)
         except importlib.metadata.PackageNotFoundError:
@@ -327,7 +328,7 @@ _SAME = "yes"
 PEERS: tuple[Peer, ...] = (
     Peer(
         "ours",
-        "stackmill",
+        "",
         "an Arrow array of bytes",
         _SAME,
         _ours,
@@ -358,7 +359,14 @@ PEERS: tuple[Peer, ...] = (
     Peer("rensa RMinHash", "rensa", _BYTES, _SAME, _rensa, _as_is, _rensa_r, _rensa_pairs),
     Peer("rensa CMinHash", "rensa", _BYTES, _SAME, _rensa, _as_is, _rensa_c, _rensa_pairs),
     Peer(
-        "FastSketchLSH", "FastSketchLSH", _BYTES, _SAME, _fastsketch, _as_is, _fastsketch_sign, _fastsketch_pairs
+        "FastSketchLSH",
+        "FastSketchLSH",
+        _BYTES,
+        _SAME,
+        _fastsketch,
+        _as_is,
+        _fastsketch_sign,
+        _fastsketch_pairs,
     ),
     Peer(
         "gaoya",
