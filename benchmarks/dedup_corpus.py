@@ -94,7 +94,11 @@ def default_archive() -> Corpus:
     from pipeline.sources.sampling import Bounds
 
     archive = load(DEFAULT_CONFIG).archive
-    bounds = Bounds(archive.max_files, archive.max_bytes, archive.max_files_per_origin)
+    bounds = Bounds(
+        max_files=archive.max_files,
+        max_bytes=archive.max_bytes,
+        max_files_per_origin=archive.max_files_per_origin,
+    )
     with tempfile.TemporaryDirectory(prefix="bench-dedup-") as scratch:
         build_installed(Path(scratch), bounds)
         objects = sorted(path for path in Path(scratch, "content").rglob("*") if path.is_file())

@@ -1,6 +1,6 @@
 """Removed files beside the files that stand for them, as diffs for a person to judge.
 
-    python benchmarks/dedup_pairs.py DIR... [--count 200] [--seed 5] [--below 0.9] [--lines 40] [--exclude GLOB] [--table]
+    python benchmarks/dedup_pairs.py DIR... [--count 200] [--seed 5] [--below 0.9] [--lines 30] [--exclude GLOB] [--table]
 
 Of the files that near-duplicate removal drops, those whose similarity to the kept file is below `--below` are
 put in strata of 0.05, and in cells of one language within a stratum; languages for data and prose are passed
@@ -9,7 +9,8 @@ their sizes, each drawn by the seed. No kept file is shown twice in a stratum.
 
 Shown is a unified diff from the kept file (-) to the removed one (+), with 1 line of context, cut at `--lines`
 lines of 140 characters; how many lines differ is always said. Files with lines above 400 characters are split
-after ; { } and , first. `--table` prints the rows of the table in docs/near-duplicates-judged.md, without diffs.
+after ; { } and , first. (generated): a release drops that file earlier, as generated. `--table` prints rows of a
+table like that of docs/near-duplicates-judged.md, without diffs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import pyarrow as pa
 from dedup_corpus import Corpus, read_corpus
 
 from dedup import near_duplicates
+from pipeline.content.generated import is_generated
 from pipeline.content.languages import detect
 from pipeline.content.names import name_class
 from pipeline.content.taxonomy import LANGUAGES
@@ -66,6 +68,13 @@ def languages(corpus: Corpus) -> list[str | None]:
     paths = pa.array([path.encode() for path in corpus.paths], pa.binary())
     found = detect(name_class(paths), corpus.array()).to_pylist()
     return [name if name in LANGUAGES and LANGUAGES[name].kind in KINDS else None for name in found]
+
+
+def generated(corpus: Corpus, chosen: list[Removal]) -> list[bool]:
+    """Whether a release would have dropped the removed file before, because its name or head says generated."""
+    paths = pa.array([corpus.paths[removal.removed].encode() for removal in chosen], pa.binary())
+    texts = pa.array([corpus.texts[removal.removed] for removal in chosen], pa.large_binary())
+    return list(is_generated(name_class(paths), texts).to_pylist())
 
 
 def choose(corpus: Corpus, found: list[Removal], count: int, seed: int) -> list[Removal]:
@@ -124,7 +133,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--below", type=float, default=0.9)
-    parser.add_argument("--lines", type=int, default=40)
+    parser.add_argument("--lines", type=int, default=30)
     parser.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="paths to pass over")
     parser.add_argument("--table", action="store_true", help="rows of a Markdown table, without diffs")
     arguments = parser.parse_args()
@@ -135,12 +144,13 @@ def main() -> None:
         print(
             f"{len(corpus):,} files; {len(found):,} removed below {arguments.below}; {len(chosen)} of them shown"
         )
-    for number, removal in enumerate(chosen, 1):
+    marks = generated(corpus, chosen)
+    for number, (removal, mark) in enumerate(zip(chosen, marks, strict=True), 1):
         kept, removed = corpus.paths[removal.kept], corpus.paths[removal.removed]
         if arguments.table:
-            print(f"| {number} | {removal.similarity:.3f} | {removed} | {kept} |")
+            print(f"| {number} | {removal.similarity:.3f} | {'g' * mark} | {removed} | {kept} |")
             continue
-        print(f"\n#{number} {removal.similarity:.3f}  {removed}\n    for {kept}")
+        print(f"\n#{number} {removal.similarity:.3f}  {removed}{' (generated)' * mark}\n    for {kept}")
         for line in difference(corpus.texts[removal.kept], corpus.texts[removal.removed], arguments.lines):
             print(line)
 
