@@ -251,6 +251,7 @@ def growth_part(arguments: argparse.Namespace, corpus: Any, held: Path) -> list[
             ("documents", ",.0f"),
             ("MB", ",.0f"),
             ("candidate pairs", ",.0f"),
+            ("in a pair", ",.0f"),
             ("removed", ",.0f"),
             ("CPU s", ",.2f"),
             ("sketch s", ",.2f"),

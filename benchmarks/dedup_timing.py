@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from dedup_corpus import Corpus, read_corpus, replicas
 from dedup_peers import PEERS, Peer
@@ -142,6 +143,7 @@ def _growth(what: dict[str, Any], corpus: Corpus) -> dict[str, Any]:
         "documents": len(texts),
         "MB": grown.megabytes,
         "candidate pairs": len(pairs),
+        "in a pair": len(np.unique(np.concatenate((pairs.low, pairs.high)))),
         "removed": table["kept"].to_pylist().count(False),
         "CPU s": spent,
         "sketch s": sketched - start,
