@@ -81,6 +81,11 @@ def truth_of(corpus: Corpus, saved: Path | None = None) -> Truth:
 
 def components(count: int, low: Sequence[int], high: Sequence[int]) -> Bools:
     """Mark what goes if each connected component of the pairs keeps its lowest number only."""
+    return groups(count, low, high) != np.arange(count)
+
+
+def groups(count: int, low: Sequence[int], high: Sequence[int]) -> I64s:
+    """Number of each file's connected component: the lowest number of a file in it."""
     parent = list(range(count))
 
     def root(i: int) -> int:
@@ -92,7 +97,7 @@ def components(count: int, low: Sequence[int], high: Sequence[int]) -> Bools:
     for a, b in zip(low, high, strict=True):
         x, y = root(int(a)), root(int(b))
         parent[max(x, y)] = min(x, y)
-    return np.asarray([parent[i] != i for i in range(count)])
+    return np.asarray([root(i) for i in range(count)], np.int64)
 
 
 def wrongly_removed(removed: Bools, truth: Truth) -> dict[str, int]:
@@ -189,6 +194,9 @@ def ours(corpus: Corpus, truth: Truth) -> dict[str, Any]:
         np.flatnonzero(sketches.counts),
         truth,
     )
+    group = groups(len(corpus), truth.pairs.low.tolist(), truth.pairs.high.tolist())
+    largest = np.bincount(group).argmax()
+    outside = group[truth.pairs.low] != largest
     kept_pair = ~removed[truth.pairs.low] & ~removed[truth.pairs.high]
     return {
         "removed": int(removed.sum()),
@@ -203,6 +211,10 @@ def ours(corpus: Corpus, truth: Truth) -> dict[str, Any]:
         "kept_true_pairs_in_a_full_bucket": int((kept_pair & shared & ~candidate).sum()),
         "kept_true_pairs_that_no_band_joined": int((kept_pair & ~shared).sum()),
         "left_over": left_over(removed, truth),
+        "largest_group_files": int((group == largest).sum()),
+        "pairs_outside_the_largest_group": int(outside.sum()),
+        "recall_outside_the_largest_group": ratio(shared[outside].sum(), outside.sum()),
+        "recall_candidates_outside_the_largest_group": ratio(candidate[outside].sum(), outside.sum()),
         "by_similarity": _by(truth.pairs.similarity, SIMILARITY, shared, candidate),
         "by_shingles_of_the_smaller": _by(
             np.minimum(truth.sizes[truth.pairs.low], truth.sizes[truth.pairs.high]), SIZES, shared, candidate
