@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", 
     "TOKENIZERS_PARALLELISM": "false",
 }
 DUPLICATES_SHARE = 2  # of the documents of `pairs`, one in two has a true duplicate
+MOST_OF_A_GROUP = 10  # documents of `pairs` from one group of near-duplicates: no group decides the recall
 
 
 def arguments_of(given: Sequence[str] | None) -> argparse.Namespace:
@@ -165,10 +167,11 @@ def signature_part(arguments: argparse.Namespace, corpus: Any, _: Path) -> list[
 def pairs_part(arguments: argparse.Namespace, corpus: Any, _: Path) -> list[dict[str, Any]]:
     from dedup_corpus import Corpus
     from dedup_peers import PEERS
-    from dedup_recall import truth_of
+    from dedup_recall import groups, truth_of
 
     truth = truth_of(corpus, arguments.truth)
-    chosen = with_duplicates(len(corpus), truth.pairs, arguments.pairs)
+    group = groups(len(corpus), truth.pairs.low.tolist(), truth.pairs.high.tolist())
+    chosen = with_duplicates(group, truth.pairs, arguments.pairs)
     part = Corpus([corpus.texts[i] for i in chosen], [corpus.paths[i] for i in chosen], corpus.source)
     rows = []
     with tempfile.TemporaryDirectory(prefix="bench-dedup-") as scratch:
@@ -192,19 +195,27 @@ def pairs_part(arguments: argparse.Namespace, corpus: Any, _: Path) -> list[dict
     return rows
 
 
-def with_duplicates(count: int, pairs: Any, wanted: int) -> list[int]:
-    """Choose documents, half of them (as far as there are any) ends of true pairs, each with its partner."""
+def with_duplicates(group: Any, pairs: Any, wanted: int) -> list[int]:
+    """Choose documents, half of them (as far as there are any) ends of true pairs, each with its partner.
+
+    `group`: the number of each document's group of near-duplicates; about ten documents of one are taken.
+    """
     import random
 
     draw = random.Random(3)
     chosen: set[int] = set()
     order = list(range(len(pairs)))
     draw.shuffle(order)
+    taken: Counter[int] = Counter()
     for i in order:
+        if taken[int(group[pairs.low[i]])] >= MOST_OF_A_GROUP:
+            continue
         if len(chosen) + 2 > wanted // DUPLICATES_SHARE:
             break
-        chosen.update((int(pairs.low[i]), int(pairs.high[i])))
-    others = [i for i in range(count) if i not in chosen]
+        ends = {int(pairs.low[i]), int(pairs.high[i])}
+        taken[int(group[pairs.low[i]])] += len(ends - chosen)
+        chosen |= ends
+    others = [i for i in range(len(group)) if i not in chosen]
     draw.shuffle(others)
     return sorted(chosen | set(others[: max(0, wanted - len(chosen))]))
 

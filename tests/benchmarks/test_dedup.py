@@ -217,11 +217,15 @@ def test_a_peer_pairs_what_is_the_same(name):
 
 
 def test_half_of_the_documents_of_pairs_have_duplicates():
-    true = truth(*((i, i + 1) for i in range(0, 80, 2)), count=200).pairs
-    chosen = program.with_duplicates(200, true, 60)
+    one_group = ((i, j) for i in range(100, 140) for j in range(i + 1, 140))
+    true = truth(*((i, i + 1) for i in range(0, 80, 2)), *one_group, count=200).pairs
+    group = recall.groups(200, true.low.tolist(), true.high.tolist())
+    chosen = program.with_duplicates(group, true, 60)
     assert len(chosen) == len(set(chosen)) == 60
-    assert sum(i < 80 for i in chosen) >= 30
-    assert program.with_duplicates(200, true, 60) == chosen
+    partners = {(i, j) for i, j in zip(true.low, true.high, strict=True) if i in chosen and j in chosen}
+    assert len({i for pair in partners for i in pair}) >= 30
+    assert sum(i < 80 for i in chosen) >= 18  # the group of 40 gave about ten
+    assert program.with_duplicates(group, true, 60) == chosen
 
 
 @pytest.mark.parametrize("tool", ["ours"])
