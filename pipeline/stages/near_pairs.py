@@ -49,8 +49,9 @@ ROUTE_BITS = (
 ORDINAL_BITS = 64 - ROUTE_BITS  # 17 trillion contents
 _ROUTE, _ORDINAL = np.uint64(ROUTE_BITS), np.uint64(ORDINAL_BITS)
 
-FEW = 1 << 18
-"""Contents whose names every unit reads, 19 MB, instead of two more stages that look up only what they need."""
+FEW = 1 << 15
+"""Contents whose names every unit reads, 2 MB. Of more, two further stages cost less than names in every pair of every bucket:
+51 ns of CPU time for a key against 127 (480,000 contents, 8 buckets, 5 % of the contents in families), 276 against 711 (50 %)."""
 
 GROUP_BYTES = 1 << 38
 """Keys of a group of bands on disk, unless `band_groups` says how many groups there are: 256 GiB, the keys of 400 million
