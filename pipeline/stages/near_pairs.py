@@ -119,7 +119,7 @@ def _keys(task: Task, sketches: Iterable[pa.Table]) -> Iterator[pa.Table]:
         if size > task.memory_bytes // 8:
             yield _by_bucket(held, task.buckets)
             held, size = [], 0
-    require_all("released", len(ids), int(seen.sum()))
+    require_all("sketch", len(ids), int(seen.sum()))
     if held:
         yield _by_bucket(held, task.buckets)
 
