@@ -49,7 +49,7 @@ from dedup.sketch import SLOTS, sketch
 from dedup.sources import Columns, Held, Rows, Source, open_source
 from dedup.verify import ShingleSets, Threshold, shingle_sets
 
-GROUP_BYTES = 1 << 26
+GROUP_BYTES = 1 << 25
 """Texts whose shingle sets are held at once, in bytes, twice."""
 
 NO_TEXT, FORGOTTEN = -1, -2  # in place of the number of a row's content

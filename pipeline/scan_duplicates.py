@@ -42,10 +42,10 @@ class Found:
                 yield self._record(row)
 
     def clusters(self) -> Iterator[dict[str, Any]]:
-        """`{cluster, files}` per group of two files or more, largest first, the kept file on top."""
+        """`{cluster, bytes, files}` per group of two files or more, largest first; `bytes` of the kept file, which is on top."""
         for group in self.duplicates.clusters():
-            rows = [self._record(row) for row in group.to_pylist()]
-            yield {"cluster": rows[0]["cluster"], "files": rows}
+            files = [self._record(row) for row in group.to_pylist()]
+            yield {"cluster": files[0]["path"], "bytes": self.sizes[group["id"][0].as_py()], "files": files}
 
     def summary(self) -> str:
         """One line for people."""
@@ -90,7 +90,7 @@ def find_duplicates(
     left_out = dict.fromkeys(("binary", "undecodable", "unreadable"), 0)
 
     def texts(ids: pa.Array) -> pa.Array:
-        return _texts(folder, [paths[i] for i in ids.to_pylist()])["text"]
+        return decode_batch(folder.bodies([paths[i] for i in ids.to_pylist()]))["text"]
 
     dedup = Deduplicator(threshold=threshold, texts=texts, **options)
     done = done_bytes = 0
@@ -116,7 +116,3 @@ def find_duplicates(
     except TextChangedError as error:
         raise SourceError("files changed while they were compared: run again") from error
     return Found(paths, sizes, found, {reason: count for reason, count in left_out.items() if count})
-
-
-def _texts(folder: Folder, paths: list[bytes]) -> pa.Table:
-    return decode_batch(folder.bodies(paths))

@@ -111,19 +111,23 @@ def duplicates(
 
 
 def _copy(record: Mapping[str, Any]) -> str:
-    return f"{record['kind']:<6} {record['similarity']:>6.1%}  {record['path']}  =  {record['duplicate_of']}"
+    return f"{record['kind']:<6} {_percent(record):>6}  {record['path']}  =  {record['duplicate_of']}"
+
+
+def _percent(record: Mapping[str, Any]) -> str:
+    """The similarity, rounded down: 100.0% is nothing less. Empty for a kept file."""
+    return "" if record["kept"] else f"{int(record['similarity'] * 1000) / 10:.1f}%"
 
 
 def _print_clusters(groups: Iterator[Mapping[str, Any]], as_json: bool) -> None:
     for group in groups:
         files = [_shown(file) for file in group["files"]]
         if as_json:
-            typer.echo(json.dumps({"cluster": files[0]["cluster"], "files": files}))
+            typer.echo(json.dumps({**_shown(group), "files": files}))
             continue
-        typer.echo(f"{len(files)} files")
+        typer.echo(f"{len(files)} files, the kept one of {group['bytes']:,} bytes")
         for file in files:
-            similarity = "" if file["kept"] else f"{file['similarity']:.1%}"
-            typer.echo(f"  {'kept' if file['kept'] else file['kind']:<6} {similarity:>6}  {file['path']}")
+            typer.echo(f"  {'kept' if file['kept'] else file['kind']:<6} {_percent(file):>6}  {file['path']}")
 
 
 class _Reading:
