@@ -27,7 +27,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal
@@ -250,6 +250,8 @@ class Deduplicator:
         that no row has any more nothing is kept: neither keys nor similarities; a batch of texts that is held goes with its
         last row. Raises DedupError, and forgets nothing, if an id is not there.
         """
+        if isinstance(ids, str | bytes) or not hasattr(ids, "__iter__"):
+            raise DedupError(f"ids must be an array or a list of ids, not {type(ids).__name__}")
         wanted = ids.to_pylist() if isinstance(ids, pa.Array | pa.ChunkedArray) else list(ids)
         rows = np.unique([self._row(one) for one in wanted]).astype(np.int64)
         gone = np.zeros(len(self._digest), np.bool_)
@@ -277,7 +279,7 @@ class Deduplicator:
 
     def _row(self, id: Any) -> int:
         if self._columns.id is not None:
-            row = self._row_of.get(id)
+            row = self._row_of.get(id) if isinstance(id, Hashable) else None
         else:
             known = isinstance(id, int | np.integer) and 0 <= id < len(self._content)
             row = int(id) if known else None
