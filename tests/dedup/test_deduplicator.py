@@ -114,11 +114,11 @@ def test_what_is_forgotten_leaves_no_trace_and_what_it_displaced_comes_back():
     assert dedup.finish().kept_ids.to_pylist() == ["a", "c"]
     dedup.forget(["a"])
     assert dedup.finish().kept_ids.to_pylist() == ["b", "c"]
-    assert len(dedup._known) == 0 and len(dedup._number_of) == 2
+    assert len(dedup._known) == 0 and len(dedup._contents._number_of) == 2
     dedup.add(table([BASE.encode()], ["a"]))  # a name is free again, and so is the place of its text
     found = dedup.finish()
     assert found.table["duplicate_of"].to_pylist() == [None, None, "b"]
-    assert len(dedup._digest) == 3
+    assert len(dedup._contents) == 3
     with pytest.raises(DedupError, match="no row 'z'"):
         dedup.forget(["b", "z"])
     assert len(dedup) == 3
