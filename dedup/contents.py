@@ -116,6 +116,15 @@ class Contents:
                 parts = [merge_pairs(parts)]  # most pairs share several bands
         return merge_pairs(parts)
 
+    def index(self, by_rank: I64s) -> KeyIndex:
+        """The keys of all texts, to look others up; ordinals are places in `by_rank`. 16 bytes a key."""
+        numbers = by_rank[self._with_keys(by_rank)]
+        blocks = [numbers[numbers // BLOCK == block] % BLOCK for block in range(len(self._blocks))]
+        in_blocks = np.argsort(numbers // BLOCK, kind="stable")  # as `_keys` puts them
+        ordinals = np.flatnonzero(self._with_keys(by_rank))[in_blocks]
+        keys = self._keys(blocks, 0, self._bands).reshape(-1)
+        return KeyIndex(keys, np.tile(ordinals, self._bands), self._bands, self._cap, self._best)
+
     def _with_keys(self, numbers: I64s) -> Bools:
         return np.frombuffer(bytes(self._shingled), np.bool_)[numbers]
 
@@ -127,3 +136,24 @@ class Contents:
             keys[:, at : at + len(columns)] = block[band:last, columns]
             at += len(columns)
         return keys
+
+
+class KeyIndex:
+    """Which texts hold a key: all of them up to `cap`, else the `best` best-ranked."""
+
+    def __init__(self, keys: U64s, ordinals: I64s, bands: int, cap: int, best: int) -> None:
+        order = np.lexsort((ordinals, keys))
+        self._keys, self._ordinals = keys[order], ordinals[order]
+        self._bands, self._cap, self._best = bands, cap, best
+
+    def find(self, keys: U64s) -> tuple[I64s, I64s]:
+        """For uint64[n, bands]: distinct pairs of a row of `keys` and an ordinal, by row, best-ranked first."""
+        flat = keys.reshape(-1)
+        first = np.searchsorted(self._keys, flat)
+        count = np.searchsorted(self._keys, flat, side="right") - first
+        count[count > self._cap] = self._best
+        which = np.repeat(np.arange(len(flat)), count)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count)
+        ordinals = self._ordinals[first[which] + within].astype(np.uint64)
+        packed = np.unique((which // self._bands).astype(np.uint64) << np.uint64(32) | ordinals)
+        return (packed >> np.uint64(32)).astype(np.int64), (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)

@@ -41,6 +41,7 @@ from dedup.decide import decide
 from dedup.documents import Documents, as_documents
 from dedup.errors import DedupError, TextChangedError
 from dedup.machine import Bools, I64s
+from dedup.matching import Matcher
 from dedup.outcome import Duplicates, Work
 from dedup.rows import FORGOTTEN, NO_TEXT, RowList
 from dedup.similarities import Similarities
@@ -52,6 +53,14 @@ GROUP_BYTES = 1 << 25
 """Texts whose shingle sets are held at once, in bytes, twice."""
 
 PENDING = -3  # PENDING - i: the i-th new text of a batch, until it has a number
+
+
+NO_MATCHES = pa.table(
+    {
+        name: pa.array([], pa.string() if name == "kind" else pa.int64())
+        for name in ("row", "match", "kind", "inter", "union")
+    }
+)
 
 
 class Deduplicator:
@@ -177,12 +186,7 @@ class Deduplicator:
         Raises TextChangedError if a text that is read again is not the one that was added.
         """
         content = self._rows.content
-        order = self._rows.with_text(content)
-        ranked, first = np.unique(content[order], return_index=True)
-        elected = np.full(len(self._contents), -1, np.int64)  # text -> the row that stands for it
-        elected[ranked] = order[first]
-        by_rank = ranked[np.argsort(first)]
-
+        by_rank, elected = self._elect(content)
         pairs = self._contents.candidates(by_rank)
         low, high = by_rank[pairs.low], by_rank[pairs.high]
         known, inter, union = self._known.find(low, high)
@@ -225,6 +229,65 @@ class Deduplicator:
             ),
         )
 
+    def matches(self, source: Any, *, column: str | None = None, id: str | None = None) -> pa.Table:
+        """Which rows of `source` are duplicates of a row that is here: of a benchmark, say. Nothing is added.
+
+        `source`: as for `add`, its text in `column` (by default of the same name as here). Gives one row per pair that is
+        found: `row` (position in `source`, or with `id` the value of that column), `match` (the id here), `kind` (exact |
+        near), `inter` and `union` (near only); by position, then by the rank of the match. A key that more than `cap` texts
+        hold leads to the `best` best-ranked of them. Memory: 16 bytes per band and text here, and a batch of `source`.
+        """
+        content = self._rows.content
+        by_rank, elected = self._elect(content)
+        ordinal_of = np.full(len(self._contents), -1, np.int64)
+        ordinal_of[by_rank] = np.arange(len(by_rank))
+        lengths = self._contents.lengths
+        matcher = Matcher(
+            index=self._contents.index(by_rank),
+            row_of=elected[by_rank],
+            rows=len(content),
+            lengths_of=lambda rows: lengths[content[rows]],
+            read=lambda rows: self._read(rows, content),
+            sets_of=self._sets,
+            threshold=self.threshold,
+            group_bytes=self._group_bytes,
+        )
+        parts: list[pa.Table] = []
+        done = 0
+        for rows in open_source(source, Columns(column or self._columns.text, id))[0]:
+            documents = as_documents(rows.texts)
+            same = np.full(len(documents), -1, np.int64)
+            for at, digest in _digests(documents, rows.texts.is_valid().to_numpy(zero_copy_only=False)):
+                number = self._contents.find(digest)
+                same[at] = -1 if number is None else ordinal_of[number]
+            sketches = self._sketch(documents)
+            keyed = np.flatnonzero(sketches.counts > 0)
+            found = matcher.match(rows.texts, same, keyed, self._contents.keys_of(sketches))
+            kinds = pa.DictionaryArray.from_arrays(pa.array(found.exact.astype(np.int8)), ["near", "exact"])
+            parts.append(
+                pa.table(
+                    {
+                        "row": pa.array(found.row + done)
+                        if rows.ids is None
+                        else rows.ids.take(pa.array(found.row)),
+                        "match": self._rows.names(elected[by_rank[found.ordinal]]),
+                        "kind": kinds.cast(pa.string()),
+                        "inter": pa.array(found.inter, mask=found.exact),
+                        "union": pa.array(found.union, mask=found.exact),
+                    }
+                )
+            )
+            done += len(documents)
+        return pa.concat_tables(parts) if parts else NO_MATCHES
+
+    def _elect(self, content: I64s) -> tuple[I64s, I64s]:
+        """The texts, best-ranked first; and for each text the row that stands for it (-1: there is none)."""
+        order = self._rows.with_text(content)
+        ranked, first = np.unique(content[order], return_index=True)
+        elected = np.full(len(self._contents), -1, np.int64)
+        elected[ranked] = order[first]
+        return ranked[np.argsort(first)], elected
+
     def _sketch(self, documents: Documents) -> Sketches:
         return sketch(documents)
 
@@ -239,13 +302,15 @@ class Deduplicator:
         texts = self._texts(ids)
         if len(texts) != len(rows):
             raise DedupError(f"texts was asked for {len(rows)} texts and gave {len(texts)}")
+        if isinstance(texts, pa.ChunkedArray):
+            texts = texts.combine_chunks()
         documents = as_documents(texts)
         for at, digest in _digests(documents, np.ones(len(rows), np.bool_)):
             if digest != self._contents.digest(content[rows[at]]):
                 raise TextChangedError(
                     f"the text of {ids[at].as_py()!r} is not the one that was added: it has changed or gone"
                 )
-        return documents
+        return texts.cast(pa.large_binary())
 
     def _table(self, rows: I64s, stands: I64s, exact: Bools, near: Bools, share: I64s) -> pa.Table:
         """The columns of `Duplicates.table`. `stands`: row -> row; `share`: inter and union."""

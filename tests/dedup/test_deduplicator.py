@@ -287,3 +287,57 @@ def test_groups_and_figures():
         [],
     )
     assert nothing.summary()
+
+
+# ------------------------------------------------------------------------------------------- against another set
+
+
+def matched(texts: list[bytes], others: list[bytes], shingles_of) -> list[dict[str, Any]]:
+    """All pairs of a text and another one that are copies, by plain Python; equal texts here count once."""
+    rows = []
+    distinct = list(dict.fromkeys(others))
+    sets = {text: set(shingles_of(text)) for text in {*texts, *others}}
+    for row, text in enumerate(texts):
+        for other in distinct:
+            inter, union = len(sets[text] & sets[other]), len(sets[text] | sets[other])
+            pair = {"row": row, "match": others.index(other)}
+            if text == other:
+                rows.append({**pair, "kind": "exact", "inter": None, "union": None})
+            elif union and 10 * inter >= 7 * union:
+                rows.append({**pair, "kind": "near", "inter": inter, "union": union})
+    return rows
+
+
+@pytest.mark.parametrize("mode", ["held", "asked"])
+@pytest.mark.parametrize("small", [False, True], ids=["whole", "in pieces"])
+def test_which_texts_are_copies_of_another_set(mode, small, pool, shingles_of, monkeypatch):
+    if small:
+        monkeypatch.setattr(sources, "BATCH_ROWS", 5)
+    others, texts = pool[::2] + pool[:4], pool[1::3] + pool[:9]
+    dedup = Deduplicator(
+        group_bytes=2000 if small else 1 << 20,
+        texts=None if mode == "held" else lambda ids: pa.array([others[i] for i in ids.to_pylist()]),
+    )
+    dedup.add(table(others))
+    expected = matched(texts, others, shingles_of)
+    assert {row["kind"] for row in expected} == {"exact", "near"}
+    assert dedup.matches(table(texts)).to_pylist() == expected
+    assert len(dedup) == len(others)
+    named = dedup.matches(
+        pa.table({"text": pa.array(texts, pa.binary()), "key": [f"k{i}" for i in range(len(texts))]}),
+        column="text",
+        id="key",
+    )
+    assert named.to_pylist() == [{**row, "row": f"k{row['row']}"} for row in expected]
+    dedup.forget(range(len(others)))
+    assert dedup.matches(table(texts)).num_rows == 0
+    assert Deduplicator().matches(iter([])).num_rows == 0
+
+
+def test_a_crowded_key_leads_to_the_best_ranked():
+    dedup = Deduplicator(id="id", rank="rank")
+    texts = [f"{BASE} {i}".encode() for i in range(100)]
+    dedup.add(table(texts, [f"t{i}" for i in range(100)], rank=pa.array(range(100, 0, -1))))
+    found = dedup.matches(table([BASE.encode()]))
+    assert {f"t{i}" for i in range(99, 99 - 16, -1)} <= set(found["match"].to_pylist())
+    assert found["match"][0].as_py() == "t99"
