@@ -19,7 +19,7 @@ KEYS_AT_ONCE = 1 << 24  # keys that are paired at once: 256 MB with their ordina
 
 
 class Contents:
-    """About 0.6 KB a text, of which the band keys are 8 bytes a band."""
+    """About 0.5 KB a text, of which the band keys are 8 bytes a band."""
 
     def __init__(self, bands: int, rows: int, cap: int, best: int) -> None:
         self._bands, self._rows, self._cap, self._best = bands, rows, cap, best

@@ -17,9 +17,9 @@ The outcome is that of a release, and a function of the rows alone: walk the dis
 is kept iff it has no verified similarity of at least `threshold` to a kept one. However rows were added,
 forgotten and added again, `finish` gives what it would give from scratch.
 
-**Memory** is about 0.6 KB per distinct text and 0.1 KB per row, 24 bytes per candidate pair, and while pairs
-are compared at most 9 bytes per byte of two groups of `group_bytes`; the texts themselves only if they cannot
-be read again (see `dedup.sources`).
+**Memory** is about 0.5 KB per distinct text (0.7 KB with an id column of strings), 24 bytes per candidate
+pair, some 0.5 GB at most while keys are paired, and while pairs are compared at most 9 bytes per byte of two
+groups of `group_bytes`; the texts themselves only if they cannot be read again (see `dedup.sources`).
 """
 
 from __future__ import annotations
@@ -336,15 +336,16 @@ def deduplicate(data: Any, column: str = "content", **options: Any) -> Any:
     `data`: a pyarrow Table, RecordBatch or array of texts, or a Hugging Face `datasets.Dataset`; the answer
     is of the same kind. Further options: those of `Deduplicator`.
     """
-    dedup = Deduplicator(column=column, **options)
-    if not hasattr(data, "filter"):
+    arrow = isinstance(data, pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray)
+    if not arrow and not (hasattr(data, "with_format") and hasattr(data, "select")):
         raise DedupError(
-            f"deduplicate takes a table, an array or a Hugging Face dataset, not {type(data).__name__}: "
-            "use Deduplicator"
+            f"deduplicate takes a pyarrow table or array or a Hugging Face dataset, not "
+            f"{type(data).__name__}: use Deduplicator"
         )
+    dedup = Deduplicator(column=column, **options)
     dedup.add(data)
     kept = dedup.finish().kept
-    if isinstance(data, pa.Table | pa.RecordBatch | pa.Array | pa.ChunkedArray):
+    if arrow:
         return data.filter(kept)
     return data.select(np.flatnonzero(kept.to_numpy(zero_copy_only=False)))
 

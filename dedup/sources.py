@@ -20,7 +20,10 @@ from dedup.errors import DedupError
 from dedup.machine import I64s
 
 BATCH_ROWS = 8192
-"""Rows taken at a time, so that what a step needs for each of them stays small."""
+"""Rows of what is in memory taken at a time, so that what a step needs for each of them stays small."""
+
+READ_ROWS = 1024
+"""Rows read at a time from a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ class Fragments:
             raise DedupError(f"no column {(set(names) - set(known))}: columns are {self._schema.names}")
         # Little is read ahead: memory, not the disk, is what is short.
         batches = piece.to_batches(
-            self._schema, columns=names, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+            self._schema, columns=names, batch_size=READ_ROWS, batch_readahead=2, fragment_readahead=1
         )
         yield from batches
 
@@ -144,7 +147,7 @@ class Indexed:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows in order."""
-        for table in self._dataset.iter(BATCH_ROWS):
+        for table in self._dataset.iter(READ_ROWS):
             yield from table.to_batches()
 
     def take(self, positions: I64s) -> pa.Array:

@@ -163,6 +163,7 @@ def all_sources(texts: list[bytes], folder) -> dict[str, Any]:
 def test_the_same_rows_from_anywhere(kind, small, pool, tmp_path, monkeypatch):
     if small:
         monkeypatch.setattr(sources, "BATCH_ROWS", 5)
+        monkeypatch.setattr(sources, "READ_ROWS", 3)
     expected = near_duplicates(pa.array(pool, pa.large_binary()))
     dedup = Deduplicator(group_bytes=2000 if small else 1 << 26)
     assert dedup.add(all_sources(pool, tmp_path)[kind]) == len(pool)
@@ -264,8 +265,11 @@ def test_one_line(pool):
     assert deduplicate(datasets.Dataset(texts), "text")["text"] == [text.decode() for text in expected]
     assert deduplicate(rows, threshold="1").num_rows > len(expected)
     assert deduplicate(rows.slice(0, 0)).num_rows == 0
-    with pytest.raises(DedupError, match="list"):
-        deduplicate(["a"])
+    for wrong in (["a"], pytest.importorskip("polars").DataFrame({"content": ["a"]}), None):
+        with pytest.raises(DedupError, match="use Deduplicator"):
+            deduplicate(wrong)
+    with pytest.raises(DedupError, match="one split of the dataset: 'train'"):
+        deduplicate(datasets.DatasetDict(train=datasets.Dataset(texts)))
 
 
 def test_groups_and_figures():
