@@ -269,7 +269,7 @@ def test_one_line(pool):
         with pytest.raises(DedupError, match="use Deduplicator"):
             deduplicate(wrong)
     with pytest.raises(DedupError, match="one split of the dataset: 'train'"):
-        deduplicate(datasets.DatasetDict(train=datasets.Dataset(texts)))
+        Deduplicator(column="text").add(datasets.DatasetDict(train=datasets.Dataset(texts)))
 
 
 def test_groups_and_figures():
