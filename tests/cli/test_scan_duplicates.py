@@ -122,6 +122,7 @@ def test_it_says_what_near_duplicates_says_of_the_texts(edited_texts, tmp_path):
         (tmp_path / f"{number:04}.txt").write_bytes(text)
     found = find_duplicates(Folder(tmp_path, max_bytes=1 << 20, note=print), threshold="0.8", note=print)
     expected = near_duplicates(pa.array(edited_texts, pa.large_binary()), threshold="0.8")
+    expected = expected.drop_columns("estimated")  # it never is
     assert found.duplicates.table.rename_columns(expected.column_names).to_pylist() == expected.to_pylist()
     assert found.duplicates.counts["near"] > 10
 

@@ -164,7 +164,7 @@ def test_the_same_rows_from_anywhere(kind, small, pool, tmp_path, monkeypatch):
     if small:
         monkeypatch.setattr(sources, "BATCH_ROWS", 5)
         monkeypatch.setattr(sources, "READ_ROWS", 3)
-    expected = near_duplicates(pa.array(pool, pa.large_binary()))
+    expected = near_duplicates(pa.array(pool, pa.large_binary())).drop_columns("estimated")  # it never is
     dedup = Deduplicator(group_bytes=2000 if small else 1 << 26)
     assert dedup.add(all_sources(pool, tmp_path)[kind]) == len(pool)
     found = dedup.finish()
