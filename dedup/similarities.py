@@ -32,6 +32,8 @@ class Similarities:
 
     def add(self, a: I64s, b: I64s, inter: I64s, union: I64s) -> None:
         """Remember pairs that are not known yet, each once."""
+        if not len(a):
+            return
         pairs = np.concatenate((self._pairs, _packed(a, b)))
         order = np.argsort(pairs, kind="stable")
         self._pairs = pairs[order]

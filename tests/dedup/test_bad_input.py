@@ -187,6 +187,16 @@ def test_a_crowd_cannot_hide_a_copy_of_the_best_ranked(monkeypatch):
     assert kinds([words, *crowd, words + " more"])[-1] == "near"
 
 
+def test_a_crowd_is_matched_by_its_best_ranked_only(monkeypatch):
+    """Breach: a benchmark of a million like problems is compared with every row that is like them."""
+    forged(monkeypatch, lambda row: np.full(SLOTS, 7, np.uint32))
+    words = " ".join(f"w{i}" for i in range(100))
+    for size, matches in ((CAP, CAP), (CAP + 1, BEST)):
+        dedup = Deduplicator()
+        dedup.add([f"{words} {row}" for row in range(size)])
+        assert dedup.matches([words])["match"].to_pylist() == list(range(matches))
+
+
 def test_a_bucket_at_the_cap_and_above_it():
     ordinals = np.arange(CAP + 1)
     keys = np.zeros(CAP + 1, np.uint64)

@@ -126,6 +126,19 @@ def test_what_is_forgotten_leaves_no_trace_and_what_it_displaced_comes_back():
         Deduplicator().forget([0])
 
 
+def test_a_batch_whose_rows_are_all_forgotten_is_held_no_longer():
+    dedup = Deduplicator()
+    before = pa.total_allocated_bytes()
+    dedup.add([f"{number} " * 10_000 for number in range(20)])
+    dedup.add(["x"])
+    assert pa.total_allocated_bytes() - before > 400_000
+    dedup.forget(range(19))
+    assert pa.total_allocated_bytes() - before > 400_000
+    dedup.forget([19])
+    assert pa.total_allocated_bytes() - before < 1000
+    assert dedup.finish().table["id"].to_pylist() == [20]
+
+
 def all_sources(texts: list[bytes], folder) -> dict[str, Any]:
     datasets = pytest.importorskip("datasets")
     polars = pytest.importorskip("polars")
