@@ -19,10 +19,18 @@ from dedup.deduplicator import Deduplicator, deduplicate
 from dedup.documents import MAX_DOCUMENT_BYTES
 from dedup.election import ELECTION_ORDER, ElectionKey, election_key, log2_floor, order_by_sql
 from dedup.errors import DedupError, DocumentTooLargeError, TextChangedError, ThresholdError
-from dedup.near import NEAR_SCHEMA, compile_kernels, near_duplicates, similar_documents
+from dedup.near import NEAR_SCHEMA, compile_kernels, kernels_are_cached, near_duplicates, similar_documents
 from dedup.outcome import Duplicates, Work
 from dedup.shingles import SHINGLE_TOKENS
-from dedup.sketch import SLOTS, Sketches, agreement, signatures_from_arrow, signatures_to_arrow, sketch
+from dedup.sketch import (
+    SLOTS,
+    Method,
+    Sketches,
+    agreement,
+    signatures_from_arrow,
+    signatures_to_arrow,
+    sketch,
+)
 from dedup.verify import ShingleSets, Threshold, intersections, shingle_sets
 
 __all__ = [
@@ -39,6 +47,7 @@ __all__ = [
     "DocumentTooLargeError",
     "Duplicates",
     "ElectionKey",
+    "Method",
     "Pairs",
     "ShingleSets",
     "Sketches",
@@ -54,6 +63,7 @@ __all__ = [
     "deduplicate",
     "election_key",
     "intersections",
+    "kernels_are_cached",
     "log2_floor",
     "merge_pairs",
     "near_duplicates",

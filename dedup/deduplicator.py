@@ -45,7 +45,7 @@ from dedup.matching import Matcher
 from dedup.outcome import Duplicates, Work
 from dedup.rows import FORGOTTEN, NO_TEXT, RowList
 from dedup.similarities import Similarities
-from dedup.sketch import SLOTS, Sketches, sketch
+from dedup.sketch import Method, Sketches, sketch
 from dedup.sources import Columns, Held, Rows, open_source
 from dedup.verify import ShingleSets, Threshold, shingle_sets
 
@@ -72,7 +72,8 @@ class Deduplicator:
     Without it the first one stays.
 
     `threshold`: the least Jaccard similarity of near-duplicates, exactly as written ("0.7" is 7/10). `bands`, `rows`, `cap`,
-    `best`: how candidates are found (docs/dedup.md).
+    `best`: how candidates are found (docs/dedup.md). `operators`: every byte of punctuation is a token, too, so
+    that it counts. `method`: "fast" or "minhash", how sketches are made.
 
     `texts`: a function from an array of ids to the array of their texts. With it no text is held, whatever
     is added. `group_bytes`: bounds the memory of comparisons.
@@ -92,6 +93,8 @@ class Deduplicator:
         rows: int = ROWS,
         cap: int = CAP,
         best: int = BEST,
+        operators: bool = False,
+        method: Method = "fast",
         texts: Callable[[pa.Array], pa.Array] | None = None,
         group_bytes: int = GROUP_BYTES,
     ) -> None:
@@ -104,13 +107,14 @@ class Deduplicator:
             if not isinstance(value, int):
                 raise DedupError(f"{name} must be a whole number, not {value!r}")
         self._columns = Columns(column, id, rank)
+        self._operators, self._method = operators, method
         self._texts = texts
         self._group_bytes = group_bytes
         self._rows = RowList(self._columns, highest_first=prefer == "highest")
         self._contents = Contents(bands, rows, cap, best)
         self._known = Similarities()
         # So that settings are refused here, not when work was done.
-        self._contents.keys_of(Sketches(np.empty((0, SLOTS), np.uint32), np.empty(0, np.int64)))
+        self._contents.keys_of(self._sketch(as_documents(pa.array([], pa.large_binary()))))
         self._contents.candidates(np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -289,10 +293,10 @@ class Deduplicator:
         return ranked[np.argsort(first)], elected
 
     def _sketch(self, documents: Documents) -> Sketches:
-        return sketch(documents)
+        return sketch(documents, operators=self._operators, method=self._method)
 
     def _sets(self, texts: Any) -> ShingleSets:
-        return shingle_sets(texts)
+        return shingle_sets(texts, operators=self._operators)
 
     def _read(self, rows: I64s, content: I64s) -> Any:
         """The texts of ascending rows."""

@@ -56,8 +56,9 @@ def _deduplication(near: Mapping[str, Any]) -> str:
     exact = "Files with the same bytes, or with the same released text, are one row."
     if not near["enabled"]:
         return f"{exact} Near-duplicates were not removed in this release."
+    tokens = "5-token shingles, punctuation included" if near["operators"] else "5-token shingles"
     found = (
-        f"{exact} Near-duplicates are found by sketches of their 5-token shingles ({near['bands']} bands of"
+        f"{exact} Near-duplicates are found by sketches of their {tokens} ({near['bands']} bands of"
         f" {near['rows']} values)"
     )
     if (shortcut := near["shortcut"]) is not None:

@@ -86,6 +86,9 @@ def duplicates(
     threshold: Annotated[
         str, typer.Option("--threshold", help="Jaccard similarity of near-duplicates, above 0 and at most 1.")
     ] = "0.7",
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Punctuation counts, too, and not only words.")
+    ] = False,
     clusters: Annotated[
         bool, typer.Option("--clusters", help="Groups of files instead, the largest first.")
     ] = False,
@@ -100,7 +103,9 @@ def duplicates(
     Threshold.of(threshold)  # before a folder is walked
     folder = _folder(directory, max_bytes)
     with _Reading(len(folder.sizes), sum(folder.sizes.values())) as reading:
-        found = find_duplicates(folder, threshold=threshold, note=_note, progress=reading)
+        found = find_duplicates(
+            folder, threshold=threshold, note=_note, progress=reading, operators=operators
+        )
     if clusters:
         _print_clusters(found.clusters(), as_json)
     elif as_json:

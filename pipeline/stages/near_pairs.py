@@ -38,7 +38,7 @@ from pipeline.engine.lookup import pieces
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
-from pipeline.stages.secrets import RELEASED_OF
+from pipeline.stages.sketches import SKETCH_OF
 from pipeline.tables import BAND_KEYS, CANDIDATES, CONTENT_PAIRS, NAMED_PAIRS
 
 U64s = npt.NDArray[np.uint64]
@@ -76,11 +76,11 @@ def ordinals_of(contents: U64s) -> U64s:
 
 def bands(task: Task) -> Mapping[str, Iterator[pa.Table]]:
     """The keys of the group's bands, for every ranked content that has shingles."""
-    return bands_of(task, RELEASED_OF.open(task).pieces(["shingles", "sketch"]))
+    return bands_of(task, SKETCH_OF.open(task).pieces(["shingles", "sketch"]))
 
 
 def bands_of(task: Task, sketches: Iterable[pa.Table]) -> Mapping[str, Iterator[pa.Table]]:
-    """The same from any source of sketches: tables with `sha256`, `shingles` and `sketch`, as RELEASED has them.
+    """The same from any source of sketches: tables with `sha256`, `shingles` and `sketch`, as SKETCH has them.
 
     They may hold other contents, too, and one twice.
     """

@@ -108,6 +108,11 @@ def test_a_stricter_threshold(folder):
     assert kinds.count("near") == 1  # the same words
 
 
+def test_punctuation_counts_where_it_is_asked_for(folder):
+    found = [json.loads(line) for line in scan(folder, "--json", "--operators").stdout.splitlines()]
+    assert [r["path"] for r in found if r["kind"] == "near"] == ["b/near.py"]
+
+
 @pytest.mark.parametrize(
     "value", ["7", "0", "-0.7", "1.0001", "nan", "inf", "1e999", "1e999999999", "", "much", "1/0"]
 )

@@ -62,6 +62,12 @@ def test_a_null_is_no_text():
     assert kinds(pa.nulls(4)) == ["unique"] * 4
 
 
+def test_files_of_punctuation_only_are_compared_where_it_counts():
+    texts = ["+-*/ " * 40, "+-*/ " * 39, "<>{}[] " * 40, "+-*"]
+    assert kinds(texts) == ["unique"] * 4
+    assert kinds(texts, operators=True) == ["unique", "near", "unique", "unique"]
+
+
 SCRIPTS = {
     "han": lambda i: "".join(chr(0x4E00 + (i * 37 + j * 101) % 20_000) for j in range(3)),
     "kana": lambda i: chr(0x3042 + i % 80) + chr(0x30A2 + (i * 7) % 80) + "の" * (i % 3),
@@ -160,8 +166,8 @@ def forged(monkeypatch, signature_of) -> None:
     """Have every text that has shingles the signature that an attacker wants."""
     real = deduplicator.sketch
 
-    def sketch(texts: Any) -> Sketches:
-        made = real(texts)
+    def sketch(texts: Any, **settings: Any) -> Sketches:
+        made = real(texts, **settings)
         for row in range(len(made.counts)):
             made.signatures[row] = signature_of(row)
         return made
@@ -222,7 +228,7 @@ def test_thresholds_out_of_range(threshold):
 @pytest.mark.parametrize(
     "options",
     [{"bands": 0}, {"rows": 0}, {"bands": 43}, {"bands": -1}, {"bands": 4.0}, {"bands": "42"}, {"rows": None},
-     {"cap": 0}, {"best": 0}, {"best": 65}, {"cap": "64"}, {"group_bytes": 0}, {"prefer": "best"}],
+     {"cap": 0}, {"best": 0}, {"best": 65}, {"cap": "64"}, {"group_bytes": 0}, {"prefer": "best"}, {"method": "best"}],
     ids=str,
 )  # fmt: skip
 def test_settings_out_of_range(options):

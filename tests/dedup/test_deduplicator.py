@@ -285,6 +285,16 @@ def test_one_line(pool):
         Deduplicator(column="text").add(datasets.DatasetDict(train=datasets.Dataset(texts)))
 
 
+@pytest.mark.parametrize("options", [{"operators": True}, {"method": "minhash"}], ids=str)
+def test_settings_are_those_of_near_duplicates(options, pool, shingles_of):
+    """Breach: sketches with one setting are verified with another."""
+    changed = [text.replace(b" ", b"++") for text in pool]
+    expected = near_duplicates(pa.array(pool + changed, pa.large_binary()), **options)["duplicate_of"]
+    assert _of(pool + changed, **options).table["duplicate_of"].to_pylist() == expected.to_pylist()
+    default = _of(pool + changed).table["duplicate_of"].to_pylist()
+    assert (default == expected.to_pylist()) == ("method" in options)
+
+
 def test_groups_and_figures():
     texts = [BASE, "alone", BASE + " one", BASE + " two", "twin", "twin", None]
     found = _of(texts)
