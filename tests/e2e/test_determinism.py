@@ -194,6 +194,51 @@ def test_a_killed_driver(archive, tmp_path, digest, stage):
     check_resumed(line, tmp_path, digest)
 
 
+IN_ROUNDS = """
+from pipeline.cli.main import run
+from pipeline.stages import near
+near.PAIRS_IN_ONE = 0
+run()
+"""
+ROUNDS = ("near.bands", "near.pairs", "near.sides", "near.round.000", "near.round.001", "near.verify.001", "near.round.002",
+          "near.settle")  # fmt: skip
+
+
+def in_rounds(line: list[str]) -> list[str]:
+    """The command, but near-duplicates are decided in rounds, however few candidate pairs there are."""
+    assert line[1:3] == ["-m", "pipeline.cli.main"]
+    return [line[0], "-c", IN_ROUNDS, *line[3:]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_rounds_with_any_number_of_ray_workers(archive, tmp_path, digest, workers):
+    line = in_rounds(runs.command(archive, tmp_path, "--workers", str(workers), buckets=8))
+    assert released(line)["digest"] == digest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ROUNDS)
+def test_a_driver_killed_between_rounds(archive, tmp_path, digest, stage):
+    line = in_rounds(runs.command(archive, tmp_path, "--in-process", buckets=2))
+    with started(line) as process:
+        wait_for(process, stage)
+        process.kill()
+        assert process.wait(LAST_SECONDS) == -signal.SIGKILL
+    check_resumed(line, tmp_path, digest)
+
+
+@pytest.mark.slow
+def test_a_driver_killed_between_rounds_goes_on_with_one_task(archive, tmp_path, digest):
+    """What rounds left behind is not taken for what one task needs."""
+    line = runs.command(archive, tmp_path, "--in-process", buckets=2)
+    with started(in_rounds(line)) as process:
+        wait_for(process, "near.round.001")
+        process.kill()
+        process.wait(LAST_SECONDS)
+    check_resumed(line, tmp_path, digest)
+
+
 @pytest.mark.slow
 def test_a_driver_killed_again_and_again(archive, tmp_path, digest):
     """A few stages, then SIGKILL, until a run gets through: every run goes on where the last one stopped."""
