@@ -75,11 +75,10 @@ def decide(
     rounds: bool = True,
     twice: bool = False,
     executor: Executor | None = None,
-    task_memory: str = "1GB",
 ) -> Outcome:
     """Run the stages over a graph; `twice`: every pair comes from two bands."""
     store, _ = open_workdir(folder, buckets, default_buckets=buckets)
-    runner = Runner(store, executor or InProcess(), buckets, Progress(io.StringIO()), task_memory)
+    runner = Runner(store, executor or InProcess(), buckets, Progress(io.StringIO()))
     rows = []
     for low, high in graph:
         ends = sorted((sha256(low), sha256(high)))
