@@ -21,7 +21,8 @@ elect.py       wave W3: one occurrence per content, one content per released tex
 rank.py        the place of each elected content in the election order
 near.py        wave W4: near-duplicates, from sketches to what is dropped; its parts are
 near_pairs.py  sketches -> band keys -> candidate pairs
-near_verify.py exact similarities of the pairs
+near_texts.py  texts travel to where they are compared, where there are many pairs
+near_verify.py similarities of the pairs
 near_settle.py which contents stay, decided by one task
 near_rounds.py the same in rounds over buckets, where there are many pairs
 ledger.py      one decision per occurrence, counted; look-ups for explain

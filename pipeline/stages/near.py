@@ -16,6 +16,7 @@ from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
 from pipeline.stages.near_pairs import bands, candidate_wave
 from pipeline.stages.near_rounds import decide_in_rounds
 from pipeline.stages.near_settle import settle
+from pipeline.stages.near_texts import send_texts
 from pipeline.stages.near_verify import SIMILARITY_OF, verify
 from pipeline.stages.secrets import released_stores
 from pipeline.stages.sketches import sketch_settings, sketch_stores
@@ -42,20 +43,19 @@ def near_wave(
     sketches = sketch_stores(stores, sketch_settings(config))
     operators = config["operators"]
     similarity = SIMILARITY_OF.key(sensitivity=sensitivity, texts=stores["released"], operators=operators)
+    comparing = {
+        "stores": {**stores, **(sketches if config["shortcut"] else {}), "similarity": similarity},
+        "operators": operators,
+        "shortcut": config["shortcut"],
+        "threshold": config["threshold"] if config["shortcut"] else None,
+    }
     return find_near(
         runner,
         ranks.ref("ranks"),
         config,
         bands=Step(run=bands, config={"stores": sketches}),
-        compare=Step(
-            run=verify,
-            config={
-                "stores": {**stores, **(sketches if config["shortcut"] else {}), "similarity": similarity},
-                "operators": operators,
-                "shortcut": config["shortcut"],
-                "threshold": config["threshold"] if config["shortcut"] else None,
-            },
-        ),
+        compare=Step(run=verify, config=comparing),
+        send=partial(send_texts, runner, config=comparing, libraries=LIBRARIES),
         winners=winners,
     )
 
@@ -68,37 +68,43 @@ def find_near(
     bands: Step,
     compare: Step,
     winners: Ref | None = None,
+    send: Callable[[str, Ref], Ref] | None = None,
     pairs_in_one: int | None = None,
 ) -> tuple[Done, list[Ref]]:
     """The wave over any ranked contents (`ranks`: RANKS, by sha256), wherever their sketches and similarities come from.
 
     `bands` makes the band keys of a bucket (`near_pairs.bands_of` makes them of sketches); `winners` (ELECTED, by sha256) is
     needed where languages or origins limit what is compared; `compare` reads the pairs of a bucket (`pairs`, by `first`) and
-    gives each once with its similarity (`edges`). With more than `pairs_in_one` candidate
-    pairs (`PAIRS_IN_ONE` by default) the decision goes in rounds; the result is the same.
+    gives each once with its similarity (`edges`). With more than `pairs_in_one` candidate pairs (`PAIRS_IN_ONE` by default)
+    the decision goes in rounds; the result is the same. In rounds `send` brings the pairs' texts together first: given a
+    name and the pairs it runs its stages and returns what `compare` reads as `texts`.
     """
     pairs_in_one = PAIRS_IN_ONE if pairs_in_one is None else pairs_in_one
     found = candidate_wave(
         runner, ranks, config, bands.run, bands.config, winners=winners, libraries=LIBRARIES
     )
 
-    def compared(name: str, pairs: Ref, route: str | None = None) -> Done:
+    def compared(name: str, pairs: Ref, route: str | None = None, **more: Ref) -> Done:
         return runner.run(
             Stage(
                 name=name,
                 run=compare.run,
-                inputs={"pairs": pairs},
+                inputs={"pairs": pairs, **more},
                 outputs={"edges": Output(schema=EDGES, order=("low", "high"), route=route)},
                 config=compare.config,
                 libraries=LIBRARIES,
             )
         )
 
+    def in_round(number: str, pairs: Ref) -> Done:
+        sent = {} if send is None else {"texts": send(number, pairs)}
+        return compared(f"near.verify.{number}", pairs, "high_sha256", **sent)
+
     if found.rows("pairs") > pairs_in_one:
         return decide_in_rounds(
             runner,
             found.ref("pairs"),
-            partial(compared, route="high_sha256"),
+            in_round,
             threshold=config["threshold"],
             libraries=LIBRARIES,
         )

@@ -153,7 +153,7 @@ def decide_in_rounds(
 ) -> tuple[Done, list[Ref]]:
     """Run the rounds over candidate pairs. Returns the last stage and the compared pairs of all rounds.
 
-    `compare` runs the comparison of some pairs under a name: its output `edges`, by `high_sha256`.
+    `compare` runs the comparison of the pairs of a round, given its number: its output `edges`, by `high_sha256`.
     Raises ConfigError when more is left after `MAX_ROUNDS` than one task holds.
     """
     opened = Output(schema=OPEN, order=_BY_HIGH)
@@ -202,7 +202,7 @@ def decide_in_rounds(
         told, answers = [now.ref("told")], []
         replaced += [now.ref("replaced")] if now.rows("replaced") else []
         if now.rows("asked"):
-            answers = [compare(f"near.verify.{number:03d}", now.ref("asked")).ref("edges")]
+            answers = [compare(f"{number:03d}", now.ref("asked")).ref("edges")]
             compared += answers
         if now.rows("open") == 0:
             break

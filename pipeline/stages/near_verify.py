@@ -17,8 +17,9 @@ from dedup.sketch import SLOTS, agreement, signatures_from_arrow
 from dedup.verify import ShingleSets, Shortcut, Threshold, intersections, shingle_sets
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.buckets import bucket_of
+from pipeline.engine.lookup import pieces
 from pipeline.engine.stage import Task
-from pipeline.stages.judge import in_batches
+from pipeline.stages.judge import BATCH_BYTES, in_batches
 from pipeline.stages.secrets import RELEASED_OF, released_texts
 from pipeline.stages.sketches import SKETCH, SKETCH_OF
 
@@ -35,7 +36,7 @@ SIMILARITY_OF = Annotator(
     ids=("first", "second"),
     schema=SIMILARITY,
     modules=("dedup.verify", "dedup.shingles"),
-    functions=("pipeline.stages.near_verify:_similarities", "pipeline.stages.near_verify:_sets"),
+    functions=("pipeline.stages.near_verify:_compared", "pipeline.stages.near_verify:_sets"),
 )
 """Shingles that two released texts share: whoever was compared once is not compared again."""
 
@@ -45,8 +46,7 @@ _SKETCHES_AT_ONCE = 32_768  # pairs whose sketches are held together: 1 KB on ei
 
 def verify(task: Task) -> Mapping[str, pa.Table]:
     """Intersections and unions of the shingle sets of every candidate pair; those that are known are looked up."""
-    asked = task.sql("select distinct * from t order by low, high", t=task.read("pairs"))
-    estimated, wanted = _estimates(task, asked)
+    estimated, wanted = pairs_to_compare(task)
     store = SIMILARITY_OF.open(task)
     missing = store.missing(wanted.select(["first", "second"])).sort_by(
         [("first", "ascending"), ("second", "ascending")]
@@ -66,8 +66,13 @@ def verify(task: Task) -> Mapping[str, pa.Table]:
         k=store.read(wanted=wanted),
         e=estimated,
     )
-    require_all("similarity", asked.num_rows, edges.num_rows)
+    require_all("similarity", wanted.num_rows + estimated.num_rows, edges.num_rows)
     return {"edges": edges}
+
+
+def pairs_to_compare(task: Task) -> tuple[pa.Table, pa.Table]:
+    """The distinct pairs of the bucket: those that their sketches settle, with the answer, and the others."""
+    return _estimates(task, task.sql("select distinct * from t order by low, high", t=task.read("pairs")))
 
 
 def _estimates(task: Task, pairs: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -115,9 +120,18 @@ def _signatures(
 
 
 def _similarities(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
-    """Compare pairs. The first of each lives in this bucket and is read once, in blocks of bounded bytes; the others are read
-    bucket by bucket, in pieces of bounded bytes.
+    """Compare pairs, by `first`. The first of each lives in this bucket, and is read in blocks of bounded bytes. The others
+    were sent here (near_texts), or they are read bucket by bucket, in pieces of bounded bytes: where there are few buckets.
     """
+    if "texts" in task.refs:
+        for sent in _gathered(pieces(task, "texts", ["sha256", "content"])):
+            ids = sent["sha256"].combine_chunks()
+            mine = wanted.filter(pc.is_in(wanted["second"], value_set=ids))
+            wanted = wanted.filter(pc.invert(pc.is_in(wanted["second"], value_set=ids)))
+            right = shingle_sets(sent["content"], operators=task.config["operators"])
+            for block in _blocks(task, mine, "first", task.bucket):
+                at = pc.index_in(block["second"].combine_chunks(), value_set=ids).to_numpy()
+                yield _compared(block, *_sets(task, block["first"], task.bucket), right, at.astype(np.int64))
     for block in _blocks(task, wanted, "first", task.bucket):
         left, of_left = _sets(task, block["first"], task.bucket)
         other = bucket_of(block["second"], task.buckets)
@@ -126,11 +140,30 @@ def _similarities(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
             mine = placed.take(pa.array(np.flatnonzero(other == bucket))).sort_by("second")
             for piece in _blocks(task, mine, "second", int(bucket)):
                 right, right_at = _sets(task, piece["second"], int(bucket))
-                inter, union = intersections(left, right, piece["left"].to_numpy(), right_at)
-                columns = piece.select(["first", "second"]).columns
-                yield pa.table(
-                    [*columns, pa.array(inter, pa.int64()), pa.array(union, pa.int64())], schema=SIMILARITY
-                )
+                yield _compared(piece, left, piece["left"].to_numpy(), right, right_at)
+
+
+def _compared(
+    pairs: pa.Table,
+    left: ShingleSets,
+    of_left: npt.NDArray[np.int64],
+    right: ShingleSets,
+    of_right: npt.NDArray[np.int64],
+) -> pa.Table:
+    inter, union = intersections(left, right, of_left, of_right)
+    return pa.table([pairs["first"], pairs["second"], pa.array(inter), pa.array(union)], schema=SIMILARITY)
+
+
+def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of about the bytes of a batch."""
+    held: list[pa.Table] = []
+    for table in tables:
+        if held and sum(one.nbytes for one in held) + table.nbytes > BATCH_BYTES:
+            yield pa.concat_tables(held)
+            held = []
+        held.append(table)
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _blocks(task: Task, rows: pa.Table, name: str, bucket: int) -> Iterator[pa.Table]:
@@ -156,6 +189,7 @@ def _sets(task: Task, ids: pa.ChunkedArray, bucket: int) -> tuple[ShingleSets, n
     """Shingle sets of the distinct contents among `ids`, and the position of each id in them."""
     distinct = pa.table({"sha256": pc.unique(ids)})
     texts = released_texts(task, distinct, bucket)
+    task.count("texts_read", texts.num_rows)
     at = pc.index_in(ids.combine_chunks(), value_set=texts["sha256"].combine_chunks())
     sets = shingle_sets(texts["content"].combine_chunks(), operators=task.config["operators"])
     return sets, at.to_numpy().astype(np.int64)

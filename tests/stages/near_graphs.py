@@ -89,7 +89,7 @@ def decide(
 
     def compared(name: str, wanted: Ref, route: str | None = "high_sha256") -> Done:
         edges = Output(schema=EDGES, order=("low", "high"), route=route)
-        return runner.run(Stage(name=name, run=compare, inputs={"pairs": wanted}, outputs={"edges": edges},
+        return runner.run(Stage(name=f"near.verify.{name}", run=compare, inputs={"pairs": wanted}, outputs={"edges": edges},
                                 config={"known": known}))  # fmt: skip
 
     if rounds:
@@ -97,7 +97,7 @@ def decide(
             runner, pairs, compared, threshold="0.7", libraries=near.LIBRARIES
         )
     else:
-        edges = [compared("near.verify", pairs, None).ref("edges")]
+        edges = [compared("one", pairs, None).ref("edges")]
         replacing = Output(schema=REPLACED, order=("sha256",), route="sha256")
         done = runner.run(Stage(name="near.settle", run=settle, inputs={"edges": edges}, units="one",
                                 outputs={"replaced": replacing}, config={"threshold": "0.7"}))  # fmt: skip
