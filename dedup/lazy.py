@@ -16,7 +16,7 @@ from dedup.machine import Bools, I64s, U32s, kernel, read_only
 from dedup.sketch import SLOTS
 from dedup.verify import Edges, Shortcut, Threshold, first_edges, shingle_sets
 
-BLOCK_BYTES = 64 << 20
+BLOCK_BYTES = 256 << 20
 """Text of which shingle sets are held at once: as many bytes of sets, 8 for each token. One document with its
 candidates may need more."""
 
@@ -44,7 +44,9 @@ def decide_lazily(
         raise DedupError(f"a pair points outside the {len(documents)} documents")
     order = np.lexsort((low, high))
     low, high = low[order].astype(np.int64), high[order].astype(np.int64)
-    guesses = None if shortcut is None else (_checked(signatures, documents), *shortcut.counts(SLOTS))
+    accept, reject = (0, 0) if shortcut is None else shortcut.counts(SLOTS)
+    rows = np.empty((0, SLOTS), np.uint32) if shortcut is None else _checked(signatures, documents)
+    equal = np.full(len(low), -1, np.int64)  # values of the sketches, where a pair was looked at
     dropped = np.zeros(len(documents), np.bool_)
     number = np.empty(len(documents), np.int64)  # of a document in the sets of its block
     stamps = np.full(len(documents), -1, np.int64)  # the block that last needed a document
@@ -54,12 +56,24 @@ def decide_lazily(
     first = 0
     while first < len(low):
         last, count = _next_block(
-            read_only(low), read_only(high), read_only(lengths), dropped, first, block_bytes, stamps, needed
+            read_only(low),
+            read_only(high),
+            read_only(lengths),
+            read_only(rows),
+            accept,
+            reject,
+            dropped,
+            first,
+            block_bytes,
+            stamps,
+            needed,
+            equal,
         )
         wanted = np.sort(needed[:count])
         number[wanted] = np.arange(count)
         sets = shingle_sets(documents.take(wanted), operators=operators)
         pairs = low[first:last], high[first:last]
+        guesses = None if shortcut is None else (equal[first:last], SLOTS, accept, reject)
         parts.append(first_edges(sets, number, *pairs, dropped, threshold=threshold, shortcut=guesses))
         first = last
     none = np.empty(0, np.int64)
@@ -84,15 +98,20 @@ def _next_block(  # noqa: PLR0917 - called by position
     low: I64s,
     high: I64s,
     lengths: I64s,
+    signatures: U32s,
+    accept: int,
+    reject: int,
     dropped: Bools,
     first: int,
     most: int,
     stamps: I64s,
     needed: I64s,
+    equal: I64s,
 ) -> tuple[int, int]:
     """Take whole documents with their pairs from `first` on, until the texts that they may need exceed `most`.
 
-    Returns the end of the pairs and how many documents are needed, written to `needed`.
+    Returns the end of the pairs and how many documents are needed, written to `needed`. With `signatures` the
+    equal values of the pairs are counted, and those that they settle need no text.
     """
     at, count, size = first, 0, 0
     while at < low.shape[0]:
@@ -100,7 +119,14 @@ def _next_block(  # noqa: PLR0917 - called by position
         before = count
         while end < low.shape[0] and high[end] == high[at]:
             better = low[end]
-            if not dropped[better]:
+            open_ = not dropped[better]
+            if open_ and signatures.shape[0] > 0:
+                count_equal = 0
+                for slot in range(signatures.shape[1]):
+                    count_equal += signatures[better, slot] == signatures[high[at], slot]
+                equal[end] = count_equal
+                open_ = reject <= count_equal < accept
+            if open_:
                 for document in (better, high[at]):
                     if stamps[document] != first:
                         stamps[document] = first

@@ -17,7 +17,7 @@ import numpy as np
 
 from dedup.documents import as_documents
 from dedup.errors import DedupError, ThresholdError
-from dedup.machine import U64, Bools, I64s, U32s, U64s, kernel, read_only
+from dedup.machine import U64, Bools, I64s, U64s, kernel, read_only
 from dedup.shingles import shingle_blocks
 
 LARGEST_DENOMINATOR = 1_000_000  # keeps threshold * set size far inside 64 bits
@@ -202,19 +202,19 @@ def first_edges(
     dropped: Bools,
     *,
     threshold: Threshold,
-    shortcut: tuple[U32s, int, int] | None = None,
+    shortcut: tuple[I64s, int, int, int] | None = None,
 ) -> Edges:
     """Compare each document with its better-ranked candidates until it has an edge to one that is kept.
 
     Pairs ascend by (high, low), the ranks of the worse and the better one; `dropped[rank]` is what came out
-    so far, and is written. `number[rank]` is the document's place in `sets`. `shortcut`: the signatures by
-    rank, the number of equal values from which on a pair is an edge, and that below which it is none, without
-    comparing the sets (a signature without shingles says nothing: such documents are in no pair). A pair of
-    which either is dropped is passed over.
+    so far, and is written. `number[rank]` is the document's place in `sets`. `shortcut`: how many values of
+    the sketches of each pair are equal, of how many, and the numbers from which on a pair is an edge, and
+    below which it is none, without comparing the sets. A pair of which either is dropped is passed over, and
+    so is one that is repeated.
     """
     chosen, estimated = np.zeros((2, len(low)), np.bool_)
     inter, union = np.zeros((2, len(low)), np.int64)
-    signatures, accept, reject = shortcut or (np.empty((0, 0), np.uint32), 0, 0)
+    equal, slots, accept, reject = shortcut or (np.empty(0, np.int64), 0, 0, 0)
     compared, guessed = _first_edges(
         read_only(sets.values),
         read_only(sets.offsets),
@@ -223,7 +223,8 @@ def first_edges(
         read_only(high),
         threshold.numerator,
         threshold.denominator,
-        read_only(signatures),
+        read_only(equal),
+        slots,
         accept,
         reject,
         dropped,
@@ -325,7 +326,8 @@ def _first_edges(  # noqa: PLR0917 - called by position
     high: I64s,
     numerator: int,
     denominator: int,
-    signatures: U32s,
+    equal: I64s,
+    slots: int,
     accept: int,
     reject: int,
     dropped: Bools,
@@ -339,16 +341,12 @@ def _first_edges(  # noqa: PLR0917 - called by position
         i, j = low[p], high[p]
         if dropped[j] or dropped[i] or (p > 0 and i == low[p - 1] and j == high[p - 1]):
             continue
-        if signatures.shape[0] > 0:
-            agree = 0
-            for slot in range(signatures.shape[1]):
-                agree += signatures[i, slot] == signatures[j, slot]
-            if agree < reject or agree >= accept:
-                guessed += 1
-                if agree >= accept:
-                    dropped[j], chosen[p], estimated[p] = True, True, True
-                    inter[p], union[p] = agree, signatures.shape[1]
-                continue
+        if slots > 0 and (equal[p] >= accept or equal[p] < reject):
+            guessed += 1
+            if equal[p] >= accept:
+                dropped[j], chosen[p], estimated[p] = True, True, True
+                inter[p], union[p] = equal[p], slots
+            continue
         u, v = number[i], number[j]
         size_u, size_v = offsets[u + 1] - offsets[u], offsets[v + 1] - offsets[v]
         total = size_u + size_v
