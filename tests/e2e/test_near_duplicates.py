@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from pathlib import Path
 
 import e2e_runs as runs
@@ -11,22 +13,43 @@ from pipeline.engine.stage import Ref, read_ref
 from pipeline.engine.store import Store
 from pipeline.explain import explain
 from pipeline.explain_words import render
-from pipeline.stages import near
+from pipeline.stages import near, near_texts, near_verify
+from pipeline.stages.judge import in_batches
+
+
+def table(folder: Path, stage: str, output: str) -> list[dict]:
+    """The rows of a stage's output."""
+    store = Store(str(folder / "work"))
+    (key,) = (folder / f"work/stages/{stage}").iterdir()
+    return read_ref(store, Ref(f"stages/{stage}/{key.name}", output, key.name), None).to_pylist()
+
+
+def counts(stage: Path) -> list[dict[str, int]]:
+    """What the units of a stage counted."""
+    (key,) = stage.iterdir()
+    units = json.loads((key / "stage.json").read_bytes())["units"]
+    return [unit["counts"] for unit in units.values()]
 
 
 def replaced(folder: Path) -> dict[str, dict]:
     """The rows of `replaced` by content."""
-    store = Store(str(folder / "work"))
-    (stage,) = (folder / "work/stages/near.settle").iterdir()
-    table = read_ref(store, Ref(f"stages/near.settle/{stage.name}", "replaced", stage.name), None)
-    return {row["sha256"]: row for row in table.to_pylist()}
+    return {row["sha256"]: row for row in table(folder, "near.settle", "replaced")}
 
 
 @pytest.mark.parametrize("buckets", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_rounds_make_the_same_release(archive, made, tmp_path, monkeypatch, buckets):
     monkeypatch.setattr(near, "PAIRS_IN_ONE", 0)
+    for module in (near_verify, near_texts):  # a few texts at a time
+        monkeypatch.setattr(module, "in_batches", partial(in_batches, size=2_000))
+    monkeypatch.setattr(near_verify, "BATCH_BYTES", 2_000)
     assert runs.release(archive, tmp_path, buckets=buckets).digest == made[0].digest
     assert (tmp_path / "work/stages/near.round.001").is_dir()
+    for folder in (tmp_path / "work/stages").glob("near.texts.*"):
+        asked = table(tmp_path, folder.name.replace("texts", "missing"), "missing")
+        read = sum(counted["texts_read"] for counted in counts(folder) if counted)
+        assert read == len({row["second"] for row in asked}), (
+            "each text is read once, however many are near to it"
+        )
     found = replaced(tmp_path)
     assert found == replaced(made[1])
     assert len(found) > 2
