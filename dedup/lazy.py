@@ -135,8 +135,6 @@ def _next_block(  # noqa: PLR0917 - called by position
                         size += lengths[document]
             end += 1
         if size > most and at > first:
-            for k in range(before, count):  # they belong to the next block
-                stamps[needed[k]] = -1
             return at, before
         at = end
     return at, count

@@ -25,7 +25,7 @@ from dedup.rounds import DROPPED, EDGE, KEPT, NO_EDGE, UNHEARD, UNKNOWN, one_rou
 from dedup.verify import Threshold
 from pipeline.engine.amounts import memory_bytes
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Ref, Stage, Task
+from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
 from pipeline.errors import ConfigError
 from pipeline.stages.near_pairs import CANDIDATES
 from pipeline.stages.near_settle import replaced_by, walk
@@ -46,7 +46,6 @@ OPEN = pa.schema(
         *PAIRS,
         ("heard", pa.int8()),  # of the better-ranked end: dedup.rounds.UNHEARD | KEPT
         ("known", pa.int8()),  # of the similarity: dedup.rounds.UNKNOWN | EDGE
-        ("told", pa.bool_()),  # the worse-ranked end is dropped, and has told it
         *_ANSWER,  # null while not compared
     ]
 )
@@ -64,7 +63,7 @@ def sides(task: Task) -> Mapping[str, pa.Table]:
     """Every candidate pair of the bucket once, for both of its ends."""
     found = task.sql(f"select distinct {', '.join(PAIRS.names)} from t", t=task.read("pairs"))
     task.count("candidates", found.num_rows)
-    nothing = f"{UNHEARD}::tinyint as heard, {UNKNOWN}::tinyint as known, false as told"
+    nothing = f"{UNHEARD}::tinyint as heard, {UNKNOWN}::tinyint as known"
     unanswered = 'null::bigint as inter, null::bigint as "union", null::boolean as estimated'
     return {
         "open": task.sql(f"select *, {nothing}, {unanswered} from t", t=found),
@@ -72,24 +71,24 @@ def sides(task: Task) -> Mapping[str, pa.Table]:
     }
 
 
-def play(task: Task) -> Mapping[str, pa.Table]:
+def play(task: Task) -> Mapping[str, Rows]:
     """One round of the bucket."""
     pairs = _informed(task, task.read)
+    if pairs.num_rows == 0 and not task.config["first"]:  # all is decided, and told
+        return dict.fromkeys(("open", "below", "told", "asked", "replaced"), ())
     high, heard, known = (pairs[name].to_numpy() for name in ("high", "heard", "known"))
     done = one_round(high, heard, known, ahead=task.config["ahead"])
-    new = (done.fates != UNHEARD) & ~pairs["told"].to_numpy()[done.rows]
-    fates = pa.table({"low": pa.array(high[done.rows[new]]), "fate": pa.array(done.fates[new])})
+    settled = done.fates != UNHEARD
+    fates = pa.table({"low": pa.array(high[done.rows[settled]]), "fate": pa.array(done.fates[settled])})
     below = task.read("below")
     if task.config["first"]:  # nothing is ranked above them
         query = f"select distinct low, {KEPT}::tinyint as fate from b anti join p on p.high = b.low"
         fates = pa.concat_tables([fates, task.sql(query, b=below, p=pairs).cast(fates.schema)])
+    # Who has told its fate has nobody below any more, so what is told again reaches nobody.
     told = task.sql("select b.low, b.high, b.high_sha256, f.fate from b join f using (low)", b=below, f=fates)
-    gone = np.repeat(done.fates == DROPPED, np.diff(np.append(done.rows, len(high))))
-    place = pairs.schema.get_field_index("told")
-    still = pairs.set_column(place, "told", pa.array(gone)).filter(pa.array(done.open))
     ends = "least(low_sha256, high_sha256) as first, greatest(low_sha256, high_sha256) as second"
     return {
-        "open": still,
+        "open": pairs.filter(pa.array(done.open)),
         "below": task.sql("select b.* from b anti join f using (low)", b=below, f=fates),
         "told": told,
         "asked": task.sql(
@@ -102,6 +101,8 @@ def play(task: Task) -> Mapping[str, pa.Table]:
 def _informed(task: Task, read: Callable[[str], pa.Table]) -> pa.Table:
     """The open pairs with what the last round told and what was compared since, by (high, low)."""
     pairs = read("open")
+    if pairs.num_rows == 0:
+        return pairs
     told = read("told") if task.refs["told"] else TOLD.empty_table()
     answers = read("answers") if task.refs["answers"] else EDGES.empty_table()
     limit = Threshold.of(task.config["threshold"])
@@ -110,7 +111,7 @@ def _informed(task: Task, read: Callable[[str], pa.Table]) -> pa.Table:
     return task.sql(
         f"""
         select p.low, p.high, p.low_sha256, p.high_sha256, coalesce(t.fate, p.heard) as heard,
-            coalesce(a.code, p.known) as known, p.told, coalesce(a.inter, p.inter) as inter,
+            coalesce(a.code, p.known) as known, coalesce(a.inter, p.inter) as inter,
             coalesce(a."union", p."union") as "union", coalesce(a.estimated, p.estimated) as estimated
         from p left join t using (low, high) left join a using (low, high) order by {", ".join(_BY_HIGH)}
         """,
