@@ -7,6 +7,8 @@ in memory. The stages of a release use the steps:
     texts --sketch--> signatures --band_keys--> (key, ordinal) --bucket_pairs--> candidates
     candidates + texts --shingle_sets, intersections--> exact similarities --decide--> dropped, kept
 
+`decide_lazily` compares only the candidates that the decision needs; `rounds` decides where no process sees all.
+
 Bytes do not depend on machine, number of partitions or order of input.
 """
 
@@ -19,6 +21,7 @@ from dedup.deduplicator import Deduplicator, deduplicate
 from dedup.documents import MAX_DOCUMENT_BYTES
 from dedup.election import ELECTION_ORDER, ElectionKey, election_key, log2_floor, order_by_sql
 from dedup.errors import DedupError, DocumentTooLargeError, TextChangedError, ThresholdError
+from dedup.lazy import decide_lazily
 from dedup.near import NEAR_SCHEMA, compile_kernels, kernels_are_cached, near_duplicates, similar_documents
 from dedup.outcome import Duplicates, Work
 from dedup.shingles import SHINGLE_TOKENS
@@ -31,7 +34,7 @@ from dedup.sketch import (
     signatures_to_arrow,
     sketch,
 )
-from dedup.verify import ShingleSets, Threshold, intersections, shingle_sets
+from dedup.verify import ShingleSets, Shortcut, Threshold, intersections, shingle_sets
 
 __all__ = [
     "ELECTION_ORDER",
@@ -50,6 +53,7 @@ __all__ = [
     "Method",
     "Pairs",
     "ShingleSets",
+    "Shortcut",
     "Sketches",
     "TextChangedError",
     "Threshold",
@@ -60,6 +64,7 @@ __all__ = [
     "bucket_pairs",
     "compile_kernels",
     "decide",
+    "decide_lazily",
     "deduplicate",
     "election_key",
     "intersections",
