@@ -200,7 +200,7 @@ from pipeline.stages import near
 near.PAIRS_IN_ONE = 0
 run()
 """
-ROUNDS = ("near.bands", "near.pairs", "near.sides", "near.round.000", "near.round.001", "near.verify.001", "near.round.002",
+ROUNDS = ("near.pairs.000", "near.sides", "near.round.000", "near.round.001", "near.verify.001", "near.round.002",
           "near.settle")  # fmt: skip
 
 
