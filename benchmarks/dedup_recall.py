@@ -25,6 +25,7 @@ import numpy.typing as npt
 from dedup_corpus import Corpus
 
 from dedup import band_keys, bucket_pairs, near_duplicates, similar_documents, sketch
+from dedup.candidates import CAP
 
 I64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -195,8 +196,8 @@ def ours(corpus: Corpus, truth: Truth) -> dict[str, Any]:
         truth,
     )
     group = groups(len(corpus), truth.pairs.low.tolist(), truth.pairs.high.tolist())
-    largest = np.bincount(group).argmax()
-    outside = group[truth.pairs.low] != largest
+    files = np.bincount(group, minlength=len(corpus))
+    small = files[group[truth.pairs.low]] <= CAP  # no bucket of true pairs alone is above the cap
     kept_pair = ~removed[truth.pairs.low] & ~removed[truth.pairs.high]
     return {
         "removed": int(removed.sum()),
@@ -211,10 +212,11 @@ def ours(corpus: Corpus, truth: Truth) -> dict[str, Any]:
         "kept_true_pairs_in_a_full_bucket": int((kept_pair & shared & ~candidate).sum()),
         "kept_true_pairs_that_no_band_joined": int((kept_pair & ~shared).sum()),
         "left_over": left_over(removed, truth),
-        "largest_group_files": int((group == largest).sum()),
-        "pairs_outside_the_largest_group": int(outside.sum()),
-        "recall_outside_the_largest_group": ratio(shared[outside].sum(), outside.sum()),
-        "recall_candidates_outside_the_largest_group": ratio(candidate[outside].sum(), outside.sum()),
+        "largest_group_files": int(files.max()),
+        "groups_above_the_cap": int((files > CAP).sum()),
+        "pairs_in_smaller_groups": int(small.sum()),
+        "recall_in_smaller_groups": ratio(shared[small].sum(), small.sum()),
+        "recall_candidates_in_smaller_groups": ratio(candidate[small].sum(), small.sum()),
         "by_similarity": _by(truth.pairs.similarity, SIMILARITY, shared, candidate),
         "by_shingles_of_the_smaller": _by(
             np.minimum(truth.sizes[truth.pairs.low], truth.sizes[truth.pairs.high]), SIZES, shared, candidate
