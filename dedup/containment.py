@@ -114,7 +114,9 @@ def shared_samples(rare: Rare, sizes: I64s, *, similar: Threshold) -> Iterator[S
         last = max(first + 1, int(np.searchsorted(total, total[first] + PAIRS_AT_ONCE, side="right")) - 1)
         out = np.empty(int(total[last] - total[first]), np.uint64)
         numbers = similar.numerator, similar.denominator
-        used = _emit(read_only(rare.members), read_only(borders[first : last + 1]), read_only(sizes), *numbers, out)
+        used = _emit(
+            read_only(rare.members), read_only(borders[first : last + 1]), read_only(sizes), *numbers, out
+        )
         packed, shared = np.unique(out[:used], return_counts=True)
         if len(packed):
             ends = (packed >> U64(32)).astype(np.int64), (packed & U64(0xFFFFFFFF)).astype(np.int64)
@@ -124,9 +126,7 @@ def shared_samples(rare: Rare, sizes: I64s, *, similar: Threshold) -> Iterator[S
 
 def worth_verifying(shared: I64s, rare: I64s, threshold: Threshold) -> Bools:
     """Whether a document may lie in another one with which it shares `shared` of its `rare` sampled hashes."""
-    return (shared > 0) & (
-        LEAST_DENOMINATOR * threshold.denominator * shared >= threshold.numerator * rare
-    )
+    return (shared > 0) & (LEAST_DENOMINATOR * threshold.denominator * shared >= threshold.numerator * rare)
 
 
 def _borders(ascending: U64s) -> I64s:

@@ -106,8 +106,7 @@ def _hash_lines(  # noqa: PLR0917 - called by position
     for d in range(starts.shape[0]):
         n = offsets[d]
         number = 1
-        first = np.int64(-1)
-        last = np.int64(-1)
+        first = last = -1
         for i in range(starts[d], stops[d] + 1):
             if i == stops[d] or data[i] == 10:
                 if first >= 0:
@@ -116,7 +115,7 @@ def _hash_lines(  # noqa: PLR0917 - called by position
                     numbers[n] = number
                     n += 1
                 number += 1
-                first = np.int64(-1)
+                first = -1
             elif _is_token_byte(data[i]):
                 last = i
                 if first < 0:

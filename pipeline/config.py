@@ -11,7 +11,8 @@ import re
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -23,6 +24,7 @@ from pydantic import (
 
 from pipeline.config_card import Card
 from pipeline.config_select import Select, Tokens
+from pipeline.config_signals import Containment, Repeated
 from pipeline.config_types import MAX as _MAX
 from pipeline.config_types import Bytes, Count
 from pipeline.config_types import Section as _Section
@@ -191,6 +193,12 @@ class NearDuplicates(_Section):
     )
     bucket_best: int = Field(
         16, ge=1, le=65_536, description="best-ranked members that each one is paired with above that"
+    )
+    containment: Containment | None = Field(
+        None, description="tell which files lie in bigger ones: {least: '0.8'}; null: do not look for them"
+    )
+    repeated: Repeated | None = Field(
+        None, description="tell which files consist of blocks that many hold; null: do not look for them"
     )
 
     @field_validator("threshold")
@@ -379,6 +387,7 @@ def _known_keys(path: list[str]) -> list[str]:
     model: Any = ReleaseConfig
     for part in path:
         model = model.model_fields[part].annotation
+        model = next((one for one in get_args(model) if one is not NoneType), model)  # an optional section
     return list(model.model_fields)
 
 

@@ -17,7 +17,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,14 @@ from manifests.changelog import section
 from manifests.diff import compare
 from manifests.facts import Contents, Digests, Origins, Parent, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
-from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE
+from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE, SIGNALS_FILE
 from manifests.papers import papers
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
 from pipeline.card import card_facts
 from pipeline.config import ReleaseConfig
+from pipeline.duplication import duplication
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import as_path
@@ -45,6 +46,7 @@ from pipeline.errors import ConfigError, IntegrityError, SourceError
 from pipeline.report import report_makers
 from pipeline.review_card import load_review, with_review
 from pipeline.stages.changes import Step
+from pipeline.stages.signals import Signals
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
@@ -180,6 +182,8 @@ class Parts:
     figures: Done
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
+    hot: Mapping[str, int] = field(default_factory=dict)  # counters of the search for near-duplicates
+    signals: Signals | None = None  # None: none were asked for
     step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
@@ -236,14 +240,27 @@ class Parts:
             tokenizer=self.tokenizer,
             makers={
                 **papers(text),
-                **report_makers(
-                    self.runner.table(self.figures.ref("figures")),
-                    None if self.step is None else self.step.parent.manifest,
-                ),
+                **report_makers(self._figures(), None if self.step is None else self.step.parent.manifest),
             },
             shards_elsewhere=shards_elsewhere,
-            **self._against_parent(staging),
+            **self._more(staging),
         )
+
+    def _figures(self) -> dict[str, Any]:
+        """What was counted on the way."""
+        counted = json.loads(self.runner.table(self.figures.ref("figures"))["figures"][0].as_py())
+        most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
+        near = self.facts["config"]["near_duplicates"]
+        return {**counted, "duplication": duplication(near, counted, self.hot, self.signals, most)}
+
+    def _more(self, staging: Path) -> dict[str, Any]:
+        """What not every release has: the files are put into `staging`."""
+        told = self._against_parent(staging)
+        if self.signals is None:
+            return told
+        folder = self.signals.file.stage.folder
+        self.runner.store.fetch(f"{folder}/{SIGNALS_FILE}", staging / SIGNALS_FILE)
+        return {**told, "extra": (*told.get("extra", ()), SIGNALS_FILE)}
 
     def _against_parent(self, staging: Path) -> dict[str, Any]:
         """What the release has because of its parent; its two files are put into `staging`."""
