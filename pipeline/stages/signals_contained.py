@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.containment import CAP, LEAST, rare_samples, samples, shared_samples, worth_verifying
-from dedup.verify import Threshold, intersections, shingle_sets
+from dedup.verify import ShingleSets, Threshold, intersections, shingle_sets
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.runner import Done, Runner
@@ -42,13 +42,13 @@ SAMPLES_OF = Annotator(
 CONTAINED = pa.schema(
     [
         ("sha256", pa.string()),
-        ("outer", pa.string()),  # sha256 of a bigger content
+        ("bigger", pa.string()),  # sha256 of a bigger content
         ("inter", pa.int64()),  # distinct shingles in both
     ]
 )
 CONTAINED_OF = Annotator(
     name="containment",
-    ids=("sha256", "outer"),
+    ids=("sha256", "bigger"),
     schema=CONTAINED,
     modules=("dedup.verify", "dedup.shingles"),
     functions=("pipeline.stages.signals_contained:_compared",),
@@ -58,10 +58,10 @@ POSTINGS = pa.schema([("hash", pa.uint64()), ("sha256", pa.string()), ("shingles
 SHARED = pa.schema(
     [
         ("sha256", pa.string()),
-        ("outer", pa.string()),  # null: `shared` counts the rare hashes of the content
+        ("bigger", pa.string()),  # null: `shared` counts the rare hashes of the content
         ("shared", pa.int64()),
         ("shingles", pa.int64()),  # distinct, of the content
-        ("outer_shingles", pa.int64()),
+        ("bigger_shingles", pa.int64()),
     ]
 )
 BEST = pa.schema(
@@ -76,6 +76,7 @@ BEST = pa.schema(
 
 _LIKELIEST = 4  # bigger contents that one is compared with
 _BATCH_BYTES = 8 << 20  # of text whose shingles are held at once
+_BATCH_SHINGLES = 1 << 20  # of one side that are compared at once: 8 MB, of some 10 MB of text
 _ROWS_BYTES = 64 << 20  # of text whose samples are held at once
 
 
@@ -132,10 +133,10 @@ def _shared(task: Task) -> Iterator[pa.Table]:
         schema=SHARED,
     )  # fmt: skip
     for pairs in shared_samples(rare, sizes, similar=Threshold.of(task.config["similar"])):
-        inner, outer = pa.array(pairs.inner), pa.array(pairs.outer)
+        inner, bigger = pa.array(pairs.inner), pa.array(pairs.outer)
         yield pa.table(
             [
-                sha256.take(inner), sha256.take(outer), pa.array(pairs.shared), pa.array(sizes[pairs.inner]),
+                sha256.take(inner), sha256.take(bigger), pa.array(pairs.shared), pa.array(sizes[pairs.inner]),
                 pa.array(sizes[pairs.outer]),
             ],
             schema=SHARED,
@@ -147,16 +148,16 @@ def contained(task: Task) -> Mapping[str, pa.Table]:
     least = Threshold.of(task.config["least"])
     rows = task.sql(
         """
-        select sha256, outer, sum(shared)::bigint as shared, any_value(shingles) as shingles,
-            any_value(outer_shingles) as outer_shingles
-        from t group by sha256, outer
+        select sha256, bigger, sum(shared)::bigint as shared, any_value(shingles) as shingles,
+            any_value(bigger_shingles) as bigger_shingles
+        from t group by sha256, bigger
         """,
         t=task.read("shared"),
     )
     pairs = task.sql(
         """
-        select p.*, r.shared as rare from t p join t r using (sha256) where p.outer is not null and r.outer is null
-        order by sha256, outer
+        select p.*, r.shared as rare from t p join t r using (sha256) where p.bigger is not null and r.bigger is null
+        order by sha256, bigger
         """,
         t=rows,
     )
@@ -165,8 +166,8 @@ def contained(task: Task) -> Mapping[str, pa.Table]:
     wanted = task.sql(
         f"""
         select * from t qualify row_number() over (
-            partition by sha256 order by shared desc, outer_shingles, outer) <= {_LIKELIEST}
-        order by sha256, outer
+            partition by sha256 order by shared desc, bigger_shingles, bigger) <= {_LIKELIEST}
+        order by sha256, bigger
         """,
         t=pairs.filter(pa.array(likely)),
     )
@@ -179,9 +180,9 @@ def contained(task: Task) -> Mapping[str, pa.Table]:
     require_all(CONTAINED_OF.name, wanted.num_rows, known.num_rows)
     best = task.sql(
         f"""
-        select sha256, outer as contained_in, k.inter, w.shingles from w join k using (sha256, outer)
+        select sha256, bigger as contained_in, k.inter, w.shingles from w join k using (sha256, bigger)
         where {least.denominator} * k.inter >= {least.numerator} * w.shingles
-        qualify row_number() over (partition by sha256 order by k.inter desc, w.outer_shingles, outer) = 1
+        qualify row_number() over (partition by sha256 order by k.inter desc, w.bigger_shingles, bigger) = 1
         """,
         w=wanted,
         k=known,
@@ -192,33 +193,34 @@ def contained(task: Task) -> Mapping[str, pa.Table]:
 
 def _compared(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
     """Exact intersections of pairs: the smaller ones, of this bucket, in batches of bounded bytes; for each batch the bigger
-    ones bucket by bucket, likewise. `wanted`: sha256, outer, shingles, outer_shingles.
+    ones bucket by bucket, likewise. `wanted`: sha256, bigger, shingles, bigger_shingles.
     """
-    wanted = wanted.sort_by([("sha256", "ascending"), ("outer", "ascending")])
-    inner = _distinct(task, wanted, "sha256", "shingles")
-    for left in in_batches(inner, "shingles", _BATCH_BYTES // 8):
-        texts = released_texts(task, left.select(["sha256"]))
-        sets, ids = shingle_sets(texts["content"].combine_chunks()), texts["sha256"].combine_chunks()
+    wanted = wanted.sort_by([("sha256", "ascending"), ("bigger", "ascending")])
+    for left in in_batches(_distinct(task, wanted, "sha256", "shingles"), "shingles", _BATCH_SHINGLES):
+        sets, ids = _sets(task, left, task.bucket)
         mine = wanted.filter(pc.is_in(wanted["sha256"], value_set=ids))
-        buckets = bucket_of(mine["outer"], task.buckets)
+        buckets = bucket_of(mine["bigger"], task.buckets)
         for bucket in np.unique(buckets).tolist():
             there = mine.filter(pa.array(buckets == bucket))
-            outer = _distinct(task, there, "outer", "outer_shingles")
-            for right in in_batches(outer, "shingles", _BATCH_BYTES // 8):
-                others = released_texts(task, right.select(["sha256"]), bucket)
-                bigger, names = (
-                    shingle_sets(others["content"].combine_chunks()),
-                    others["sha256"].combine_chunks(),
-                )
-                rows = there.filter(pc.is_in(there["outer"], value_set=names))
-                at = pc.index_in(rows["sha256"].combine_chunks(), value_set=ids).to_numpy()
-                other = pc.index_in(rows["outer"].combine_chunks(), value_set=names).to_numpy()
-                inter, _ = intersections(sets, bigger, at.astype(np.int64), other.astype(np.int64))
-                yield pa.table([rows["sha256"], rows["outer"], pa.array(inter)], schema=CONTAINED)
+            for right in in_batches(
+                _distinct(task, there, "bigger", "bigger_shingles"), "shingles", _BATCH_SHINGLES
+            ):
+                other_sets, other_ids = _sets(task, right, bucket)
+                rows = there.filter(pc.is_in(there["bigger"], value_set=other_ids))
+                a = pc.index_in(rows["sha256"].combine_chunks(), value_set=ids).to_numpy()
+                b = pc.index_in(rows["bigger"].combine_chunks(), value_set=other_ids).to_numpy()
+                inter, _ = intersections(sets, other_sets, a.astype(np.int64), b.astype(np.int64))
+                yield pa.table([rows["sha256"], rows["bigger"], pa.array(inter)], schema=CONTAINED)
+
+
+def _sets(task: Task, wanted: pa.Table, bucket: int) -> tuple[ShingleSets, pa.Array]:
+    """The shingle sets of some contents of a bucket, and which ones they are."""
+    texts = released_texts(task, wanted.select(["sha256"]), bucket)
+    return shingle_sets(texts["content"].combine_chunks()), texts["sha256"].combine_chunks()
 
 
 def _distinct(task: Task, rows: pa.Table, name: str, size: str) -> pa.Table:
-    """The distinct contents of a column, with their shingles: 8 bytes each when they are held."""
+    """The distinct contents of a column, with their number of shingles."""
     query = f"select distinct {name} as sha256, {size} as shingles from t order by 1"
     return task.sql(query, t=rows.select([name, size]))
 
@@ -264,7 +266,7 @@ def contained_wave(runner: Runner, kept: Done, *, least: str, similar: str, sens
             name="signals.shared",
             run=shared,
             inputs={"postings": listed.ref("postings")},
-            outputs={"shared": Output(schema=SHARED, order=("sha256", "outer"), route="sha256")},
+            outputs={"shared": Output(schema=SHARED, order=("sha256", "bigger"), route="sha256")},
             config={"similar": similar},
             libraries=libraries,
         )
