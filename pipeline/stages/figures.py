@@ -374,7 +374,11 @@ def figures_wave(
         )
     )
     counters, largest = repositories_wave(
-        runner, ledger=ledger, roots=roots, origin_ledger=origins, rows=by_row.ref("origins")
+        runner,
+        ledger=ledger.ref("ledger"),
+        roots=roots.ref("roots"),
+        origins_of_roots=origins.ref("by_root"),
+        rows=by_row.ref("origins"),
     )
     if near is not None:
         by_pair = runner.run(

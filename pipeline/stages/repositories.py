@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from manifests.statistics import TOP_REPOSITORIES
-from pipeline.engine.runner import Done, Runner
+from pipeline.engine.runner import Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.tables import COUNTERS
 
@@ -127,18 +127,17 @@ def _counters(task: Task, found: pa.Table) -> pa.Table:
 
 
 def repositories_wave(
-    runner: Runner, *, ledger: Done, roots: Done, origin_ledger: Done, rows: Ref
+    runner: Runner, *, ledger: Ref, roots: Ref, origins_of_roots: Ref, rows: Ref
 ) -> tuple[list[Ref], list[Ref]]:
-    """Count. `rows`: how many rows each origin has, by origin. Returns the tables of counters, and of the largest."""
+    """Count. The first three are by root; `rows`: how many rows each origin has, by origin (figures.ORIGINS).
+
+    Returns the tables of counters, and of the largest.
+    """
     by_root = runner.run(
         Stage(
             name="repositories.members",
             run=members,
-            inputs={
-                "ledger": ledger.ref("ledger"),
-                "roots": roots.ref("roots"),
-                "origins": origin_ledger.ref("by_root"),
-            },
+            inputs={"ledger": ledger, "roots": roots, "origins": origins_of_roots},
             outputs={"members": Output(schema=MEMBERS, order=("route",), route="route")},
         )
     )

@@ -223,7 +223,7 @@ def make_release(
 def duplication(word: str = "https://example.org/one", amount: int = 12) -> dict[str, Any]:
     """A value of `duplication` in stats.json with everything in it; `word` stands for whatever strangers chose."""
     shared = {"found": amount, "origins": amount, "occurrences": amount, "rows": amount}
-    one = {name: amount for name in ("origins", "occurrences", "rows")}
+    one = dict.fromkeys(("origins", "occurrences", "rows"), amount)
     largest = [{"origin": word, **one}, {"origin": None, **one}]
     row = dict.fromkeys(("row_id", "language", "origin", "path"), word)
     return {
