@@ -97,9 +97,9 @@ def _repeated(found: Told | None) -> str:
         else f"Files with a share above {text(limit)} were dropped as <code>repeated</code>; the others are whole."
     )
     said = paragraph(
-        f"{number(found['frequent_blocks'])} blocks of {found['lines']} lines are held by {number(found['contents'])} files of"
-        f" {number(found['origins'])} origins or more. {number(found['files'])} files that near-duplicates left have such lines:"
-        f" {share(found['repeated_bytes'], found['line_bytes'])} of the text of all lines. {effect}"
+        f"{number(found['frequent_blocks'])} blocks of {found['lines']} lines are held by {number(found['contents'])} or more"
+        f" files, of {number(found['origins'])} or more origins. {number(found['files'])} files that near-duplicates left have"
+        f" such lines: {share(found['repeated_bytes'], found['line_bytes'])} of the text of all lines. {effect}"
     )
     lines = [
         [

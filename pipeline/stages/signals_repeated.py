@@ -198,27 +198,32 @@ def most_repeated(task: Task) -> Mapping[str, pa.Table]:
     return {"most": best}
 
 
-def _runs(piece: pa.Table, blocks: LineBlocks, known: pa.Table, at: Any, lines: int) -> pa.Table:
-    """Runs of successive frequent blocks that equally many contents hold: a longer text, told once, by its first block."""
+def _runs(
+    piece: pa.Table, blocks: LineBlocks, known: pa.Table, at: npt.NDArray[np.int64], lines: int
+) -> pa.Table:
+    """Of each stretch of frequent blocks in a content, the run that most contents hold: successive blocks, equally many.
+
+    What stands before and after a notice differs from file to file, so each form would be told by itself otherwise.
+    """
     places = np.flatnonzero(at >= 0)
-    row = np.repeat(np.arange(len(blocks)), np.diff(blocks.offsets))
-    held = known["contents"].to_numpy()[at[places]], known["origins"].to_numpy()[at[places]]
-    follows = np.zeros(len(places), np.bool_)
-    follows[1:] = (
-        (places[1:] == places[:-1] + 1)
-        & (row[places[1:]] == row[places[:-1]])
-        & (held[0][1:] == held[0][:-1])
-        & (held[1][1:] == held[1][:-1])
-    )
-    starts = np.flatnonzero(~follows)
+    row = np.repeat(np.arange(len(blocks)), np.diff(blocks.offsets))[places]
+    contents, origins = (known[name].to_numpy()[at[places]] for name in ("contents", "origins"))
+    apart = np.ones(len(places), np.bool_)  # from the block before
+    apart[1:] = (places[1:] != places[:-1] + 1) | (row[1:] != row[:-1])
+    differs = apart.copy()
+    differs[1:] |= (contents[1:] != contents[:-1]) | (origins[1:] != origins[:-1])
+    starts = np.flatnonzero(differs)
     lengths = np.diff(np.concatenate((starts, [len(places)]))) + lines - 1
-    first = places[starts]
+    stretch = np.cumsum(apart)[starts]
+    order = np.lexsort((starts, -contents[starts], stretch))
+    best = order[np.concatenate(([True], stretch[1:] != stretch[:-1]))] if len(order) else order
+    first = starts[best]
     of = pa.array(row[first])
     return pa.table(
         [
-            pa.array(blocks.blocks[first]), pa.array(held[0][starts]), pa.array(held[1][starts]), pa.array(lengths),
-            *(piece[name].take(of) for name in ("sha256", "language", "origin", "path")),
-            pa.array(blocks.numbers[first].astype(np.int64)),
+            pa.array(blocks.blocks[places[first]]), pa.array(contents[first]), pa.array(origins[first]),
+            pa.array(lengths[best]), *(piece[name].take(of) for name in ("sha256", "language", "origin", "path")),
+            pa.array(blocks.numbers[places[first]].astype(np.int64)),
         ],
         schema=MOST,
     )  # fmt: skip
