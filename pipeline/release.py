@@ -223,7 +223,7 @@ def run_flow(
         w4,
         edges=pairs,
         threshold=near.threshold,
-        ledger=ledger,
+        files=w0,
         roots=roots,
         origins=origins,
         sensitivity=sensitivity,

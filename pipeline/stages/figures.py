@@ -337,13 +337,14 @@ def figures_wave(
     *,
     edges: Sequence[Ref],
     threshold: str,
-    ledger: Done,
+    files: Done,
     roots: Done,
     origins: Done,
     sensitivity: str,
 ) -> Done:
     """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found, `edges`
-    the pairs that were compared for it; `origins` the origin ledger.
+    the pairs that were compared for it; `files` those of all roots, `origins` the origin
+    ledger.
     """
     by_row = runner.run(
         Stage(
@@ -375,7 +376,7 @@ def figures_wave(
     )
     counters, largest = repositories_wave(
         runner,
-        ledger=ledger.ref("ledger"),
+        files=files.ref("files"),
         roots=roots.ref("roots"),
         origins_of_roots=origins.ref("by_root"),
         rows=by_row.ref("origins"),

@@ -1,6 +1,6 @@
 """Repositories that are copies of one another, for `stats.json` and `report.html`: equal root directories, fork networks.
 
-    ledger, origins of roots ─▶ occurrences of each origin   repositories.members    by root
+    files, origins of roots ─▶ occurrences  of each origin   repositories.members    by root
     rows of each origin ─▶ names that may be told            repositories.origins    by origin
     origins of each network                                  repositories.networks   by network
 
@@ -56,13 +56,13 @@ def members(task: Task) -> Mapping[str, pa.Table]:
     """Every origin of the bucket's roots that did not opt out."""
     table = task.sql(
         """
-        with files as (select root, count(*) as occurrences from l group by root),
+        with sizes as (select root, count(*) as occurrences from f group by root),
         counted as (select root, origin as speaker, origins - opted_out as eligible from r)
-        select sha256(o.origin) as route, o.origin, o.network, coalesce(f.occurrences, 0) as occurrences,
+        select sha256(o.origin) as route, o.origin, o.network, coalesce(s.occurrences, 0) as occurrences,
             case when o.origin = c.speaker then c.eligible else 0 end as same_root
-        from o join counted c on c.root = o.directory left join files f using (root) where not o.opted_out
+        from o join counted c on c.root = o.directory left join sizes s using (root) where not o.opted_out
         """,
-        l=task.read("ledger", ["root"]),
+        f=task.read("files", ["root"]),
         r=task.read("roots", ["root", "origin", "origins", "opted_out"]),
         o=task.read("origins", ["origin", "directory", "network", "opted_out"]),
     )
@@ -127,9 +127,10 @@ def _counters(task: Task, found: pa.Table) -> pa.Table:
 
 
 def repositories_wave(
-    runner: Runner, *, ledger: Ref, roots: Ref, origins_of_roots: Ref, rows: Ref
+    runner: Runner, *, files: Ref, roots: Ref, origins_of_roots: Ref, rows: Ref
 ) -> tuple[list[Ref], list[Ref]]:
-    """Count. The first three are by root; `rows`: how many rows each origin has, by origin (figures.ORIGINS).
+    """Count. `files`: all occurrences, by root, as the next two tables; `rows`: how many rows each origin has, by origin
+    (figures.ORIGINS).
 
     Returns the tables of counters, and of the largest.
     """
@@ -137,7 +138,7 @@ def repositories_wave(
         Stage(
             name="repositories.members",
             run=members,
-            inputs={"ledger": ledger, "roots": roots, "origins": origins_of_roots},
+            inputs={"files": files, "roots": roots, "origins": origins_of_roots},
             outputs={"members": Output(schema=MEMBERS, order=("route",), route="route")},
         )
     )

@@ -16,8 +16,7 @@ from pipeline.engine.executor import InProcess
 from pipeline.engine.progress import Progress
 from pipeline.engine.runner import Runner, open_workdir
 from pipeline.stages import figures, repositories
-from pipeline.stages.ledger import LEDGER
-from pipeline.tables import ORIGINS, ROOTS
+from pipeline.tables import ORIGINS, ROOT_FILES, ROOTS
 
 Origin = tuple[str, int, int, bool, int | None]  # URL, root, network, whether it opted out, rows or None
 
@@ -47,8 +46,10 @@ def counted(
         roots.append(
             filled(ROOTS, root=hex_of(f"root {root}"), origins=len(mine), opted_out=out, origin=speaks)
         )
-    ledger = [
-        filled(LEDGER, root=hex_of(f"root {root}")) for root, amount in files.items() for _ in range(amount)
+    listed = [
+        filled(ROOT_FILES, root=hex_of(f"root {root}"))
+        for root, amount in files.items()
+        for _ in range(amount)
     ]
     rows = [
         {"route": hex_of(url), "origin": url, "rows": amount, "bytes": 0, "entered": 1, "dropped": 0}
@@ -57,7 +58,7 @@ def counted(
     ]
     counters, largest = repositories.repositories_wave(
         runner,
-        ledger=given(runner, "ledger", LEDGER, "root", ledger).ref("rows"),
+        files=given(runner, "files", ROOT_FILES, "root", listed).ref("rows"),
         roots=given(runner, "roots", ROOTS, "root", roots).ref("rows"),
         origins_of_roots=given(runner, "by_root", ORIGINS, "directory", by_root).ref("rows"),
         rows=given(runner, "rows", figures.ORIGINS, "route", rows).ref("rows"),
