@@ -17,7 +17,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,9 @@ LIBRARIES = (
     "phonenumberslite", "pyarrow", "scancode-toolkit-mini",
 )  # fmt: skip
 """Third-party libraries whose versions can change a released byte."""
+
+PAIRS_STAGE = "near.pairs"
+"""How the names of the stages begin that count the hot buckets of the search for near-duplicates."""
 
 WRITE_CHECK = ".write-check"  # folder of objects that are there for a moment
 
@@ -182,7 +185,6 @@ class Parts:
     figures: Done
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
-    hot: Mapping[str, int] = field(default_factory=dict)  # counters of the search for near-duplicates
     signals: Signals | None = None  # None: none were asked for
     step: Step | None = None  # from the parent; None without one
 
@@ -251,7 +253,11 @@ class Parts:
         counted = json.loads(self.runner.table(self.figures.ref("figures"))["figures"][0].as_py())
         most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
         near = self.facts["config"]["near_duplicates"]
-        return {**counted, "duplication": duplication(near, counted, self.hot, self.signals, most)}
+        pairs: Counter[str] = Counter()
+        for name, counts in self.runner.counts.items():
+            if name.startswith(PAIRS_STAGE):
+                pairs.update(counts)
+        return {**counted, "duplication": duplication(near, counted, pairs, self.signals, most)}
 
     def _more(self, staging: Path) -> dict[str, Any]:
         """What not every release has: the files are put into `staging`."""

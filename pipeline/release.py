@@ -129,7 +129,6 @@ class _Flow:
     folders: dict[str, str] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
-    hot: Mapping[str, int] = field(default_factory=dict)  # counters of the search for near-duplicates
     signals: Signals | None = None
 
 
@@ -189,11 +188,7 @@ def run_flow(
         max_findings=settings.secrets.max_findings,
     )
     duplicates = near.model_dump(mode="json")
-    w4, pairs, hot = (
-        near_wave(runner, ranks, duplicates, sensitivity=sensitivity)
-        if near.enabled
-        else (None, [], Counter[str]())
-    )
+    w4, pairs = near_wave(runner, ranks, duplicates, sensitivity=sensitivity) if near.enabled else (None, [])
 
     tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
     token_keys = token_stores(tokenizer, sensitivity)
@@ -263,7 +258,6 @@ def run_flow(
         folders=folders,
         tokenizer=tokenizer,
         tokens=tokens,
-        hot=hot,
         signals=signals,
     )
 
@@ -362,7 +356,6 @@ def make_release(
                 figures=flow.figures,
                 tokenizer=flow.tokenizer,
                 tokens=flow.tokens,
-                hot=flow.hot,
                 signals=flow.signals,
             )
             if before is not None:

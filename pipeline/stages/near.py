@@ -6,7 +6,6 @@ sets, whatever the threshold; the decision walks the contents in rank order over
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from pipeline.engine.runner import Done, Runner
@@ -20,9 +19,8 @@ from pipeline.tables import BAND_KEYS, EDGES, REPLACED
 
 def near_wave(
     runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str
-) -> tuple[Done, list[Ref], Counter[str]]:
-    """Run wave W4. Returns the last stage, whose table lists the replaced contents, the verified pairs, and the counters of
-    the hot buckets."""
+) -> tuple[Done, list[Ref]]:
+    """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the compared pairs."""
     shared = {"stores": released_stores(sensitivity)}
     keys = runner.run(
         Stage(
@@ -72,4 +70,4 @@ def near_wave(
             libraries=("duckdb", "pyarrow", "numpy", "numba"),
         )
     )
-    return done, [verified.ref("edges")], candidates.counts
+    return done, [verified.ref("edges")]
