@@ -317,6 +317,7 @@ def test_signals_follow_the_rows(tmp_path):
     signals = {"containment": {}, "repeated": {"contents": 4, "drop_above": "0.5"}}
     walk, state = Walk(tmp_path / "walk", signals=signals), State([])
     add(state, 1)
+    add_variants(state, 1, count=CAP + 1)
     add_inside(state, 1)
     add_inside(state, 2)
     _, after = walk.release(state)
@@ -326,6 +327,7 @@ def test_signals_follow_the_rows(tmp_path):
     assert not any(new[name] for name in IDS)
     told = [json.loads(files["stats.json"])["duplication"] for files in (after, back)]
     assert [one["containment"]["contained"] for one in told] == [1, 1]
+    assert all(one["search"]["hot_members"] >= (CAP + 1) * one["search"]["hot_buckets"] > 0 for one in told)
     assert [one["repeated"]["frequent_blocks"] > 0 for one in told] == [True, False]
     assert [
         json.loads(files["stats.json"])["totals"]["dropped"].get("repeated", 0) for files in (after, back)
