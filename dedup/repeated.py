@@ -66,11 +66,14 @@ def line_blocks(texts: Any, *, lines: int = LINES, least_bytes: int = LEAST_BYTE
 
 
 def repeated_lines(found: LineBlocks, frequent: Bools, *, lines: int = LINES) -> Bools:
-    """Mark the lines that a frequent block covers. `frequent`: bool[lines of all documents], of the block at each line."""
+    """Mark the lines that a frequent block covers.
+
+    `frequent`: bool[lines of all documents], of the block at each line; false where none begins, so no block leaves its
+    document.
+    """
     before = np.concatenate(([0], np.cumsum(frequent)))
-    at = np.arange(len(frequent))
-    starts = np.repeat(found.offsets[:-1], np.diff(found.offsets))
-    return before[at + 1] > before[np.maximum(starts, at + 1 - lines)]
+    at = np.arange(len(found.blocks))
+    return before[at + 1] > before[np.maximum(0, at + 1 - lines)]
 
 
 def bytes_per_document(found: LineBlocks, marked: Bools | None = None) -> I64s:

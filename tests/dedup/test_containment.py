@@ -34,7 +34,9 @@ def test_a_scale_below_one_is_refused(binary):
 
 
 ROWS = st.sets(st.tuples(st.integers(0, 6), st.integers(0, 9)), max_size=60)
-SIZES = st.lists(st.integers(1, 40), min_size=10, max_size=10)
+SIZES = st.lists(
+    st.sampled_from([1, 7, 10, 14, 20, 40]), min_size=10, max_size=10
+)  # 7 of 10 is similar enough
 
 
 @settings(deadline=None, max_examples=200)

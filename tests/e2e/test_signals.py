@@ -35,8 +35,8 @@ ON = {"containment": {"least": "0.8"}, "repeated": REPEATED}
 DROP = {"repeated": {**REPEATED, "drop_above": "0.5"}}
 
 
-def with_notice(body: bytes, mark: bytes) -> archives.File:
-    return archives.File(b"".join(mark + line + b"\n" for line in NOTICE) + body)
+def with_notice(body: bytes, mark: bytes, lines: int = 6) -> archives.File:
+    return archives.File(b"".join(mark + line + b"\n" for line in NOTICE[:lines]) + body)
 
 
 def origin(name: str, files: dict[bytes, bytes | archives.File], **more: object) -> archives.Origin:
@@ -63,6 +63,8 @@ def signal_world() -> archives.World:
                 {
                     b"big.py": big,
                     b"bigger.py": big + archives.python("more", 200),
+                    b"part.py": b"".join(lines[6:40])
+                    + archives.python("rest", 90),  # most of whole.py, not all
                     b"n.py": with_notice(archives.python("n"), b"## "),
                 },
             ),
@@ -78,7 +80,12 @@ def signal_world() -> archives.World:
             ),
             origin("left", {b"gone.py": gone}, opted_out=True),
             origin(
-                "a", {b"one.py": with_notice(archives.python("one"), b"# "), b"x.py": archives.python("x")}
+                "a",
+                {
+                    b"one.py": with_notice(archives.python("one"), b"# "),
+                    b"five.py": with_notice(archives.python("five"), b"# ", lines=5),
+                    b"x.py": archives.python("x"),
+                },
             ),
             origin(
                 "b",
@@ -176,7 +183,7 @@ def test_the_file_tells_what_plain_python_finds(made, rows):
     paths = {rows[key]["path"] for key, row in found.items() if row["contained_in"]}
     assert contained == len(paths) and paths == {"whole.py", "most.py", "big.py"}
     assert {rows[key]["path"] for key, row in found.items() if row["repeated_bytes"]} == {
-        "n.py", "one.py", "two.js", "most.js", "h.js",
+        "n.py", "one.py", "five.py", "two.js", "most.js", "h.js",
     }  # fmt: skip
 
 
@@ -225,7 +232,7 @@ def test_what_stats_say_of_it(made, rows):
     assert repeated["repeated_bytes"] == sum(one["repeated_bytes"] for one in table)
     assert repeated["files"] == sum(one["repeated_bytes"] > 0 for one in table)
     (notice,) = repeated["most"]
-    assert (notice["contents"], notice["origins"], notice["lines"]) == (5, 4, 6)
+    assert (notice["contents"], notice["origins"], notice["lines"]) == (6, 4, 5)
     row = rows[notice["row_id"]]
     assert (row["path"], row["origin"], row["language"]) == (
         notice["path"],
@@ -267,7 +274,7 @@ def test_a_file_of_repeated_lines_is_dropped_for_one_reason(archive, made, work,
         and any("const answer = 42" in one for one in gone)
     )
     told = summarize(after)["duplication"]["repeated"]
-    assert told["drop_above"] == "0.5" and [one["contents"] for one in told["most"]] == [5]
+    assert told["drop_above"] == "0.5" and [one["contents"] for one in told["most"]] == [6]
     assert told["most"][0]["path"] != "most.js"
     done = CliRunner().invoke(
         app,
