@@ -19,7 +19,9 @@ from dedup.containment import CAP, LEAST, rare_samples, samples, shared_samples,
 from dedup.verify import ShingleSets, Threshold, intersections, shingle_sets
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.buckets import bucket_of
+from pipeline.engine.lookup import pieces
 from pipeline.engine.runner import Done, Runner
+from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.judge import in_batches
 from pipeline.stages.secrets import released_stores, released_texts
@@ -74,6 +76,7 @@ BEST = pa.schema(
 )
 """The contents that lie in a bigger one, with the one that holds most of it."""
 
+MEMORY_PARTS = 8  # of a task's memory, one holds rows that are sorted
 _LIKELIEST = 4  # bigger contents that one is compared with
 _BATCH_BYTES = 8 << 20  # of text whose shingles are held at once
 _BATCH_SHINGLES = 1 << 20  # of one side that are compared at once: 8 MB, of some 10 MB of text
@@ -118,29 +121,33 @@ def shared(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 
 
 def _shared(task: Task) -> Iterator[pa.Table]:
-    rows = task.read("postings")
-    names = task.sql("select distinct sha256, shingles from t order by sha256", t=rows)
-    sha256, sizes = names["sha256"].combine_chunks(), names["shingles"].to_numpy()
-    members = pc.index_in(rows["sha256"].combine_chunks(), value_set=sha256).to_numpy().astype(np.int64)
-    rare = rare_samples(rows["hash"].to_numpy(), members, cap=CAP)
-    task.count("hot_hashes", rare.hot_hashes)
-    task.count("hot_holders", rare.hot_holders)
-    count = np.bincount(rare.members, minlength=len(sizes))
-    own = np.flatnonzero(count)
-    mine = sha256.take(pa.array(own))
-    yield pa.table(
-        [mine, pa.nulls(len(own), pa.string()), pa.array(count[own]), pa.array(sizes[own]), pa.nulls(len(own), pa.int64())],
-        schema=SHARED,
-    )  # fmt: skip
-    for pairs in shared_samples(rare, sizes, similar=Threshold.of(task.config["similar"])):
-        inner, bigger = pa.array(pairs.inner), pa.array(pairs.outer)
+    parts = in_parts(
+        pieces(task, "postings", POSTINGS.names),
+        route="hash",
+        bucket=task.bucket,
+        buckets=task.buckets,
+        at_most=task.memory_bytes // MEMORY_PARTS,
+        scratch=task.scratch,
+    )
+    similar = Threshold.of(task.config["similar"])
+    for rows in parts:
+        names = task.sql("select distinct sha256, shingles from t order by sha256", t=rows)
+        sha256, sizes = names["sha256"].combine_chunks(), names["shingles"].to_numpy()
+        members = pc.index_in(rows["sha256"].combine_chunks(), value_set=sha256).to_numpy()
+        rare = rare_samples(rows["hash"].to_numpy(), members.astype(np.int64), cap=CAP)
+        task.count("hot_hashes", rare.hot_hashes)
+        task.count("hot_holders", rare.hot_holders)
+        count = np.bincount(rare.members, minlength=len(sizes))
+        own = np.flatnonzero(count)
+        nobody = pa.nulls(len(own), pa.string()), pa.nulls(len(own), pa.int64())
         yield pa.table(
-            [
-                sha256.take(inner), sha256.take(bigger), pa.array(pairs.shared), pa.array(sizes[pairs.inner]),
-                pa.array(sizes[pairs.outer]),
-            ],
+            [sha256.take(pa.array(own)), nobody[0], pa.array(count[own]), pa.array(sizes[own]), nobody[1]],
             schema=SHARED,
-        )  # fmt: skip
+        )
+        for pairs in shared_samples(rare, sizes, similar=similar):
+            ends = sha256.take(pa.array(pairs.inner)), sha256.take(pa.array(pairs.outer))
+            shingles = pa.array(sizes[pairs.inner]), pa.array(sizes[pairs.outer])
+            yield pa.table([*ends, pa.array(pairs.shared), *shingles], schema=SHARED)
 
 
 def contained(task: Task) -> Mapping[str, pa.Table]:

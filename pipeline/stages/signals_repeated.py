@@ -21,7 +21,9 @@ import pyarrow as pa
 from dedup.repeated import LineBlocks, bytes_per_document, line_blocks, repeated_lines
 from dedup.verify import Threshold
 from pipeline.engine.annotations import Annotator, require_all
+from pipeline.engine.lookup import pieces
 from pipeline.engine.runner import Done, Runner
+from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.judge import in_batches
 from pipeline.stages.ledger import FINAL
@@ -79,6 +81,7 @@ MOST = pa.schema(
 """Runs of frequent blocks, each in one content that holds it."""
 
 TOP_BLOCKS = 20
+MEMORY_PARTS = 8  # of a task's memory, one holds rows that are sorted or joined
 _LIBRARIES = ("duckdb", "pyarrow", "numpy", "numba")
 _BATCH_BYTES = 32 << 20  # of text whose blocks are held at once: 16 bytes for a line of some 40
 
@@ -140,19 +143,32 @@ def _word(digest: str) -> str:
     return f"('0x' || left({digest}, 16))::ubigint"
 
 
-def frequent(task: Task) -> Mapping[str, pa.Table]:
+def frequent(task: Task) -> Mapping[str, Iterator[pa.Table]]:
     """The blocks of the bucket that enough contents and origins hold, once for each content that holds one."""
+    return {"frequent": _frequent(task)}
+
+
+def _frequent(task: Task) -> Iterator[pa.Table]:
     enough = f"contents >= {task.config['contents']} and origins >= {task.config['origins']}"
-    rows = task.sql(
-        f"""
-        with counted as (
-            select block, count(*) as contents, count(distinct origin) as origins from t group by block having {enough})
-        select block, content, contents, origins from t join counted using (block)
-        """,
-        t=task.read("holders"),
+    parts = in_parts(
+        pieces(task, "holders", HOLDERS.names),
+        route="block",
+        bucket=task.bucket,
+        buckets=task.buckets,
+        at_most=task.memory_bytes // MEMORY_PARTS,
+        scratch=task.scratch,
     )
-    task.count("frequent_blocks", len(rows["block"].unique()))
-    return {"frequent": rows}
+    for part in parts:
+        rows = task.sql(
+            f"""
+            with counted as (
+                select block, count(*) as contents, count(distinct origin) as origins from t group by block having {enough})
+            select block, content, contents, origins from t join counted using (block)
+            """,
+            t=part,
+        )
+        task.count("frequent_blocks", len(rows["block"].unique()))
+        yield rows
 
 
 def shares(task: Task) -> Mapping[str, pa.Table]:
