@@ -11,6 +11,7 @@ space, so any partitioning gives the same pairs after the distinct union.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +26,13 @@ CAP = 64
 BEST = 16
 """In a larger bucket: how many best-ranked members each member pairs with."""
 
-PAIRS_AT_ONCE = 1 << 22  # emitted before they are made distinct: 32 MB
-SPARSE = 8  # bits of each of the two bit tables per key: one lone key in nine survives the first look
+PAIRS_AT_ONCE = 1 << 22
+"""Emitted before they are made distinct: 32 MB."""
+
+SPARSE = 8  # bits of each of the two bit tables per key: one lone key in nine survives a look
+_WORTH = 0.5  # of the keys at most must survive a look, or another one is not worth it
+
+Ordinals = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +68,51 @@ class Pairs:
         return len(self.low)
 
 
-def bucket_pairs(keys: U64s, ordinals: npt.NDArray[np.integer], *, cap: int = CAP, best: int = BEST) -> Pairs:
-    """Pair the documents that share a key.
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The buckets, each in rank order, and how their pairs are made. A few have one member, and no pairs.
+
+    Row i, the document `ranked[member[i]]`, is paired with the `made[i]` rows from `first[i]` on, all of them
+    better-ranked rows of its bucket. `until[i]`: pairs of the rows up to and with i.
+    """
+
+    ranked: Ordinals  # distinct ordinals, ascending
+    member: U64s
+    first: I64s
+    made: I64s
+    until: I64s
+    stats: BucketStats
+
+    def portions(self, at_once: int | None = None) -> Iterator[U64s]:
+        """The pairs as low << 32 | high of the numbers in `ranked`, distinct and sorted within each portion.
+
+        A portion is of `at_once` pairs at most (PAIRS_AT_ONCE), or those of one row: less than the cap, or
+        `best`. So its memory is bounded however many members a bucket has. A pair whose documents share
+        several keys may be in several portions.
+        """
+        at_once = PAIRS_AT_ONCE if at_once is None else at_once
+        row = 0
+        while row < len(self.until):
+            before = int(self.until[row - 1]) if row else 0
+            last = max(row + 1, int(np.searchsorted(self.until, before + at_once, side="right")))
+            words = np.empty(int(self.until[last - 1]) - before, np.uint64)
+            _emit_pairs(self.member, self.first, self.made, row, last, words)
+            if len(words):
+                yield _distinct(words, len(self.ranked))
+            row = last
+
+    def ends(self, words: U64s) -> tuple[Ordinals, Ordinals]:
+        """The ordinals of the better- and the worse-ranked documents of the pairs in a portion."""
+        return self.ranked[words >> U64(32)], self.ranked[words & U64(0xFFFFFFFF)]
+
+
+def make_buckets(keys: U64s, ordinals: Ordinals, *, cap: int = CAP, best: int = BEST) -> Buckets:
+    """Find the documents that share a key.
 
     `keys`: uint64[n]; `ordinals`: int64[n] or uint64[n], the rank of the document (lower is better; at most
     one document per ordinal). Rows may come in any order; a repeated row counts once.
-    Time: O(n) for keys that stand alone, O(m log m) for the m that do not, plus the pairs. Memory: 2 bytes
-    per key and 8 bytes per distinct pair, above the input. Raises DedupError for shapes, types and bounds.
+    Time: O(n) for keys that stand alone, O(m log m) for the m that do not. Memory: 3 bytes per key and 72
+    bytes per shared one, above the input. Raises DedupError for shapes, types and bounds.
     """
     if keys.dtype != np.uint64 or keys.shape != ordinals.shape or keys.ndim != 1:
         raise DedupError(f"keys must be uint64[n] with one ordinal each, not {keys.dtype}{list(keys.shape)}")
@@ -76,31 +120,59 @@ def bucket_pairs(keys: U64s, ordinals: npt.NDArray[np.integer], *, cap: int = CA
         raise DedupError(f"ordinals must be int64 or uint64, not {ordinals.dtype}")
     if not 1 <= best <= cap:
         raise DedupError(f"best must lie between 1 and cap, not best={best}, cap={cap}")
-    shared = _maybe_shared(keys)
-    keys, ordinals = keys[shared], ordinals[shared]
+    keys, ordinals = _without_lone(keys, ordinals)
     # Dense numbers in rank order: comparing them compares the ordinals, and a pair packs into one word.
-    ranked, member = np.unique(ordinals, return_inverse=True)
+    ranked, number = np.unique(ordinals, return_inverse=True)
     if len(ranked) > 1 << 32:
         raise DedupError("more than 2^32 documents share keys: partition the keys by their top bits")
-    order = np.lexsort((member, keys))
-    keys, member = keys[order], member[order].astype(np.uint64)
-    if len(keys):
-        first = np.concatenate(([True], (keys[1:] != keys[:-1]) | (member[1:] != member[:-1])))
-        keys, member = keys[first], member[first]
-    borders = np.concatenate((np.flatnonzero(_starts(keys)), [len(keys)])).astype(np.int64)
+    keys, member = _sorted(keys, number.astype(np.uint64))
+    count = len(keys)
+    borders = np.concatenate((np.flatnonzero(_starts(keys)), [count])).astype(np.int64)
     sizes = np.diff(borders)
-    # A hot bucket: all pairs within its best ones, then each other member with each of them.
-    emitted = np.where(sizes > cap, best * (best - 1) // 2 + (sizes - best) * best, sizes * (sizes - 1) // 2)
-    hot = sizes > cap
+    first = np.repeat(borders[:-1], sizes)
+    made = np.arange(count, dtype=np.int64) - first  # with every better-ranked one
+    np.minimum(made, best, out=made, where=np.repeat(sizes > cap, sizes))
+    many, hot = sizes[sizes > 1], sizes[sizes > cap]
+    head, tail = best * (best - 1) // 2, (hot - best) * best  # pairs within the best ones, and with them
     stats = BucketStats(
-        buckets=int((sizes > 1).sum()),
-        members=int(sizes[sizes > 1].sum()),
-        hot_buckets=int(hot.sum()),
-        hot_members=int(sizes[hot].sum()),
-        skipped_pairs=int((sizes[hot] * (sizes[hot] - 1) // 2 - emitted[hot]).sum()),
+        buckets=len(many),
+        members=int(many.sum()),
+        hot_buckets=len(hot),
+        hot_members=int(hot.sum()),
+        skipped_pairs=int((hot * (hot - 1) // 2 - head - tail).sum()),
     )
-    packed = _distinct_pairs(member, borders, emitted, cap, best, len(ranked))
-    return Pairs(ranked[packed >> U64(32)], ranked[packed & U64(0xFFFFFFFF)], stats)
+    return Buckets(ranked, member, first, made, np.cumsum(made), stats)
+
+
+def bucket_pairs(keys: U64s, ordinals: Ordinals, *, cap: int = CAP, best: int = BEST) -> Pairs:
+    """Pair the documents that share a key: `make_buckets`, and all their distinct pairs at once.
+
+    Memory: 8 bytes per distinct pair more, twice that while they are merged.
+    """
+    buckets = make_buckets(keys, ordinals, cap=cap, best=best)
+    parts: list[U64s] = []
+    pending, settled = 0, PAIRS_AT_ONCE
+    for words in buckets.portions():
+        parts.append(words)
+        pending += len(words)
+        if pending > 2 * settled:  # amortised: each merge at least doubles what the last one left
+            parts = [_distinct(np.concatenate(parts), len(buckets.ranked))]
+            pending = len(parts[0])
+            settled = max(settled, pending)
+    words = np.concatenate(parts) if parts else np.empty(0, np.uint64)
+    if len(parts) > 1:
+        words = _distinct(words, len(buckets.ranked))
+    return Pairs(*buckets.ends(words), buckets.stats)
+
+
+def across_owners(pairs: Pairs, owners: npt.NDArray[np.integer]) -> Pairs:
+    """The pairs whose documents have different owners; `owners[ordinal]`: any number per document.
+
+    Buckets and their best-ranked members are those of all documents: what pairs are left out afterwards does
+    not change which others there are.
+    """
+    apart = owners[pairs.low] != owners[pairs.high]
+    return Pairs(pairs.low[apart], pairs.high[apart], pairs.stats)
 
 
 def merge_pairs(parts: list[Pairs]) -> Pairs:
@@ -116,37 +188,11 @@ def merge_pairs(parts: list[Pairs]) -> Pairs:
     return Pairs(low, high, sum((p.stats for p in parts), BucketStats()))
 
 
-def _starts(sorted_keys: U64s) -> Bools:
-    """Mark the first row of each run of equal keys."""
-    starts = np.ones(len(sorted_keys), np.bool_)
-    np.not_equal(sorted_keys[1:], sorted_keys[:-1], out=starts[1:])
+def _starts(words: U64s) -> Bools:
+    """Mark the first row of each run of equal words."""
+    starts = np.ones(len(words), np.bool_)
+    np.not_equal(words[1:], words[:-1], out=starts[1:])
     return starts
-
-
-def _distinct_pairs(  # noqa: PLR0917 - as the kernel it feeds
-    member: U64s, borders: I64s, emitted: I64s, cap: int, best: int, members: int
-) -> U64s:
-    """Emit the pairs of all buckets as low << 32 | high, distinct and sorted, in bounded portions."""
-    total = np.cumsum(emitted)
-    parts: list[U64s] = []
-    pending = 0
-    settled = PAIRS_AT_ONCE
-    first = 0
-    while first < len(emitted):
-        before = int(total[first - 1]) if first else 0
-        last = max(first + 1, int(np.searchsorted(total, before + PAIRS_AT_ONCE, side="right")))
-        out = np.empty(int(total[last - 1]) - before, np.uint64)
-        _emit_pairs(member, borders[first : last + 1], cap, best, out)
-        parts.append(_distinct(out, members))
-        pending += len(parts[-1])
-        if pending > 2 * settled:  # amortised: each merge at least doubles what the last one left
-            parts = [_distinct(np.concatenate(parts), members)]
-            pending = len(parts[0])
-            settled = max(settled, pending)
-        first = last
-    if len(parts) == 1:
-        return parts[0]
-    return _distinct(np.concatenate(parts), members) if parts else np.empty(0, np.uint64)
 
 
 def _distinct(words: U64s, members: int) -> U64s:
@@ -161,30 +207,55 @@ def _distinct(words: U64s, members: int) -> U64s:
     return words[_starts(words)]
 
 
-def _maybe_shared(keys: U64s) -> Bools:
-    """Mark every key that occurs at least twice, and some that do not: most keys stand alone and need no
-    sort."""
-    bits = max(10, (SPARSE * len(keys)).bit_length())
+def _without_lone(keys: U64s, ordinals: Ordinals) -> tuple[U64s, Ordinals]:
+    """Drop rows whose key occurs once, most of them: they need no sort. Two looks leave one lone key in 80."""
+    for low in (0, 17):
+        if not len(keys):
+            break
+        shared = _maybe_shared(keys, low)
+        few = int(np.count_nonzero(shared)) <= _WORTH * len(keys)
+        keys, ordinals = keys[shared], ordinals[shared]
+        if not few:
+            break
+    return keys, ordinals
+
+
+def _maybe_shared(keys: U64s, low: int) -> Bools:
+    """Mark every key that occurs at least twice, and some that do not, by the bits from `low` on."""
+    bits = min(40, max(10, (SPARSE * len(keys)).bit_length()))
     once = np.zeros(1 << (bits - 3), np.uint8)
     twice = np.zeros(1 << (bits - 3), np.uint8)
     shared = np.empty(len(keys), np.bool_)
-    _mark_shared(read_only(keys), U64((1 << bits) - 1), once, twice, shared)
+    _mark_shared(read_only(keys), U64(low), U64((1 << bits) - 1), once, twice, shared)
     return shared
 
 
+def _sorted(keys: U64s, member: U64s) -> tuple[U64s, U64s]:
+    """The distinct rows by key, then by member."""
+    order = np.lexsort((member, keys))
+    keys, member = keys[order], member[order]
+    first = _starts(keys) | _starts(member)
+    return keys[first], member[first]
+
+
 @kernel
-def _mark_shared(
-    keys: U64s, mask: np.uint64, once: npt.NDArray[np.uint8], twice: npt.NDArray[np.uint8], shared: Bools
+def _mark_shared(  # noqa: PLR0917 - a kernel
+    keys: U64s,
+    low: np.uint64,
+    mask: np.uint64,
+    once: npt.NDArray[np.uint8],
+    twice: npt.NDArray[np.uint8],
+    shared: Bools,
 ) -> None:
-    # The low bits: the top ones are equal throughout a partition of a shuffle.
+    # Not the top bits: they are equal throughout a partition of a shuffle.
     for i in range(keys.shape[0]):
-        at = keys[i] & mask
+        at = (keys[i] >> low) & mask
         byte = np.int64(at >> U64(3))
         bit = np.uint8(1 << (np.int64(at) & 7))
         twice[byte] |= once[byte] & bit
         once[byte] |= bit
     for i in range(keys.shape[0]):
-        at = keys[i] & mask
+        at = (keys[i] >> low) & mask
         shared[i] = (twice[np.int64(at >> U64(3))] >> np.uint8(np.int64(at) & 7)) & 1
 
 
@@ -203,13 +274,11 @@ def _counting_sort(words: U64s, shift: np.uint64, counts: I64s, out: U64s) -> No
 
 
 @kernel
-def _emit_pairs(member: U64s, borders: I64s, cap: int, best: int, out: U64s) -> None:
+def _emit_pairs(  # noqa: PLR0917 - a kernel
+    member: U64s, first: I64s, made: I64s, row: int, last: int, out: U64s
+) -> None:
     n = 0
-    for b in range(borders.shape[0] - 1):
-        first, last = borders[b], borders[b + 1]
-        hot = last - first > cap
-        for high in range(first + 1, last):
-            until = min(high, first + best) if hot else high
-            for low in range(first, until):
-                out[n] = (member[low] << U64(32)) | member[high]
-                n += 1
+    for high in range(row, last):
+        for low in range(first[high], first[high] + made[high]):
+            out[n] = (member[low] << U64(32)) | member[high]
+            n += 1

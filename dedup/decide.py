@@ -23,16 +23,19 @@ from dedup.verify import Threshold
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The dropped documents, by ordinal ascending, each with its kept one and their exact similarity inter /
-    union.
+    """The dropped documents, by ordinal ascending, each with its kept one and their similarity inter / union:
+    exact, or, where `estimated`, that of their sketches.
 
-    Every document that is not in `dropped` is kept. kept[i] < dropped[i].
+    Every document that is not in `dropped` is kept. kept[i] < dropped[i]. `compared`: pairs whose sets were
+    compared; all that were given where somebody else compared them.
     """
 
     dropped: npt.NDArray[np.integer]
     kept: npt.NDArray[np.integer]
     inter: I64s
     union: I64s
+    estimated: Bools
+    compared: int = 0
 
     def __len__(self) -> int:
         return len(self.dropped)
@@ -65,7 +68,8 @@ def decide(
     chosen = np.zeros(len(low), np.bool_)
     dropped = np.zeros(int(numbers.max()) + 1 if len(numbers) else 0, np.bool_)
     _walk(better, worse, dropped, chosen)
-    return Decision(high[chosen], low[chosen], inter[chosen], union[chosen])
+    exact = np.zeros(int(chosen.sum()), np.bool_)
+    return Decision(high[chosen], low[chosen], inter[chosen], union[chosen], exact, len(ordinals_low))
 
 
 @kernel

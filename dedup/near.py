@@ -26,9 +26,11 @@ from dedup.candidates import BEST, CAP, Pairs, bucket_pairs, merge_pairs
 from dedup.decide import Decision, decide
 from dedup.documents import Documents, as_documents
 from dedup.errors import DedupError
+from dedup.lazy import decide_lazily
 from dedup.machine import I64s
-from dedup.sketch import REPETITIVE, sketch
-from dedup.verify import Threshold, intersections, shingle_sets
+from dedup.rounds import one_round
+from dedup.sketch import REPETITIVE, Sketches, sketch
+from dedup.verify import Shortcut, Threshold, intersections, shingle_sets
 
 NEAR_SCHEMA = pa.schema(
     [
@@ -45,6 +47,12 @@ NEAR_SCHEMA = pa.schema(
         pa.field("kept", pa.bool_(), nullable=False, metadata={"what": "kind = unique"}),
         pa.field("inter", pa.int64(), metadata={"what": "shingles in common with duplicate_of; near only"}),
         pa.field("union", pa.int64(), metadata={"what": "shingles of either; near only"}),
+        pa.field(
+            "estimated",
+            pa.bool_(),
+            nullable=False,
+            metadata={"what": "inter and union count values of the sketches (a shortcut was taken)"},
+        ),
     ]
 )
 """One row per text. `unique`: kept (its group may still hold others, see `cluster`). `exact`: the same bytes
@@ -52,7 +60,6 @@ as the better-ranked `duplicate_of`, which itself may be near. `near`: inter / u
 kept `duplicate_of`."""
 
 KEYS_AT_ONCE = 1 << 25  # 512 MB of (key, ordinal); more documents are banded in groups of bands
-VERIFY_AT_ONCE = 1 << 18  # pairs per pass of verification
 
 
 def near_duplicates(
@@ -64,22 +71,30 @@ def near_duplicates(
     rows: int = ROWS,
     cap: int = CAP,
     best: int = BEST,
+    shortcut: tuple[Any, Any] | None = None,
 ) -> pa.Table:
     """Find the duplicates of `texts` (as for `as_documents`): a table of `NEAR_SCHEMA`, one row per text.
 
     Of several duplicates the best-ranked is kept. `ranks`: distinct integers, lower is better; the position
     by default. Given ranks, the outcome per text does not depend on the order of texts. Texts under 5 tokens
-    are compared by their bytes only. Raises DedupError for arguments out of range.
+    are compared by their bytes only.
+
+    `shortcut`: (accept, reject), two shares of equal values of the sketches around the threshold, for instance
+    ("0.85", "0.55"). A pair at or above the first is taken for similar, one below the second is not, without
+    comparing their texts: faster, and not exact. Raises DedupError for arguments out of range.
     """
     documents = as_documents(texts)
     count = len(documents)
     limit = Threshold.of(threshold)
+    guess = None if shortcut is None else Shortcut.of(*shortcut, limit)
     by_rank = _by_rank(ranks, count)
     ranked = documents.take(by_rank)  # from here on a document's number is its rank
 
     first = _first_copies(ranked)
     elected = np.flatnonzero(first == np.arange(count)).astype(np.int64)
-    found = similar_documents(ranked.take(elected), limit, bands=bands, rows=rows, cap=cap, best=best)
+    found = similar_documents(
+        ranked.take(elected), limit, bands=bands, rows=rows, cap=cap, best=best, shortcut=guess
+    )
 
     stands = first.copy()  # rank of what a document is a duplicate of, itself if of nothing
     stands[elected[found.dropped]] = elected[found.kept]
@@ -87,6 +102,8 @@ def near_duplicates(
     similar[elected[found.dropped]] = True
     inter, union = np.zeros(count, np.int64), np.zeros(count, np.int64)
     inter[elected[found.dropped]], union[elected[found.dropped]] = found.inter, found.union
+    estimated = np.zeros(count, np.bool_)
+    estimated[elected[found.dropped]] = found.estimated
     kept = stands == np.arange(count)
     cluster = stands[stands]  # exact -> its first copy -> the kept one; a kept one stands for itself
 
@@ -103,6 +120,7 @@ def near_duplicates(
         pa.array(kept[back]),
         pa.array(inter[back], mask=~similar[back]),
         pa.array(union[back], mask=~similar[back]),
+        pa.array(estimated[back]),
     ]
     return pa.Table.from_arrays(columns, schema=NEAR_SCHEMA)
 
@@ -112,6 +130,10 @@ def compile_kernels() -> None:
     words = [b"w%d" % i for i in range(100)]
     texts = [b" ".join(words[:length]) for length in (96, 97, 98, 99, 100)]
     near_duplicates(pa.array([*texts, b"x " * (REPETITIVE + 10)], pa.large_binary()))
+    low, high = np.zeros(1, np.int64), np.ones(1, np.int64)
+    sets = shingle_sets(pa.array(texts, pa.large_binary()))
+    decide(low, high, *intersections(sets, sets, low, high), "0.7")
+    one_round(high, np.zeros(1, np.int8), np.zeros(1, np.int8))
 
 
 def similar_documents(
@@ -122,23 +144,28 @@ def similar_documents(
     rows: int = ROWS,
     cap: int = CAP,
     best: int = BEST,
+    shortcut: Shortcut | None = None,
 ) -> Decision:
     """Decide on near-duplicates only: `texts` are distinct and in rank order, best first; ordinals are
-    positions."""
+    positions. Pairs are compared only as far as the decision needs it."""
     documents = as_documents(texts)
     limit = Threshold.of(threshold)
-    pairs = candidate_pairs(documents, bands=bands, rows=rows, cap=cap, best=best)
+    sketches = sketch(documents)
+    pairs = _pairs_of(sketches, bands=bands, rows=rows, cap=cap, best=best)
     low, high = pairs.low.astype(np.int64), pairs.high.astype(np.int64)
-    inter, union = verified(documents, low, high, limit)
-    return decide(low, high, inter, union, limit)
+    signatures = None if shortcut is None else sketches.signatures
+    return decide_lazily(documents, low, high, limit, shortcut=shortcut, signatures=signatures)
 
 
 def candidate_pairs(
     documents: Documents, *, bands: int = BANDS, rows: int = ROWS, cap: int = CAP, best: int = BEST
 ) -> Pairs:
     """Sketch the documents and pair those that share a band; ordinals are positions."""
-    sketches = sketch(documents)
-    group = max(1, min(bands, KEYS_AT_ONCE // max(1, len(documents))))
+    return _pairs_of(sketch(documents), bands=bands, rows=rows, cap=cap, best=best)
+
+
+def _pairs_of(sketches: Sketches, *, bands: int, rows: int, cap: int, best: int) -> Pairs:
+    group = max(1, min(bands, KEYS_AT_ONCE // max(1, len(sketches.counts))))
     parts: list[Pairs] = []
     for first in range(0, max(bands, 1), group):
         only = range(first, min(first + group, bands))
@@ -147,22 +174,6 @@ def candidate_pairs(
         if len(parts) > 1 and len(parts[-1]) > len(parts[0]):
             parts = [merge_pairs(parts)]  # most pairs share several bands
     return merge_pairs(parts)
-
-
-def verified(documents: Documents, low: I64s, high: I64s, threshold: Threshold) -> tuple[I64s, I64s]:
-    """Exact intersection and union of the pairs that reach the threshold; less of the one for all others."""
-    inter, union = np.zeros(len(low), np.int64), np.ones(len(low), np.int64)
-    in_pair = np.zeros(len(documents), np.bool_)
-    in_pair[low], in_pair[high] = True, True
-    number = np.cumsum(in_pair) - 1  # among the documents that need a set
-    sets = shingle_sets(documents.take(np.flatnonzero(in_pair).astype(np.int64)))
-    a, b = number[low], number[high]
-    for first in range(0, len(low), VERIFY_AT_ONCE):
-        ia, ib = a[first : first + VERIFY_AT_ONCE], b[first : first + VERIFY_AT_ONCE]
-        possible = np.flatnonzero(threshold.possible(sets.sizes[ia], sets.sizes[ib]))
-        found = intersections(sets, sets, ia[possible], ib[possible], threshold=threshold)
-        inter[first + possible], union[first + possible] = found
-    return inter, union
 
 
 def _by_rank(ranks: npt.NDArray[np.integer] | None, count: int) -> I64s:

@@ -6,6 +6,7 @@ integers, so no rounding decides about a file.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,7 +17,7 @@ import numpy as np
 
 from dedup.documents import as_documents
 from dedup.errors import DedupError, ThresholdError
-from dedup.machine import U64, Bools, I64s, U64s, kernel, read_only
+from dedup.machine import U64, Bools, I64s, U32s, U64s, kernel, read_only
 from dedup.shingles import shingle_blocks
 
 LARGEST_DENOMINATOR = 1_000_000  # keeps threshold * set size far inside 64 bits
@@ -68,6 +69,39 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortcut:
+    """Let the sketches settle pairs that are far from the threshold, without comparing the texts.
+
+    A pair of which at least the share `accept` of the sketch's values is equal is an edge, one with less than
+    `reject` is none. The decision is then not exact: the share estimates the similarity with a standard error
+    of about 0.02 (256 values). Make it with `of`.
+    """
+
+    accept: Fraction
+    reject: Fraction
+
+    @classmethod
+    def of(cls, accept: Any, reject: Any, threshold: Threshold) -> Shortcut:
+        """Read the two shares as `Threshold.of` does.
+
+        Raises ThresholdError unless reject <= threshold <= accept.
+        """
+        upper, lower = Threshold.of(accept), Threshold.of(reject)
+        made = cls(Fraction(upper.numerator, upper.denominator), Fraction(lower.numerator, lower.denominator))
+        if not made.reject <= Fraction(threshold.numerator, threshold.denominator) <= made.accept:
+            raise ThresholdError(
+                f"reject {reject} must not be above the threshold {threshold.numerator}/{threshold.denominator}, "
+                f"nor that above accept {accept}"
+            )
+        return made
+
+    def counts(self, slots: int) -> tuple[int, int]:
+        """Give the number of equal values, of `slots`, from which on a pair is an edge, and below which it is
+        none."""
+        return math.ceil(self.accept * slots), math.ceil(self.reject * slots)
+
+
+@dataclass(frozen=True, slots=True)
 class ShingleSets:
     """The distinct shingle hashes of document i, ascending: values[offsets[i] : offsets[i + 1]]."""
 
@@ -81,6 +115,21 @@ class ShingleSets:
     def sizes(self) -> I64s:
         """Distinct shingles of each document."""
         return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Of each document that was dropped, by rank ascending, the kept one that stands for it and their
+    similarity: inter / union of the shingles, or, where `estimated`, of the values of the sketches.
+    `compared`: pairs of which the sets were compared; `guessed`: those that the sketches settled."""
+
+    dropped: I64s
+    kept: I64s
+    inter: I64s
+    union: I64s
+    estimated: Bools
+    compared: int
+    guessed: int
 
 
 def shingle_sets(texts: Any) -> ShingleSets:
@@ -144,6 +193,48 @@ def intersections(
     return inter, total - inter
 
 
+def first_edges(
+    sets: ShingleSets,
+    number: I64s,
+    low: I64s,
+    high: I64s,
+    dropped: Bools,
+    *,
+    threshold: Threshold,
+    shortcut: tuple[U32s, int, int] | None = None,
+) -> Edges:
+    """Compare each document with its better-ranked candidates until it has an edge to one that is kept.
+
+    Pairs ascend by (high, low), the ranks of the worse and the better one; `dropped[rank]` is what came out
+    so far, and is written. `number[rank]` is the document's place in `sets`. `shortcut`: the signatures by
+    rank, the number of equal values from which on a pair is an edge, and that below which it is none, without
+    comparing the sets (a signature without shingles says nothing: such documents are in no pair). A pair of
+    which either is dropped is passed over.
+    """
+    chosen, estimated = np.zeros((2, len(low)), np.bool_)
+    inter, union = np.zeros((2, len(low)), np.int64)
+    signatures, accept, reject = shortcut or (np.empty((0, 0), np.uint32), 0, 0)
+    compared, guessed = _first_edges(
+        read_only(sets.values),
+        read_only(sets.offsets),
+        read_only(number),
+        read_only(low),
+        read_only(high),
+        threshold.numerator,
+        threshold.denominator,
+        read_only(signatures),
+        accept,
+        reject,
+        dropped,
+        chosen,
+        inter,
+        union,
+        estimated,
+    )
+    at = np.flatnonzero(chosen)
+    return Edges(high[at], low[at], inter[at], union[at], estimated[at], compared, guessed)
+
+
 @kernel
 def _sort_block(  # noqa: PLR0917 - called by position
     values: U64s, borders: I64s, done: int, used: int, bins: Any, out: U64s, distinct: I64s
@@ -197,23 +288,75 @@ def _intersections(  # noqa: PLR0917 - called by position
     a: U64s, a_offsets: I64s, b: U64s, b_offsets: I64s, ia: I64s, ib: I64s, least: I64s, inter: I64s
 ) -> None:
     for p in range(ia.shape[0]):
-        u, u_end = a_offsets[ia[p]], a_offsets[ia[p] + 1]
-        v, v_end = b_offsets[ib[p]], b_offsets[ib[p] + 1]
-        common = 0
-        # Branch-free steps: which side advances is not predictable. After each run: can it still reach?
-        while u + STRIDE <= u_end and v + STRIDE <= v_end:
-            for _ in range(STRIDE):
-                x = a[u]
-                y = b[v]
-                common += x == y
-                u += x <= y
-                v += y <= x
-            if common + min(u_end - u, v_end - v) < least[p]:
-                u = u_end
-        while u < u_end and v < v_end:
+        u, v = ia[p], ib[p]
+        inter[p] = _common(a, a_offsets[u], a_offsets[u + 1], b, b_offsets[v], b_offsets[v + 1], least[p])
+
+
+@kernel
+def _common(a: U64s, u: int, u_end: int, b: U64s, v: int, v_end: int, least: int) -> int:  # noqa: PLR0917
+    """Elements that a[u:u_end] and b[v:v_end] share; fewer once they cannot be `least` any more."""
+    common = 0
+    # Branch-free steps: which side advances is not predictable. After each run: can it still reach?
+    while u + STRIDE <= u_end and v + STRIDE <= v_end:
+        for _ in range(STRIDE):
             x = a[u]
             y = b[v]
             common += x == y
             u += x <= y
             v += y <= x
-        inter[p] = common
+        if common + min(u_end - u, v_end - v) < least:
+            return common
+    while u < u_end and v < v_end:
+        x = a[u]
+        y = b[v]
+        common += x == y
+        u += x <= y
+        v += y <= x
+    return common
+
+
+@kernel
+def _first_edges(  # noqa: PLR0917 - called by position
+    values: U64s,
+    offsets: I64s,
+    number: I64s,
+    low: I64s,
+    high: I64s,
+    numerator: int,
+    denominator: int,
+    signatures: U32s,
+    accept: int,
+    reject: int,
+    dropped: Bools,
+    chosen: Bools,
+    inter: I64s,
+    union: I64s,
+    estimated: Bools,
+) -> tuple[int, int]:
+    compared, guessed = 0, 0
+    for p in range(low.shape[0]):
+        i, j = low[p], high[p]
+        if dropped[j] or dropped[i] or (p > 0 and i == low[p - 1] and j == high[p - 1]):
+            continue
+        if signatures.shape[0] > 0:
+            agree = 0
+            for slot in range(signatures.shape[1]):
+                agree += signatures[i, slot] == signatures[j, slot]
+            if agree < reject or agree >= accept:
+                guessed += 1
+                if agree >= accept:
+                    dropped[j], chosen[p], estimated[p] = True, True, True
+                    inter[p], union[p] = agree, signatures.shape[1]
+                continue
+        u, v = number[i], number[j]
+        size_u, size_v = offsets[u + 1] - offsets[u], offsets[v + 1] - offsets[v]
+        total = size_u + size_v
+        compared += 1
+        if denominator * min(size_u, size_v) < numerator * max(size_u, size_v):
+            continue  # too different in size to reach it
+        least = (numerator * total + numerator + denominator - 1) // (numerator + denominator)
+        common = _common(values, offsets[u], offsets[u + 1], values, offsets[v], offsets[v + 1], least)
+        if denominator * common >= numerator * (total - common) and total > 0:
+            dropped[j], chosen[p] = True, True
+            inter[p], union[p] = common, total - common
+    return compared, guessed

@@ -51,7 +51,7 @@ DUPLICATION: Shape = {
         {
             "threshold": TEXT,
             **dict.fromkeys(("bands", "rows", "bucket_cap", "bucket_best"), COUNT),
-            **dict.fromkeys(("compared", "similar", "hot_buckets", "hot_members", "pairs_not_made"), COUNT),
+            **dict.fromkeys(("candidates", "hot_buckets", "hot_members", "pairs_not_made"), COUNT),
         },
     ),
     "roots": _REPOSITORIES,

@@ -57,9 +57,19 @@ def _deduplication(near: Mapping[str, Any]) -> str:
     exact = "Files with the same bytes, or with the same released text, are one row."
     if not near["enabled"]:
         return f"{exact} Near-duplicates were not removed in this release."
-    return (
+    found = (
         f"{exact} Near-duplicates are found by sketches of their 5-token shingles ({near['bands']} bands of"
-        f" {near['rows']} values), and confirmed by an exact Jaccard similarity of at least {near['threshold']} before a file"
+        f" {near['rows']} values)"
+    )
+    if (shortcut := near["shortcut"]) is not None:
+        return (
+            f"{found}. **Which of them are removed is not exact in this release:** pairs of which at least {shortcut['accept']}"
+            f" of the sketch's values are equal were taken for similar, pairs with less than {shortcut['reject']} for different,"
+            f" without a comparison of their texts; only the pairs between were compared (Jaccard similarity of at least"
+            f" {near['threshold']})."
+        )
+    return (
+        f"{found}, and confirmed by an exact Jaccard similarity of at least {near['threshold']} before a file"
         " is dropped in favour of another, which is in the release."
     )
 
@@ -127,7 +137,8 @@ def _steps(config: Mapping[str, Any]) -> dict[str, str]:
         f" {profile}",
         "election": "one place is elected for each content and each released text: not a fork, more stars and forks, earlier",
         "similarity": (
-            f"near-duplicates at a Jaccard similarity of {near['threshold']} or more, in favour of a file that is kept"
+            f"near-duplicates at a Jaccard similarity of {near['threshold']} or more"
+            f"{' (most of them estimated, not exact)' if near['shortcut'] else ''}, in favour of a file that is kept"
             if near["enabled"]
             else "near-duplicates were not looked for in this release"
         )

@@ -11,7 +11,6 @@ import re
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, get_args
 
 import yaml
@@ -26,7 +25,7 @@ from pipeline.config_card import Card
 from pipeline.config_select import Select, Tokens
 from pipeline.config_signals import Containment, Repeated
 from pipeline.config_types import MAX as _MAX
-from pipeline.config_types import Bytes, Count
+from pipeline.config_types import Bytes, Count, Share
 from pipeline.config_types import Section as _Section
 from pipeline.config_types import hint as _hint
 from pipeline.content.taxonomy import LANGUAGES
@@ -179,11 +178,20 @@ class Secrets(_Section):
     )
 
 
+class SketchShortcut(_Section):
+    """Pairs that their sketches settle without a comparison of the texts."""
+
+    accept: Share = Field(
+        "0.85", description="share of equal values from which on two files are near-duplicates"
+    )
+    reject: Share = Field("0.55", description="share of equal values below which they are none")
+
+
 class NearDuplicates(_Section):
     """Near-duplicate removal: verified exact Jaccard of 5-token shingles."""
 
     enabled: bool = Field(True, description="false: exact duplicates only")
-    threshold: str = Field(
+    threshold: Share = Field(
         "0.7", description="Jaccard at or above which two files are near-duplicates, as a decimal string"
     )
     bands: int = Field(42, ge=1, le=256, description="bands of the 256-value sketch")
@@ -194,6 +202,28 @@ class NearDuplicates(_Section):
     bucket_best: int = Field(
         16, ge=1, le=65_536, description="best-ranked members that each one is paired with above that"
     )
+    across_languages: bool = Field(
+        True,
+        description="false: only files of the same language are compared; buckets, too, are those of one language",
+    )
+    across_origins_only: bool = Field(
+        False,
+        description="true: a file is no near-duplicate of one of the same origin (where each is elected);"
+        " buckets and their best-ranked members stay those of all origins",
+    )
+    band_groups: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="groups of bands whose keys are on disk one after the other; changes no byte of a release;"
+        " null: by the number of contents",
+    )
+
+    shortcut: SketchShortcut | None = Field(
+        None,
+        description="{accept: 0.85, reject: 0.55}: pairs whose sketches agree that much, or that little, are not compared:"
+        " faster, and not exact; null: every decision is by an exact similarity",
+    )
     containment: Containment | None = Field(
         None, description="tell which files lie in bigger ones: {least: '0.8'}; null: do not look for them"
     )
@@ -201,16 +231,19 @@ class NearDuplicates(_Section):
         None, description="tell which files consist of blocks that many hold; null: do not look for them"
     )
 
-    @field_validator("threshold")
+    @field_validator("shortcut")
     @classmethod
-    def _in_range(cls, value: str) -> str:
-        try:
-            fraction = Fraction(value)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError("must be a decimal number in quotes, such as '0.7'") from None
-        if not 0 < fraction <= 1:
-            raise ValueError("must be above 0 and at most 1")
+    def _around(cls, value: SketchShortcut | None, info: Any) -> SketchShortcut | None:
+        threshold = Fraction(info.data.get("threshold", 1))
+        if value is not None and not Fraction(value.reject) <= threshold <= Fraction(value.accept):
+            raise ValueError("reject must not be above near_duplicates.threshold, nor that above accept")
         return value
+
+    @model_validator(mode="after")
+    def _best(self) -> NearDuplicates:
+        if self.bucket_best > self.bucket_cap:
+            raise ValueError("bucket_best must not be above bucket_cap")
+        return self
 
     @field_validator("rows")
     @classmethod
@@ -387,7 +420,9 @@ def _known_keys(path: list[str]) -> list[str]:
     model: Any = ReleaseConfig
     for part in path:
         model = model.model_fields[part].annotation
-        model = next((one for one in get_args(model) if one is not NoneType), model)  # an optional section
+        model = next(
+            (one for one in get_args(model) if hasattr(one, "model_fields")), model
+        )  # it may be null
     return list(model.model_fields)
 
 
@@ -417,6 +452,7 @@ def resolved(config: ReleaseConfig) -> dict[str, Any]:
     data["card"].pop("review")
     data["licenses"].pop("policy")
     data["licenses"].pop("processes")
+    data["near_duplicates"].pop("band_groups")
     data["optout"].pop("registry")
     data["tokens"].pop("tokenizer")
     for name in ("list", "dataset", "revisions", "metadata", "anonymous"):

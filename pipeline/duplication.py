@@ -12,24 +12,23 @@ from pipeline.row_ids import row_id
 from pipeline.stages.signals import Signals
 
 _SEARCH = ("threshold", "bands", "rows", "bucket_cap", "bucket_best")
-_HOT = ("hot_buckets", "hot_members", "pairs_not_made")
+_COUNTED = ("candidates", "hot_buckets", "hot_members", "pairs_not_made")
 
 
 def duplication(
     config: Mapping[str, Any],
     counted: Mapping[str, Any],
-    pairs: Mapping[str, int],
+    search: Mapping[str, int] | None,
     signals: Signals | None,
     most: pa.Table | None,
 ) -> dict[str, Any]:
     """The value of `duplication`. `config`: `near_duplicates` of the resolved configuration; `counted`: of the stage
-    `figures`; `pairs`: counters of the search; `most`: the most repeated blocks, by the stage `signals.file`.
+    `figures`; `search`: its counters, None where it is off; `most`: the most repeated blocks, by the stage `signals.file`.
     """
-    search = counted["search"]
     told: dict[str, Any] = {"search": None, **counted["repositories"], "containment": None, "repeated": None}
     if search is not None:
         shape = {name: config[name] for name in _SEARCH}
-        told["search"] = {**shape, **search, **{name: pairs.get(name, 0) for name in _HOT}}
+        told["search"] = {**shape, **{name: search.get(name, 0) for name in _COUNTED}}
     if signals is not None and signals.contained is not None:
         counts, hot = signals.contained.done.counts, signals.contained.pairs.counts
         told["containment"] = {

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipeline.content.shown import escape
 from pipeline.engine.point import scalar
 from pipeline.records import Record
+from pipeline.tables import ESTIMATED
 
 _SIGNALS = (
     "num_lines", "avg_line_length", "max_line_length", "alpha_fraction", "alphanum_fraction", "encoded_fraction",
@@ -89,10 +90,19 @@ def _findings(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _candidates(record: Record, sha256: str, limit: int) -> list[dict[str, Any]]:
-    """Contents that the sketches brought together with this one, best first: their exact similarity was measured."""
+    """Contents that the sketches brought together with this one and that were compared with it, best first.
+
+    Others that they brought together were not compared where that could not matter: the better-ranked one is not kept.
+    """
     pairs: list[dict[str, Any]] = record.rows("index", "candidates", "sha256", sha256).to_pylist()
     pairs.sort(key=lambda pair: (-pair["inter"] / max(1, pair["union"]), pair["other"]))
-    return [{"sha256": p["other"], "similarity": f"{p['inter']}/{p['union']}"} for p in pairs[:limit]]
+    return [
+        {
+            "sha256": p["other"],
+            "similarity": f"{ESTIMATED if p['estimated'] else ''}{p['inter']}/{p['union']}",
+        }
+        for p in pairs[:limit]
+    ]
 
 
 def licenses(record: Record, root: str, directories: list[bytes]) -> list[dict[str, Any]]:

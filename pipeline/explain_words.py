@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from manifests.names import visible
-from pipeline.tables import Reason
+from pipeline.tables import ESTIMATED, Reason
 
 _WORDS = {
     Reason.NOT_A_FILE: "it is a symbolic link or a submodule",
@@ -146,8 +146,11 @@ def _similar(one: dict[str, Any]) -> str:
 
 
 def _share(similarity: str) -> str:
-    inter, _, union = similarity.partition("/")
-    return f"{int(inter) / max(1, int(union)):.3f} ({similarity} shingles)"
+    inter, _, union = similarity.removeprefix(ESTIMATED).partition("/")
+    share = f"{int(inter) / max(1, int(union)):.3f}"
+    if similarity.startswith(ESTIMATED):
+        return f"about {share} (an estimate, not exact: {inter} of {union} values of the sketches are equal)"
+    return f"{share} ({similarity} shingles)"
 
 
 def _about(story: dict[str, Any]) -> Iterator[str]:

@@ -185,6 +185,7 @@ class Parts:
     figures: Done
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
+    candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
     signals: Signals | None = None  # None: none were asked for
     step: Step | None = None  # from the parent; None without one
 
@@ -253,11 +254,14 @@ class Parts:
         counted = json.loads(self.runner.table(self.figures.ref("figures"))["figures"][0].as_py())
         most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
         near = self.facts["config"]["near_duplicates"]
-        pairs: Counter[str] = Counter()
-        for name, counts in self.runner.counts.items():
-            if name.startswith(PAIRS_STAGE):
-                pairs.update(counts)
-        return {**counted, "duplication": duplication(near, counted, pairs, self.signals, most)}
+        search = None
+        if self.candidates is not None:
+            found: Counter[str] = Counter({"candidates": self.candidates})
+            for name, counts in self.runner.counts.items():
+                if name.startswith(PAIRS_STAGE):
+                    found.update(counts)
+            search = found
+        return {**counted, "duplication": duplication(near, counted, search, self.signals, most)}
 
     def _more(self, staging: Path) -> dict[str, Any]:
         """What not every release has: the files are put into `staging`."""

@@ -129,6 +129,7 @@ class _Flow:
     folders: dict[str, str] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
+    candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
     signals: Signals | None = None
 
 
@@ -188,7 +189,11 @@ def run_flow(
         max_findings=settings.secrets.max_findings,
     )
     duplicates = near.model_dump(mode="json")
-    w4, pairs = near_wave(runner, ranks, duplicates, sensitivity=sensitivity) if near.enabled else (None, [])
+    w4, pairs = (
+        near_wave(runner, texts.ref("winners"), ranks, duplicates, sensitivity=sensitivity)
+        if near.enabled
+        else (None, [])
+    )
 
     tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
     token_keys = token_stores(tokenizer, sensitivity)
@@ -216,8 +221,6 @@ def run_flow(
         kept,
         texts,
         w4,
-        edges=pairs,
-        threshold=near.threshold,
         files=w0,
         roots=roots,
         origins=origins,
@@ -258,8 +261,16 @@ def run_flow(
         folders=folders,
         tokenizer=tokenizer,
         tokens=tokens,
+        candidates=_candidates(runner, pairs) if near.enabled else None,
         signals=signals,
     )
+
+
+def _candidates(runner: Runner, compared: list[Ref]) -> int:
+    """How many pairs wave W4 could compare: it compares all of them, or decides in rounds and compares fewer."""
+    if (sides := runner.counts.get("near.sides")) is not None:
+        return sides["candidates"]
+    return sum(runner.rows(ref) for ref in compared)
 
 
 def _taken(
@@ -356,6 +367,7 @@ def make_release(
                 figures=flow.figures,
                 tokenizer=flow.tokenizer,
                 tokens=flow.tokens,
+                candidates=flow.candidates,
                 signals=flow.signals,
             )
             if before is not None:

@@ -441,6 +441,9 @@ SURVIVORS = pa.schema(
         *ELECTION_COLUMNS,
     ]
 )
+ESTIMATED = "~"
+"""Before a similarity that is one of sketches: "~231/256", 231 of their 256 values are equal."""
+
 DROPPED = pa.schema(
     [
         ("root", pa.string()),
@@ -449,7 +452,7 @@ DROPPED = pa.schema(
         ("reason", pa.string()),
         ("detail", pa.string()),
         ("stand_in", pa.string()),  # sha256 of the content that is kept in its place
-        ("similarity", pa.string()),  # "inter/union" of shingles, for near-duplicates
+        ("similarity", pa.string()),  # "inter/union" of shingles, for near-duplicates; see ESTIMATED
         ("language", pa.string()),  # as far as it was asked
     ]
 )
@@ -479,12 +482,32 @@ ELECTED = pa.schema(
 """One row per content: its elected occurrence."""
 
 RANKS = pa.schema([("sha256", pa.string()), ("ordinal", pa.uint64())])
-BAND_KEYS = pa.schema([("key", pa.uint64()), ("ordinal", pa.uint64()), ("sha256", pa.string())])
+BAND_KEYS = pa.schema([("key", pa.uint64()), ("content", pa.uint64())])
+"""`content`: place in the election order and some bits of the SHA-256, see stages/near_pairs.py."""
+CONTENT_PAIRS = pa.schema([("first", pa.uint64()), ("second", pa.uint64())])
+"""Contents that share a band key, by these bits; the same numbers with the bits of the SHA-256 leading."""
+NAMED_PAIRS = pa.schema(
+    [
+        *CONTENT_PAIRS,
+        ("second_sha256", pa.string()),
+        ("second_origin", pa.string()),  # where it is elected; null unless only pairs across origins count
+    ]
+)
 PAIRS = pa.schema(
     [("low", pa.uint64()), ("high", pa.uint64()), ("low_sha256", pa.string()), ("high_sha256", pa.string())]
 )
 """Candidate pairs; `low` is the better-ranked ordinal."""
-EDGES = pa.schema([*PAIRS, ("inter", pa.int64()), ("union", pa.int64())])
+CANDIDATES = pa.schema([*PAIRS, ("first", pa.string()), ("second", pa.string())])
+"""The same; `first` and `second`: the two SHA-256s, the smaller one first."""
+EDGES = pa.schema(
+    [
+        *PAIRS,
+        ("inter", pa.int64()),
+        ("union", pa.int64()),
+        ("estimated", pa.bool_()),  # equal values of the sketches and all of them, not shingles
+    ]
+)
+"""Compared pairs."""
 REPLACED = pa.schema(
     [
         ("sha256", pa.string()),

@@ -16,14 +16,13 @@ def search(told: Told | None) -> str:
     if found is None:
         return ""
     said = (
-        f"{number(found['compared'])} pairs of files that agree in all {found['rows']} values of one of {found['bands']} bands"
-        f" of their sketches were compared; {number(found['similar'])} of them ({share(found['similar'], found['compared'])})"
-        f" have a Jaccard similarity of {text(found['threshold'])} or more."
+        f"{number(found['candidates'])} pairs of files agree in all {found['rows']} values of one of {found['bands']} bands of"
+        f" their sketches. Near-duplicates are those of them with a Jaccard similarity of {text(found['threshold'])} or more."
     )
     if found["hot_buckets"]:
         said += (
             f" {number(found['hot_buckets'])} values of a band had more than {number(found['bucket_cap'])} files"
-            f" ({number(found['hot_members'])} in all): there each file was compared with the {found['bucket_best']} best-ranked"
+            f" ({number(found['hot_members'])} in all): there each file was paired with the {found['bucket_best']} best-ranked"
             f" only, and {number(found['pairs_not_made'])} pairs were not made."
         )
     return paragraph(said)

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.engine.buckets import write_part
 from pipeline.engine.keys import make_key
-from pipeline.engine.measure import phase, wrote
+from pipeline.engine.measure import drawn, phase, wrote
 from pipeline.engine.store import Store
 from pipeline.errors import IntegrityError
 
@@ -117,6 +117,18 @@ class AnnotationStore:
         if not tables:
             return pa.schema([self.schema.field(n) for n in names]).empty_table()
         return _first_per_id(pa.concat_tables(tables), self.ids)
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The ids and some columns of this bucket, a row group at a time: an id may come in two of them, unlike `read`."""
+        names = list(dict.fromkeys([*self.ids, *columns]))
+
+        def tables() -> Iterator[pa.Table]:
+            for key in self._segments():
+                with self.store.parquet(key) as file:
+                    for group in range(file.num_row_groups):
+                        yield file.read_row_group(group, columns=names, use_threads=False).select(names)
+
+        return drawn(tables(), "read")
 
     def missing(self, wanted: pa.Table) -> pa.Table:
         """The distinct rows of `wanted` (its id columns and whatever else it carries) that have no annotation."""

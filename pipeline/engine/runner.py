@@ -121,6 +121,35 @@ class Runner:
         self.counts[done.stage.name] = done.counts
         return done
 
+    def run_both(self, stage: Stage, reader: Stage) -> Done:
+        """The finished `reader`, which is all that reads `stage`: that is run before, and its output removed after it.
+
+        So `stage` is done when `reader` is. What a run that was killed in between has left is removed by the next one.
+        """
+        if self.is_done(reader):
+            units = len(self._units(stage))
+            self.plan.append((stage.name, units, True))
+            self.skipped_units += units
+            self.progress.skipped(stage.name)
+        else:
+            self.run(stage)
+        done = self.run(reader)
+        if not self.dry and self.store.list(stage.folder):
+            self.before_commit()
+            # First: what is half removed must not look finished.
+            self.store.delete(f"{stage.folder}/stage.json")
+            self.store.delete_all(stage.folder)
+            read_summary.cache_clear()
+        self.used.discard(stage.folder)
+        return done
+
+    def rows(self, ref: Ref) -> int:
+        """Rows of a finished stage's table; 0 where the stage is only planned."""
+        if self.dry and self.store.stat(f"{ref.folder}/stage.json") is None:
+            return 0
+        units = read_summary(self.store, ref.folder)["units"]
+        return sum(unit["outputs"][ref.output]["rows"] for unit in units.values())
+
     def keep(self, path: str | None) -> str | None:
         """Keep a user's file in the work directory for the tasks; its key is for `extra`, see Task.kept."""
         return None if path is None or self.dry else inputs.keep(self.store, Path(path))

@@ -16,11 +16,13 @@ fetch.py       bodies of wanted contents, verified, kept in a store
 licenses.py    wave W1: license-like files -> evidence -> attribution to directories -> survivors
 judge.py       wave W2: decoding, language, generated, quality, license headers
 secrets.py     findings, released text, sketch
-elect.py       wave W3: one occurrence per content, one content per released text; ranks
+elect.py       wave W3: one occurrence per content, one content per released text
+rank.py        the place of each elected content in the election order
 near.py        wave W4: near-duplicates, from sketches to what is dropped; its parts are
 near_pairs.py  sketches -> band keys -> candidate pairs
 near_verify.py exact similarities of the pairs
-near_settle.py which contents stay
+near_settle.py which contents stay, decided by one task
+near_rounds.py the same in rounds over buckets, where there are many pairs
 ledger.py      one decision per occurrence, counted; look-ups for explain
 emit.py        rows, placement in shards, shards
 changes.py     the rows that are not the same in the release and in its parent

@@ -13,8 +13,9 @@ from dedup.election import order_by_sql
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
+from pipeline.stages.rank import rank_wave
 from pipeline.stages.secrets import RELEASED_OF, released_stores
-from pipeline.tables import DROPPED, ELECTED, RANKS, REPLACED, Reason
+from pipeline.tables import DROPPED, ELECTED, REPLACED, Reason
 
 
 def elect(task: Task) -> Mapping[str, pa.Table]:
@@ -86,16 +87,6 @@ def elect_texts(task: Task) -> Mapping[str, pa.Table]:
     return {"winners": winners, "replaced": replaced}
 
 
-def rank(task: Task) -> Mapping[str, pa.Table]:
-    """The place of every remaining content in the election order: 0 is the best. One sort over all of them."""
-    columns = ["sha256", "is_fork", "stars", "forks", "revision_date", "path_components", "origin", "path"]
-    ranks = task.sql(
-        f"select sha256, (row_number() over (order by {order_by_sql('t')}, sha256) - 1)::ubigint as ordinal from t",
-        t=task.read_all("winners", columns=columns),
-    )
-    return {"ranks": ranks}
-
-
 def elect_wave(
     runner: Runner, judged: Done, *, sensitivity: str, max_findings: int
 ) -> tuple[Done, Done, Done]:
@@ -123,13 +114,5 @@ def elect_wave(
             },
         )
     )
-    ranks = runner.run(
-        Stage(
-            name="rank",
-            run=rank,
-            inputs={"winners": texts.ref("winners")},
-            outputs={"ranks": Output(schema=RANKS, order=("sha256",), route="sha256")},
-            units="one",
-        )
-    )
+    ranks = rank_wave(runner, texts.ref("winners"), 0 if texts.planned else texts.rows("winners"))
     return first, texts, ranks

@@ -2,7 +2,6 @@
 
     kept, annotations, near-duplicates ─▶ counters, best rows, origins    figures.rows      by content
     origins ─▶ counters, best origins, alarms                             figures.origins   by origin
-    compared pairs ─▶ how many are similar                                figures.pairs     by pair
     roots, fork networks                                                  pipeline.stages.repositories
     all of them ─▶ one JSON object                                        figures           small by design
 
@@ -18,7 +17,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from dedup.verify import Threshold
 from manifests.statistics import (
     ALARM_LEAST,
     ALARM_PERCENT,
@@ -34,7 +32,7 @@ from manifests.statistics import (
 from pipeline.content.names import escape_paths
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Ref, Stage, Task
+from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import row_id
 from pipeline.stages.judge import TEXT_OF
 from pipeline.stages.repositories import largest as largest_repositories
@@ -209,20 +207,8 @@ def count_origins(task: Task) -> Mapping[str, pa.Table]:
     return {"counters": counters.cast(COUNTERS), "best": best.select(BEST_ORIGINS.names).cast(BEST_ORIGINS)}
 
 
-def count_pairs(task: Task) -> Mapping[str, pa.Table]:
-    """How many pairs of the bucket were compared, and how many of them are similar enough."""
-    limit = Threshold.of(task.config["threshold"])
-    edges = task.read("edges", ["inter", "union"])
-    similar = int(limit.reached(edges["inter"].to_numpy(), edges["union"].to_numpy()).sum())
-    found = {"compared": edges.num_rows, "similar": similar}
-    rows = [
-        {"section": "search", "name": name, "rows": number, "amount": 0} for name, number in found.items()
-    ]
-    return {"counters": pa.Table.from_pylist(rows, COUNTERS)}
-
-
 def merge(task: Task) -> Mapping[str, pa.Table]:
-    """All figures as one JSON object: `rows` (as manifests.row_figures has them), `near` and `search` (null where it is off),
+    """All figures as one JSON object: `rows` (as manifests.row_figures has them), `near` (null where it is off),
     `repositories`.
     """
     counters: dict[str, dict[str, tuple[int, int]]] = {}
@@ -256,9 +242,8 @@ def merge(task: Task) -> Mapping[str, pa.Table]:
         "origins_with_rows": counters["origins"]["with_rows"][0],
         "top_origins": _origins_of(task, origins, "rows", "rows", ["origin", "rows", "bytes"]),
     }
-    near, search = None, None
+    near = None
     if task.config["near"]:
-        search = {name: counters.get("search", {}).get(name, (0, 0))[0] for name in ("compared", "similar")}
         shown = ["origin", "rows", "entered", "dropped"]
         near = {
             "languages": {
@@ -273,7 +258,6 @@ def merge(task: Task) -> Mapping[str, pa.Table]:
     told = {
         "rows": figures,
         "near": near,
-        "search": search,
         "repositories": {name: _repositories(task, counters, name) for name in ("roots", "networks")},
     }
     return {"figures": pa.table([[json.dumps(told, sort_keys=True)]], schema=RESULT)}
@@ -335,16 +319,13 @@ def figures_wave(
     searched: Done,
     near: Done | None,
     *,
-    edges: Sequence[Ref],
-    threshold: str,
     files: Done,
     roots: Done,
     origins: Done,
     sensitivity: str,
 ) -> Done:
-    """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found, `edges`
-    the pairs that were compared for it; `files` those of all roots, `origins` the origin
-    ledger.
+    """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found;
+    `files` are those of all roots, `origins` is the origin ledger.
     """
     by_row = runner.run(
         Stage(
@@ -381,18 +362,6 @@ def figures_wave(
         origins_of_roots=origins.ref("by_root"),
         rows=by_row.ref("origins"),
     )
-    if near is not None:
-        by_pair = runner.run(
-            Stage(
-                name="figures.pairs",
-                run=count_pairs,
-                inputs={"edges": edges},
-                outputs={"counters": Output(schema=COUNTERS, order=("section", "name"))},
-                config={"threshold": threshold},
-                libraries=("duckdb", "pyarrow", "numba"),
-            )
-        )
-        counters.append(by_pair.ref("counters"))
     return runner.run(
         Stage(
             name="figures",

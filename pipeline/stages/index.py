@@ -31,9 +31,15 @@ NAMES = pa.schema(
 """Which origins were read at a snapshot or revision."""
 
 CANDIDATES = pa.schema(
-    [("sha256", pa.string()), ("other", pa.string()), ("inter", pa.int64()), ("union", pa.int64())]
+    [
+        ("sha256", pa.string()),
+        ("other", pa.string()),
+        ("inter", pa.int64()),
+        ("union", pa.int64()),
+        ("estimated", pa.bool_()),  # from the sketches
+    ]
 )
-"""Verified pairs, in both directions."""
+"""Compared pairs, in both directions."""
 
 FATES = pa.schema(
     [
@@ -85,7 +91,13 @@ def contents(task: Task) -> Mapping[str, pa.Table]:
         "contents": rows,
         "hashes": hashes,
         "sha1": sha1,
-        "far": task.sql('select high_sha256 as sha256, low_sha256 as other, inter, "union" from e', e=edges),
+        "candidates": task.sql(
+            """
+            select high_sha256 as sha256, low_sha256 as other, inter, "union", estimated from e
+            union all select low_sha256, high_sha256, inter, "union", estimated from e
+            """,
+            e=edges,
+        ),
         "names": names,
     }
 
@@ -96,11 +108,6 @@ def index(task: Task) -> Mapping[str, pa.Table]:
         "select h.*, r.stand_in, r.reason, r.similarity from h left join r using (sha256)",
         h=task.read("hashes"),
         r=_read(task, "replaced", REPLACED),
-    )
-    candidates = task.sql(
-        'select * from f union all select low_sha256, high_sha256, inter, "union" from e',
-        f=task.read("far"),
-        e=_read(task, "edges", EDGES),
     )
     places = task.sql(
         """
@@ -116,7 +123,7 @@ def index(task: Task) -> Mapping[str, pa.Table]:
         "by_sha256": fates,
         "by_sha1": task.read("sha1"),
         "by_text": task.read("elected", TEXTS.names),
-        "candidates": candidates,
+        "candidates": task.read("candidates"),
         "members": _read(task, "stand_ins", REPLACED),
         "places": places,
         "names": task.read("names"),
@@ -146,7 +153,7 @@ def make_index(
     replaced: Sequence[Ref],
     stand_ins: Sequence[Ref],
 ) -> Index:
-    """Run both stages. `edges`: the verified pairs; `replaced` by content, `stand_ins` by what stands in for it."""
+    """Run both stages. `edges`: the compared pairs; `replaced` by content, `stand_ins` by what stands in for it."""
     first = runner.run(
         Stage(
             name="index.contents",
@@ -156,7 +163,7 @@ def make_index(
                 "contents": Output(schema=BY_CONTENT, order=("sha1_git", "root")),
                 "hashes": Output(schema=SHA256, order=("sha256", "sha1_git"), route="sha256"),
                 "sha1": Output(schema=SHA1, order=("sha1", "sha1_git"), route="sha1"),
-                "far": Output(schema=CANDIDATES, order=("sha256", "other"), route="sha256"),
+                "candidates": Output(schema=CANDIDATES, order=("sha256", "other"), route="sha256"),
                 "names": Output(schema=NAMES, order=("id", "kind", "origin_id"), route="id"),
             },
         )
@@ -166,8 +173,7 @@ def make_index(
             name="index",
             run=index,
             inputs={
-                **{name: first.ref(name) for name in ("hashes", "sha1", "far", "names")},
-                "edges": edges,
+                **{name: first.ref(name) for name in ("hashes", "sha1", "candidates", "names")},
                 "replaced": replaced,
                 "stand_ins": stand_ins,
                 "elected": elected.ref("elected"),

@@ -1,64 +1,104 @@
 """Wave W4: near-duplicates, exactly as DESIGN 3 defines them.
 
-Sketches give band keys; equal keys make candidate pairs; every candidate is verified by the exact Jaccard of its shingle
-sets, whatever the threshold; the decision walks the contents in rank order over the edges that reach the threshold.
+Sketches give band keys; equal keys make candidate pairs; candidates are compared by the exact Jaccard of their shingle
+sets; the decision walks the contents in rank order over the edges that reach the threshold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Ref, Stage
-from pipeline.stages.near_pairs import CANDIDATES, bands, pairs
+from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
+from pipeline.stages.near_pairs import bands, candidate_wave
+from pipeline.stages.near_rounds import decide_in_rounds
 from pipeline.stages.near_settle import settle
 from pipeline.stages.near_verify import SIMILARITY_OF, verify
 from pipeline.stages.secrets import released_stores
-from pipeline.tables import BAND_KEYS, EDGES, REPLACED
+from pipeline.tables import EDGES, REPLACED
+
+PAIRS_IN_ONE = 1_000_000
+"""Candidate pairs up to which all are compared and one task decides: a few stages, about 0.8 GB in that task."""
+LIBRARIES = ("duckdb", "pyarrow", "numpy", "numba")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A stage function that can be replaced by another one, and what it reads of the configuration."""
+
+    run: Callable[[Task], Mapping[str, Rows]]
+    config: Mapping[str, Any]
 
 
 def near_wave(
-    runner: Runner, ranks: Done, config: Mapping[str, object], *, sensitivity: str
+    runner: Runner, winners: Ref, ranks: Done, config: Mapping[str, Any], *, sensitivity: str
 ) -> tuple[Done, list[Ref]]:
     """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the compared pairs."""
-    shared = {"stores": released_stores(sensitivity)}
-    keys = runner.run(
-        Stage(
-            name="near.bands",
-            run=bands,
-            inputs={"ranks": ranks.ref("ranks")},
-            outputs={"keys": Output(schema=BAND_KEYS, order=("key", "ordinal"), route="key")},
-            config={**shared, "bands": config["bands"], "rows": config["rows"]},
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
-        )
-    )
-    candidates = runner.run(
-        Stage(
-            name="near.pairs",
-            run=pairs,
-            inputs={"keys": keys.ref("keys")},
-            outputs={"pairs": Output(schema=CANDIDATES, order=("low", "high"), route="first")},
-            config={"cap": config["bucket_cap"], "best": config["bucket_best"]},
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
-        )
-    )
-    verified = runner.run(
-        Stage(
-            name="near.verify",
+    stores = released_stores(sensitivity)
+    similarity = SIMILARITY_OF.key(sensitivity=sensitivity, texts=stores["released"])
+    return find_near(
+        runner,
+        ranks.ref("ranks"),
+        config,
+        bands=Step(run=bands, config={"stores": stores}),
+        compare=Step(
             run=verify,
-            inputs={"pairs": candidates.ref("pairs")},
-            outputs={"edges": Output(schema=EDGES, order=("low", "high"))},
             config={
-                "stores": {
-                    **shared["stores"],
-                    "similarity": SIMILARITY_OF.key(
-                        sensitivity=sensitivity, texts=shared["stores"]["released"]
-                    ),
-                }
+                "stores": {**stores, "similarity": similarity},
+                "shortcut": config["shortcut"],
+                "threshold": config["threshold"] if config["shortcut"] else None,
             },
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
-        )
+        ),
+        winners=winners,
     )
+
+
+def find_near(
+    runner: Runner,
+    ranks: Ref,
+    config: Mapping[str, Any],
+    *,
+    bands: Step,
+    compare: Step,
+    winners: Ref | None = None,
+    pairs_in_one: int | None = None,
+) -> tuple[Done, list[Ref]]:
+    """The wave over any ranked contents (`ranks`: RANKS, by sha256), wherever their sketches and similarities come from.
+
+    `bands` makes the band keys of a bucket (`near_pairs.bands_of` makes them of sketches); `winners` (ELECTED, by sha256) is
+    needed where languages or origins limit what is compared; `compare` reads the pairs of a bucket (`pairs`, by `first`) and
+    gives each once with its similarity (`edges`). With more than `pairs_in_one` candidate
+    pairs (`PAIRS_IN_ONE` by default) the decision goes in rounds; the result is the same.
+    """
+    pairs_in_one = PAIRS_IN_ONE if pairs_in_one is None else pairs_in_one
+    found = candidate_wave(
+        runner, ranks, config, bands.run, bands.config, winners=winners, libraries=LIBRARIES
+    )
+
+    def compared(name: str, pairs: Ref, route: str | None = None) -> Done:
+        return runner.run(
+            Stage(
+                name=name,
+                run=compare.run,
+                inputs={"pairs": pairs},
+                outputs={"edges": Output(schema=EDGES, order=("low", "high"), route=route)},
+                config=compare.config,
+                libraries=LIBRARIES,
+            )
+        )
+
+    if found.rows("pairs") > pairs_in_one:
+        return decide_in_rounds(
+            runner,
+            found.ref("pairs"),
+            partial(compared, route="high_sha256"),
+            threshold=config["threshold"],
+            libraries=LIBRARIES,
+        )
+    verified = compared("near.verify", found.ref("pairs"))
     done = runner.run(
         Stage(
             name="near.settle",
@@ -67,7 +107,7 @@ def near_wave(
             outputs={"replaced": Output(schema=REPLACED, order=("sha256",), route="sha256")},
             units="one",
             config={"threshold": config["threshold"]},
-            libraries=("duckdb", "pyarrow", "numpy", "numba"),
+            libraries=LIBRARIES,
         )
     )
     return done, [verified.ref("edges")]

@@ -8,38 +8,34 @@ import pyarrow as pa
 
 from dedup.decide import decide
 from pipeline.engine.stage import Task
-from pipeline.tables import Reason
+from pipeline.tables import ESTIMATED, Reason
 
 
 def settle(task: Task) -> Mapping[str, pa.Table]:
-    """Walk the verified graph in rank order: what a kept content is near to is dropped in its favour."""
-    edges = task.read_all("edges")
+    """Walk all compared pairs in rank order: what a kept content is near to is dropped in its favour."""
+    replaced = walk(task, task.read_all("edges"))
+    task.count("dropped.near_duplicate", replaced.num_rows)
+    return {"replaced": replaced}
+
+
+def walk(task: Task, edges: pa.Table) -> pa.Table:
+    """The replaced contents (REPLACED) by these pairs (EDGES) alone, each given once."""
     decided = decide(
         *(edges[name].to_numpy() for name in ("low", "high", "inter", "union")),
         threshold=task.config["threshold"],
     )
-    names = task.sql(
-        """
-        select distinct ordinal, sha256
-        from (select low as ordinal, low_sha256 as sha256 from t union all select high, high_sha256 from t)
-        """,
-        t=edges,
-    )
     gone = pa.table(
-        {
-            "ordinal": pa.array(decided.dropped, pa.uint64()),
-            "kept": pa.array(decided.kept, pa.uint64()),
-            "inter": pa.array(decided.inter, pa.int64()),
-            "union": pa.array(decided.union, pa.int64()),
-        }
+        {"low": pa.array(decided.kept, pa.uint64()), "high": pa.array(decided.dropped, pa.uint64())}
     )
-    replaced = task.sql(
+    return replaced_by(task, task.sql("select e.* from e join g using (low, high)", e=edges, g=gone))
+
+
+def replaced_by(task: Task, pairs: pa.Table) -> pa.Table:
+    """REPLACED rows: the worse-ranked end of each pair, which goes in favour of the other one."""
+    return task.sql(
         f"""
-        select n.sha256, k.sha256 as stand_in, '{Reason.NEAR_DUPLICATE}' as reason, g.inter || '/' || g.union as similarity
-        from g join n on n.ordinal = g.ordinal join n as k on k.ordinal = g.kept
+        select high_sha256 as sha256, low_sha256 as stand_in, '{Reason.NEAR_DUPLICATE}' as reason,
+            case when estimated then '{ESTIMATED}' else '' end || inter || '/' || "union" as similarity from t
         """,
-        g=gone,
-        n=names,
+        t=pairs,
     )
-    task.count("dropped.near_duplicate", replaced.num_rows)
-    return {"replaced": replaced}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections import defaultdict
 
 import numpy as np
@@ -87,6 +88,47 @@ def test_portions_do_not_change_the_pairs(monkeypatch):
     for portion in (1, 10, 500):
         monkeypatch.setattr(candidates, "PAIRS_AT_ONCE", portion)
         assert listed(bucket_pairs(keys, ordinals, cap=10, best=3)) == listed(whole)
+
+
+@given(ROWS, st.integers(1, 6), st.integers(0, 6), st.integers(1, 40))
+@settings(deadline=None)
+def test_portions_are_bounded_and_complete(rows, best, above, at_once):
+    """Breach: a bucket's pairs come at once, however many; a portion repeats or loses pairs."""
+    cap = best + above
+    buckets = candidates.make_buckets(*as_arrays(rows), cap=cap, best=best)
+    found: set[tuple[int, int]] = set()
+    for words in buckets.portions(at_once):
+        assert 0 < len(words) <= max(at_once, cap - 1, best)
+        low, high = buckets.ends(words)
+        portion = list(zip(low.tolist(), high.tolist(), strict=True))
+        assert portion == sorted(set(portion))
+        found |= set(portion)
+    assert (sorted(found), buckets.stats) == brute_force(rows, cap, best)
+
+
+def test_a_hot_bucket_is_never_held_whole():
+    """Breach: the pairs of one crowded bucket (13 MB here) are in memory together."""
+    count = 100_000
+    buckets = candidates.make_buckets(np.full(count, 7, np.uint64), np.arange(count))
+    tracemalloc.start()
+    try:
+        pairs = sum(len(words) for words in buckets.portions(1 << 14))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert pairs == 16 * 15 // 2 + (count - 16) * 16
+    assert peak < 2 << 20
+
+
+@given(ROWS, st.lists(st.integers(0, 2), min_size=61, max_size=61))
+@settings(deadline=None)
+def test_pairs_across_owners_are_those_of_all_without_the_others(rows, owners):
+    """Breach: leaving out pairs of one owner changes who is paired in a crowded bucket."""
+    of = np.array(owners)
+    pairs = bucket_pairs(*as_arrays(rows), cap=4, best=2)
+    across = candidates.across_owners(pairs, of)
+    assert listed(across) == [(a, b) for a, b in brute_force(rows, 4, 2)[0] if owners[a] != owners[b]]
+    assert across.stats == pairs.stats
 
 
 def test_ordinals_of_any_size_keep_their_type():

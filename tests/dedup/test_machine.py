@@ -47,6 +47,7 @@ texts = pa.array([b"a b c d e f %d" % (i % 9) for i in range(300)] + [None, b""]
 twice = pa.chunked_array([texts, texts])
 for form in (texts, texts.slice(7), texts.cast(pa.large_string()), texts.slice(0, 0), twice):
     dedup.near_duplicates(form, ranks=np.arange(len(form), dtype=np.uint32))
+    dedup.near_duplicates(form, shortcut=("0.8", "0.6"))
 sketches = dedup.sketch(texts)
 stored = dedup.signatures_from_arrow(dedup.signatures_to_arrow(sketches.signatures))
 keys = dedup.band_keys(stored, sketches.counts)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dedup import NEAR_SCHEMA, DedupError, ThresholdError, near, near_duplicates
+from dedup import NEAR_SCHEMA, DedupError, ThresholdError, lazy, near, near_duplicates
 from dedup.documents import as_documents
 
 
@@ -20,6 +20,7 @@ def definition(texts: list[bytes], shingles_of) -> list[dict]:
     sets = [set(shingles_of(text)) for text in texts]
     for i, text in enumerate(texts):
         row = dict.fromkeys(NEAR_SCHEMA.names) | {"index": i, "kind": "unique", "cluster": i, "kept": True}
+        row |= {"estimated": False}
         copy = first.setdefault(text, i)
         if copy != i:
             row |= {"kind": "exact", "duplicate_of": copy, "cluster": rows[copy]["cluster"], "kept": False}
@@ -63,7 +64,9 @@ def test_bands_in_groups_and_verification_in_passes_change_nothing(edited_copies
     texts = binary(edited_copies(300, seed=10))
     whole = near_duplicates(texts)
     monkeypatch.setattr(near, "KEYS_AT_ONCE", 300 * 5)
-    monkeypatch.setattr(near, "VERIFY_AT_ONCE", 7)
+    monkeypatch.setattr(
+        lazy.decide_lazily, "__kwdefaults__", {**lazy.decide_lazily.__kwdefaults__, "block_bytes": 2_000}
+    )
     assert near_duplicates(texts).equals(whole)
 
 

@@ -177,7 +177,7 @@ def check_resumed(line: list[str], folder: Path, digest: str) -> None:
     assert not list((folder / "work").rglob("*.tmp-*")), "what the killed run left was swept up"
 
 
-KILLED_AT = ["shuffle.content", "walk.000", "licenses.detect", "fetch.bodies", "annotate.text", "elect", "near.pairs",
+KILLED_AT = ["shuffle.content", "walk.000", "licenses.detect", "fetch.bodies", "annotate.text", "elect", "near.pairs.000",
              "emit.rows", "emit.missing", "emit.texts", "emit.shards"]  # fmt: skip
 
 
