@@ -111,7 +111,7 @@ def make_buckets(keys: U64s, ordinals: Ordinals, *, cap: int = CAP, best: int = 
 
     `keys`: uint64[n]; `ordinals`: int64[n] or uint64[n], the rank of the document (lower is better; at most
     one document per ordinal). Rows may come in any order; a repeated row counts once.
-    Time: O(n) for keys that stand alone, O(m log m) for the m that do not. Memory: 3 bytes per key and 72
+    Time: O(n) for keys that stand alone, O(m log m) for the m that do not. Memory: 5 bytes per key and 90
     bytes per shared one, above the input. Raises DedupError for shapes, types and bounds.
     """
     if keys.dtype != np.uint64 or keys.shape != ordinals.shape or keys.ndim != 1:

@@ -13,3 +13,7 @@ class DocumentTooLargeError(DedupError):
 
 class ThresholdError(DedupError):
     """A similarity threshold that is not a number in (0, 1]."""
+
+
+class TextChangedError(DedupError):
+    """A text that was read a second time is not the one that was read first."""

@@ -30,10 +30,12 @@ def decide_lazily(
     shortcut: Shortcut | None = None,
     signatures: U32s | None = None,
     block_bytes: int = BLOCK_BYTES,
+    operators: bool = False,
 ) -> Decision:
     """Decide over candidate pairs in any order; ordinals are positions in `documents`, lower is better.
 
     A repeated pair counts once. `shortcut` needs the `signatures` of all documents: uint32[n, 256].
+    `operators`: as for `shingle_blocks`.
     Raises DedupError unless low[i] < high[i] for all i.
     """
     if len(low) != len(high) or not (low < high).all():
@@ -56,7 +58,7 @@ def decide_lazily(
         )
         wanted = np.sort(needed[:count])
         number[wanted] = np.arange(count)
-        sets = shingle_sets(documents.take(wanted))
+        sets = shingle_sets(documents.take(wanted), operators=operators)
         pairs = low[first:last], high[first:last]
         parts.append(first_edges(sets, number, *pairs, dropped, threshold=threshold, shortcut=guesses))
         first = last

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -41,7 +42,9 @@ Bools = npt.NDArray[np.bool_]
 K0, K1 = U64(0x2D358DCCAA6C78A5), U64(0x8BB84B93962EACC9)
 K2, K3 = U64(0x4B33A62ED433D4A3), U64(0x4D5A2DA51DE1AA47)
 BASE = U64(0x9E3779B97F4A7C15)
-ONES = U64(0xFFFFFFFFFFFFFFFF)
+ALL_BITS = U64(0xFFFFFFFFFFFFFFFF)
+
+_KERNELS: list[Any] = []
 
 Item = TypeVar("Item", bound=np.generic)
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -63,7 +66,24 @@ def kernel(function: Function) -> Function:
             stacklevel=2,
         )
         compiled = njit(nogil=True)(function)
+    _KERNELS.append(compiled)
     return cast(Function, compiled)
+
+
+def are_cached(modules: Collection[str]) -> bool:
+    """Whether numba's cache has an entry for each kernel of these modules.
+
+    A look at file names, which starts no compiler (that takes half a second): an entry can still be of an older
+    source, or for another CPU model.
+    """
+    return all(
+        kernel.stats.cache_path is not None
+        and any(
+            Path(kernel.stats.cache_path).glob(f"*.{kernel.__name__}-{kernel.__code__.co_firstlineno}.*.nbi")
+        )
+        for kernel in _KERNELS
+        if kernel.__module__ in modules
+    )
 
 
 def inlined(function: Function) -> Function:
@@ -94,6 +114,13 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.bitcast(at, element.as_pointer())
 
 
+def _bytes64(context: Any, builder: Any, signature: Any, args: Any) -> tuple[Any, Callable[[int], Any]]:
+    """The 64 bytes at an index of a byte array as one vector, and what makes a vector of one value."""
+    vector = ir.VectorType(ir.IntType(8), 64)
+    pointer = _pointer(context, builder, signature.args[0], args[0], args[1], vector)
+    return builder.load(pointer, align=1), lambda value: ir.Constant(vector, [value] * 64)
+
+
 @machine_code
 def load64(typing_context: Any, data: Any, at: Any) -> Any:
     """Load the 8 bytes data[at : at + 8] as one little-endian word; the caller keeps it inside the buffer."""
@@ -106,23 +133,29 @@ def load64(typing_context: Any, data: Any, at: Any) -> Any:
 
 
 @machine_code
-def token_mask64(typing_context: Any, data: Any, at: Any) -> Any:
-    """Bit j is set iff data[at + j] is a token byte: [A-Za-z0-9_] or >= 0x80. One compare over 64 bytes."""
+def word_mask64(typing_context: Any, data: Any, at: Any) -> Any:
+    """Bit j is set iff data[at + j] is a word byte: [A-Za-z0-9_] or >= 0x80. One compare over 64 bytes."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), 64)
-        pointer = _pointer(context, builder, signature.args[0], args[0], args[1], vector)
-        c = builder.load(pointer, align=1)
-
-        def every(value: int) -> Any:
-            return ir.Constant(vector, [value] * 64)
-
+        c, every = _bytes64(context, builder, signature, args)
         letter = builder.icmp_unsigned("<", builder.sub(builder.or_(c, every(0x20)), every(97)), every(26))
         digit = builder.icmp_unsigned("<", builder.sub(c, every(48)), every(10))
         underscore = builder.icmp_unsigned("==", c, every(95))
         high = builder.icmp_unsigned(">=", c, every(0x80))
         mask = builder.or_(builder.or_(letter, digit), builder.or_(underscore, high))
         return builder.bitcast(mask, ir.IntType(64))
+
+    return types.uint64(data, types.int64), generate
+
+
+@machine_code
+def visible_mask64(typing_context: Any, data: Any, at: Any) -> Any:
+    """Bit j is set iff data[at + j] is a visible ASCII character, 0x21 to 0x7E."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        c, every = _bytes64(context, builder, signature, args)
+        visible = builder.icmp_unsigned("<", builder.sub(c, every(0x21)), every(0x5E))
+        return builder.bitcast(visible, ir.IntType(64))
 
     return types.uint64(data, types.int64), generate
 
@@ -146,5 +179,15 @@ def trailing_zeros(typing_context: Any, word: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+@machine_code
+def ones(typing_context: Any, word: Any) -> Any:
+    """How many bits of a word are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
 
     return types.int64(types.uint64), generate

@@ -132,8 +132,9 @@ class Edges:
     guessed: int
 
 
-def shingle_sets(texts: Any) -> ShingleSets:
-    """Make the shingle set of each document. `texts`: as for `as_documents`.
+def shingle_sets(texts: Any, *, operators: bool = False) -> ShingleSets:
+    """Make the shingle set of each document. `texts`: as for `as_documents`; `operators`: as for
+    `shingle_blocks`.
 
     Linear time for texts that do not repeat themselves much, n log n else. Memory: 8 bytes per distinct
     shingle, twice while the parts are joined.
@@ -141,7 +142,7 @@ def shingle_sets(texts: Any) -> ShingleSets:
     documents = as_documents(texts)
     sizes = np.zeros(len(documents) + 1, np.int64)
     parts: list[U64s] = []
-    for block in shingle_blocks(documents):
+    for block in shingle_blocks(documents, operators=operators):
         count = block.last - block.first
         room = int(block.borders[-1])
         longest = int(np.diff(block.borders).max())

@@ -57,20 +57,24 @@ def _deduplication(near: Mapping[str, Any]) -> str:
     exact = "Files with the same bytes, or with the same released text, are one row."
     if not near["enabled"]:
         return f"{exact} Near-duplicates were not removed in this release."
+    tokens = "5-token shingles, punctuation included" if near["operators"] else "5-token shingles"
     found = (
-        f"{exact} Near-duplicates are found by sketches of their 5-token shingles ({near['bands']} bands of"
+        f"{exact} Near-duplicates are found by sketches of their {tokens} ({near['bands']} bands of"
         f" {near['rows']} values)"
     )
+    limits = "" if near["across_languages"] else " Only files of the same language were compared."
+    if near["across_origins_only"]:
+        limits += " Files of the same origin were not compared with each other."
     if (shortcut := near["shortcut"]) is not None:
         return (
             f"{found}. **Which of them are removed is not exact in this release:** pairs of which at least {shortcut['accept']}"
             f" of the sketch's values are equal were taken for similar, pairs with less than {shortcut['reject']} for different,"
             f" without a comparison of their texts; only the pairs between were compared (Jaccard similarity of at least"
-            f" {near['threshold']})."
+            f" {near['threshold']}).{limits}"
         )
     return (
         f"{found}, and confirmed by an exact Jaccard similarity of at least {near['threshold']} before a file"
-        " is dropped in favour of another, which is in the release."
+        f" is dropped in favour of another, which is in the release.{limits}"
     )
 
 

@@ -224,6 +224,12 @@ class NearDuplicates(_Section):
         description="{accept: 0.85, reject: 0.55}: pairs whose sketches agree that much, or that little, are not compared:"
         " faster, and not exact; null: every decision is by an exact similarity",
     )
+    operators: bool = Field(
+        False, description="true: every byte of punctuation is a token, too; false: it only separates"
+    )
+    sketch: Literal["fast", "minhash"] = Field(
+        "fast", description="fast: Fast Similarity Sketching; minhash: classic MinHash, the slower reference"
+    )
     containment: Containment | None = Field(
         None, description="tell which files lie in bigger ones: {least: '0.8'}; null: do not look for them"
     )

@@ -31,8 +31,9 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     text = texts[0] if texts else None
     languages = _languages(record, sha256)
     released = record.annotations(
-        "released", "sha256", sha256, ["findings", "released_bytes", "content_sha256", "shingles"]
+        "released", "sha256", sha256, ["findings", "released_bytes", "content_sha256"]
     ).to_pylist()
+    sketched = record.annotations("sketch", "sha256", sha256, ["shingles"]).to_pylist()
     return {
         "encoding": text and text["encoding"],
         "undecoded": text and text["undecoded"],
@@ -43,7 +44,7 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
         "findings": _findings(released[0]["findings"]) if released else None,
         "released_bytes": released[0]["released_bytes"] if released else None,
         "content_sha256": released[0]["content_sha256"] if released else None,
-        "shingles": released[0]["shingles"] if released else None,
+        "shingles": sketched[0]["shingles"] if sketched else None,
         "candidates": _candidates(record, sha256, limit),
     }
 

@@ -1,7 +1,7 @@
 """What the pipeline would say of any folder: the functions of a release, applied to files on disk.
 
 Paths are bytes relative to the folder, in byte order. Links are not followed; `.git` folders and files that cannot be read
-are left out, the latter with a note. Records have the keys of DESIGN 6.
+are left out, the latter with a note. Records have the keys of DESIGN 6. Duplicates: `pipeline.scan_duplicates`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ class Folder:
         self._root = path
         self._note = note
         self.sizes: dict[bytes, int] = {}
-        for file in sorted(self._walk()):
-            size = self._at(file).lstat().st_size
+        for file, size in sorted(self._walk()):
             if size > max_bytes:
                 note(f"{os.fsdecode(file)!r}: left out, {size:,} bytes (limit {max_bytes:,})")
             else:
@@ -43,11 +42,7 @@ class Folder:
 
     def read(self, path: bytes) -> bytes:
         """The bytes of a file; empty, with a note, when it cannot be read."""
-        try:
-            return self._at(path).read_bytes()
-        except OSError as error:
-            self._note(f"{os.fsdecode(path)!r}: not read: {error.strerror}")
-            return b""
+        return self._read(path) or b""
 
     def batches(self) -> Iterator[tuple[list[bytes], pa.Array]]:
         """Files in batches of at most 16 MiB: paths, and bodies as a large_binary array."""
@@ -55,20 +50,28 @@ class Folder:
         held = 0
         for path, size in self.sizes.items():
             if paths and held + size > _BATCH_BYTES:
-                yield paths, self._bodies(paths)
+                yield paths, self.bodies(paths)
                 paths, held = [], 0
             paths.append(path)
             held += size
         if paths:
-            yield paths, self._bodies(paths)
+            yield paths, self.bodies(paths)
+
+    def bodies(self, paths: list[bytes]) -> pa.Array:
+        """The bytes of files, as large_binary; null, with a note, for one that cannot be read."""
+        return pa.array([self._read(path) for path in paths], pa.large_binary())
 
     def _at(self, path: bytes) -> Path:
         return self._root / os.fsdecode(path)
 
-    def _bodies(self, paths: list[bytes]) -> pa.Array:
-        return pa.array([self.read(path) for path in paths], pa.large_binary())
+    def _read(self, path: bytes) -> bytes | None:
+        try:
+            return self._at(path).read_bytes()
+        except OSError as error:
+            self._note(f"{os.fsdecode(path)!r}: not read: {error.strerror}")
+            return None
 
-    def _walk(self) -> Iterator[bytes]:
+    def _walk(self) -> Iterator[tuple[bytes, int]]:
         folders = [b""]  # not by recursion: a tree may be deeper than Python's stack
         while folders:
             prefix = folders.pop()
@@ -80,15 +83,15 @@ class Folder:
             for entry in entries:
                 path = prefix + entry.name
                 try:
-                    mode = entry.stat(follow_symlinks=False).st_mode
+                    status = entry.stat(follow_symlinks=False)
                 except OSError as error:
                     self._note(f"{os.fsdecode(path)!r}: left out: {error.strerror}")
                     continue
-                if stat.S_ISDIR(mode):
+                if stat.S_ISDIR(status.st_mode):
                     if entry.name != b".git":
                         folders.append(path + b"/")
-                elif stat.S_ISREG(mode):
-                    yield path
+                elif stat.S_ISREG(status.st_mode):
+                    yield path, status.st_size
 
 
 def languages(folder: Folder) -> Iterator[Mapping[str, Any]]:
@@ -120,34 +123,3 @@ def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:
         texts = decode_batch(bodies)["text"].combine_chunks()
         for row in scan(texts, sensitivity=sensitivity).to_pylist():
             yield {"path": paths[row.pop("doc")], **row}
-
-
-def duplicates(folder: Folder, *, threshold: str) -> Iterator[Mapping[str, Any]]:
-    """`{path, kind, duplicate_of, cluster, kept, similarity}` per text file; the first path in byte order is kept."""
-    from dedup.near import near_duplicates
-    from pipeline.content.decode import decode_batch
-
-    paths: list[bytes] = []
-    texts: list[pa.Array] = []
-    for names, bodies in folder.batches():
-        decoded = decode_batch(bodies)["text"].combine_chunks()
-        good = decoded.is_valid()
-        paths += [name for name, ok in zip(names, good.to_pylist(), strict=True) if ok]
-        texts.append(decoded.filter(good))
-    if not paths:
-        return
-    found = near_duplicates(pa.concat_arrays(texts), threshold=threshold)
-    for row in found.to_pylist():
-        other = row["duplicate_of"]
-        yield {
-            "path": paths[row["index"]],
-            "kind": row["kind"],
-            "duplicate_of": None if other is None else paths[other],
-            "cluster": paths[row["cluster"]],
-            "kept": row["kept"],
-            "similarity": row["inter"] / row["union"]
-            if row["kind"] == "near"
-            else None
-            if row["kept"]
-            else 1.0,
-        }

@@ -66,6 +66,35 @@ def query(
             "--sql", help="One SELECT over the view `rows` instead; only --language may stand beside."
         ),
     ] = None,
+    similar: Annotated[
+        str | None,
+        typer.Option(
+            "--similar",
+            metavar="FILE",
+            help="The rows that hold what this file holds, or pieces of it, instead; - reads stdin. Only --language,"
+            " --limit [default: 10], --json and --no-verify may stand beside, and the next three.",
+        ),
+    ] = None,
+    least: Annotated[
+        float | None,
+        typer.Option(
+            "--least",
+            min=0,
+            max=1,
+            help="With --similar: the least share of FILE that a row has in common with it. [default: 0.1]",
+        ),
+    ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            "--index",
+            help="With --similar: folder of the indexes. [default: stackmill/similar in XDG_CACHE_HOME or ~/.cache]",
+        ),
+    ] = None,
+    no_index: Annotated[
+        bool,
+        typer.Option("--no-index", help="With --similar: read the whole release instead of an index."),
+    ] = False,
     columns: Annotated[
         str | None,
         typer.Option("--columns", help="Columns to show, with commas between them; `all` for all of them."),
@@ -99,7 +128,9 @@ def query(
         float | None, typer.Option("--timeout", min=0.01, help="Give up after so many seconds.")
     ] = None,
 ) -> None:
-    """Find rows of a release. Conditions of one kind are alternatives, those of different kinds must all hold.
+    """Find rows of a release: by conditions, by SQL, or by what they share with a file.
+
+    Conditions of one kind are alternatives, those of different kinds must all hold.
 
     Shards of other languages are not read, and with a whole --origin only those where it can lie. A release on S3 is
     fetched as far as the question needs it, into a temporary folder below TMPDIR. The database that answers can read these
@@ -109,6 +140,31 @@ def query(
     from pipeline import query_output as output
     from pipeline.errors import ConfigError
 
+    if similar is not None:
+        others = {
+            "--license": license_,
+            "--origin": origin,
+            "--path": path,
+            "--min-size": min_size,
+            "--max-size": max_size,
+            "--since": since,
+            "--until": until,
+            "--content": content,
+            "--sql": sql,
+            "--columns": columns,
+            "--order": order,
+            "--count": count,
+            "--parquet": parquet,
+            "--timeout": timeout,
+        }
+        if given := [name for name, value in others.items() if value]:
+            raise ConfigError(f"--similar does not go with {given[0]}")
+        if no_index and index is not None:
+            raise ConfigError("--no-index does not go with --index")
+        _look_up(directory, similar, language or [], limit, least, index, no_index, no_verify, as_json)
+        return
+    if least is not None or index is not None or no_index:
+        raise ConfigError("--least, --index and --no-index go with --similar FILE only")
     filters = asking.Filters(
         languages=tuple(language or ()),
         licenses=tuple(license_ or ()),
@@ -167,6 +223,39 @@ def query(
                 typer.echo("no rows")
             if more:
                 typer.echo(f"the first {_SHOWN} rows; --limit shows more, --count says how many", err=True)
+
+
+def _look_up(
+    address: str,
+    name: str,
+    languages: list[str],
+    limit: int | None,
+    least: float | None,
+    index: Path | None,
+    no_index: bool,
+    no_verify: bool,
+    as_json: bool,
+) -> None:
+    """`--similar`: the answer for one file."""
+    from pipeline import similar_output as output
+    from pipeline.similar import LEAST, LIMIT, Similar
+
+    text = output.read_text(name)
+    least = LEAST if least is None else least
+    with Similar.open(
+        address,
+        index=index,
+        use_index=not no_index,
+        verify=not no_verify,
+        log=lambda message: typer.echo(message, err=True),
+    ) as similar:
+        answer = similar.find(text, languages=languages, limit=LIMIT if limit is None else limit, least=least)
+        if as_json:
+            output.write_json(answer, sys.stdout)
+        else:
+            output.write_text(answer, name, least, sys.stdout)
+        for note in output.notes(answer, text):
+            typer.echo(note, err=True)
 
 
 def _amount(option: str, text: str | None) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -84,33 +86,99 @@ def duplicates(
     threshold: Annotated[
         str, typer.Option("--threshold", help="Jaccard similarity of near-duplicates, above 0 and at most 1.")
     ] = "0.7",
+    operators: Annotated[
+        bool, typer.Option("--operators", help="Punctuation counts, too, and not only words.")
+    ] = False,
+    clusters: Annotated[
+        bool, typer.Option("--clusters", help="Groups of files instead, the largest first.")
+    ] = False,
     max_bytes: MaxBytes = _LIMIT,
 ) -> None:
-    """Exact and near duplicates of the text files: {path, kind, duplicate_of, cluster, kept, similarity}."""
-    from pipeline import scan
+    """Exact and near duplicates of the text files, the copies only; with --json of every text file {path, kind, duplicate_of,
+    cluster, kept, similarity}. Of several the first path in byte order is kept. What it comes to is said on stderr.
+    """
+    from dedup.verify import Threshold
+    from pipeline.scan_duplicates import find_duplicates
 
-    records = scan.duplicates(_folder(directory, max_bytes), threshold=threshold)
-    _print(
-        records,
-        as_json,
-        lambda r: (
-            f"{r['kind']}\t{r['path']}" + (f"\t{r['duplicate_of']}" if r["duplicate_of"] is not None else "")
-        ),
-    )
+    Threshold.of(threshold)  # before a folder is walked
+    folder = _folder(directory, max_bytes)
+    with _Reading(len(folder.sizes), sum(folder.sizes.values())) as reading:
+        found = find_duplicates(
+            folder, threshold=threshold, note=_note, progress=reading, operators=operators
+        )
+    if clusters:
+        _print_clusters(found.clusters(), as_json)
+    elif as_json:
+        _print(found.records(), True, None)
+    else:
+        _print((record for record in found.records() if not record["kept"]), False, _copy)
+    typer.echo(found.summary(), err=True)
+
+
+def _copy(record: Mapping[str, Any]) -> str:
+    return f"{record['kind']:<6} {_percent(record):>6}  {record['path']}  =  {record['duplicate_of']}"
+
+
+def _percent(record: Mapping[str, Any]) -> str:
+    """The similarity, rounded down: 100.0% is nothing less. Empty for a kept file."""
+    return "" if record["kept"] else f"{int(record['similarity'] * 1000) / 10:.1f}%"
+
+
+def _print_clusters(groups: Iterator[Mapping[str, Any]], as_json: bool) -> None:
+    for group in groups:
+        files = [_shown(file) for file in group["files"]]
+        if as_json:
+            typer.echo(json.dumps({**_shown(group), "files": files}))
+            continue
+        typer.echo(f"{len(files)} files, the kept one of {group['bytes']:,} bytes")
+        for file in files:
+            typer.echo(f"  {'kept' if file['kept'] else file['kind']:<6} {_percent(file):>6}  {file['path']}")
+
+
+class _Reading:
+    """How far reading has come, on stderr: a live line on a terminal, elsewhere a line each half minute."""
+
+    def __init__(self, files: int, size: int) -> None:
+        self._files, self._size = files, size
+        self._live = sys.stderr.isatty()
+        self._last = time.monotonic()
+
+    def __enter__(self) -> _Reading:
+        return self
+
+    def __call__(self, files: int, size: int) -> None:
+        now = time.monotonic()
+        if now - self._last < (0.2 if self._live else 30):
+            return
+        self._last = now
+        line = f"read {files:,} of {self._files:,} files, {size / 1e6:,.0f} of {self._size / 1e6:,.0f} MB"
+        typer.echo(f"\r\x1b[2K{line}" if self._live else line, err=True, nl=not self._live, color=self._live)
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            typer.echo("\r\x1b[2K", err=True, nl=False, color=True)
 
 
 def _folder(directory: Path, max_bytes: int) -> Any:
     from pipeline.scan import Folder
 
-    return Folder(directory, max_bytes=max_bytes, note=lambda text: typer.echo(f"note: {text}", err=True))
+    return Folder(directory, max_bytes=max_bytes, note=_note)
+
+
+def _note(text: str) -> None:
+    typer.echo(f"note: {text}", err=True)
 
 
 def _print(records: Iterator[Mapping[str, Any]], as_json: bool, line: Any) -> None:
-    from pipeline.content.names import escape
-
     for record in records:
-        shown = {key: escape(value) if isinstance(value, bytes) else value for key, value in record.items()}
+        shown = _shown(record)
         typer.echo(json.dumps(shown) if as_json else line(shown))
+
+
+def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
+    from pipeline.content.shown import escape
+
+    return {key: escape(value) if isinstance(value, bytes) else value for key, value in record.items()}
 
 
 def register(parent: typer.Typer) -> None:

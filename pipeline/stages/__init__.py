@@ -15,7 +15,8 @@ earliest.py    the earliest known occurrence of each content
 fetch.py       bodies of wanted contents, verified, kept in a store
 licenses.py    wave W1: license-like files -> evidence -> attribution to directories -> survivors
 judge.py       wave W2: decoding, language, generated, quality, license headers
-secrets.py     findings, released text, sketch
+secrets.py     findings and released text
+sketches.py    sketches of released texts
 elect.py       wave W3: one occurrence per content, one content per released text
 rank.py        the place of each elected content in the election order
 near.py        wave W4: near-duplicates, from sketches to what is dropped; its parts are

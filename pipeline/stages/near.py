@@ -18,6 +18,7 @@ from pipeline.stages.near_rounds import decide_in_rounds
 from pipeline.stages.near_settle import settle
 from pipeline.stages.near_verify import SIMILARITY_OF, verify
 from pipeline.stages.secrets import released_stores
+from pipeline.stages.sketches import sketch_settings, sketch_stores
 from pipeline.tables import EDGES, REPLACED
 
 PAIRS_IN_ONE = 1_000_000
@@ -38,16 +39,19 @@ def near_wave(
 ) -> tuple[Done, list[Ref]]:
     """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the compared pairs."""
     stores = released_stores(sensitivity)
-    similarity = SIMILARITY_OF.key(sensitivity=sensitivity, texts=stores["released"])
+    sketches = sketch_stores(stores, sketch_settings(config))
+    operators = config["operators"]
+    similarity = SIMILARITY_OF.key(sensitivity=sensitivity, texts=stores["released"], operators=operators)
     return find_near(
         runner,
         ranks.ref("ranks"),
         config,
-        bands=Step(run=bands, config={"stores": stores}),
+        bands=Step(run=bands, config={"stores": sketches}),
         compare=Step(
             run=verify,
             config={
-                "stores": {**stores, "similarity": similarity},
+                "stores": {**stores, **(sketches if config["shortcut"] else {}), "similarity": similarity},
+                "operators": operators,
                 "shortcut": config["shortcut"],
                 "threshold": config["threshold"] if config["shortcut"] else None,
             },

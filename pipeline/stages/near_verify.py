@@ -19,7 +19,8 @@ from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.stage import Task
 from pipeline.stages.judge import in_batches
-from pipeline.stages.secrets import RELEASED, RELEASED_OF, released_texts
+from pipeline.stages.secrets import RELEASED_OF, released_texts
+from pipeline.stages.sketches import SKETCH, SKETCH_OF
 
 SIMILARITY = pa.schema(
     [
@@ -38,7 +39,6 @@ SIMILARITY_OF = Annotator(
 )
 """Shingles that two released texts share: whoever was compared once is not compared again."""
 
-SKETCH = RELEASED.field("sketch").type
 _PAIRS_AT_ONCE = 8_192  # pairs whose shingle sets are held together
 _SKETCHES_AT_ONCE = 32_768  # pairs whose sketches are held together: 1 KB on either side
 
@@ -106,10 +106,12 @@ def _signatures(
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
     """Signatures of the distinct contents among `ids`, and the position of each id in them."""
     distinct = pc.unique(ids)
-    known = RELEASED_OF.open(task, bucket).read(["sketch"], wanted=pa.table({"sha256": distinct}))
-    require_all("released", len(distinct), known.num_rows)
+    known = SKETCH_OF.open(task, bucket).read(["sketch"], wanted=pa.table({"sha256": distinct}))
+    require_all("sketch", len(distinct), known.num_rows)
     at = pc.index_in(ids.combine_chunks(), value_set=known["sha256"].combine_chunks())
-    return signatures_from_arrow(known["sketch"].cast(SKETCH)), at.to_numpy().astype(np.int64)
+    return signatures_from_arrow(known["sketch"].cast(SKETCH.field("sketch").type)), at.to_numpy().astype(
+        np.int64
+    )
 
 
 def _similarities(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
@@ -155,4 +157,5 @@ def _sets(task: Task, ids: pa.ChunkedArray, bucket: int) -> tuple[ShingleSets, n
     distinct = pa.table({"sha256": pc.unique(ids)})
     texts = released_texts(task, distinct, bucket)
     at = pc.index_in(ids.combine_chunks(), value_set=texts["sha256"].combine_chunks())
-    return shingle_sets(texts["content"].combine_chunks()), at.to_numpy().astype(np.int64)
+    sets = shingle_sets(texts["content"].combine_chunks(), operators=task.config["operators"])
+    return sets, at.to_numpy().astype(np.int64)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dedup.sketch import SLOTS, signatures_to_arrow, sketch
+from dedup.near import compile_kernels, kernels_are_cached
 from manifests.schema import REDACTION
 from pii.redact import redact_batch
 from pii.scan import scan
@@ -24,6 +24,7 @@ from pipeline.engine.stage import Stage, Task
 from pipeline.errors import IntegrityError
 from pipeline.stages.fetch import BODIES_OF
 from pipeline.stages.judge import in_batches
+from pipeline.stages.sketches import SKETCH_OF, append_sketches, sketch_stores
 
 FINDING = pa.struct(
     [("start", pa.int64()), ("end", pa.int64()), ("kind", pa.string()), ("rule", pa.string())]
@@ -35,20 +36,19 @@ RELEASED = pa.schema(
         ("redactions", pa.list_(REDACTION)),  # byte offsets in the released text
         ("content_sha256", pa.string()),
         ("released_bytes", pa.int64()),
-        ("shingles", pa.int64()),
-        ("sketch", pa.binary(4 * SLOTS)),  # 256 little-endian 32-bit values; says nothing where shingles = 0
     ]
 )
-
 
 RELEASED_OF = Annotator(
     name="released",
     ids=("sha256",),
     schema=RELEASED,
-    modules=("pii.scan", "pii.redact", "dedup.sketch", "pipeline.content.decode"),
-    functions=("pipeline.stages.secrets:annotate_secrets", "pipeline.stages.secrets:_grouped"),
+    modules=("pii.scan", "pii.redact", "pipeline.content.decode"),
+    functions=("pipeline.stages.secrets:_scanned", "pipeline.stages.secrets:_grouped"),
     libraries=("detect-secrets", "hyperscan", "google-re2", "phonenumberslite", "charset-normalizer"),
 )
+
+_TEXT_BYTES = 8 << 20  # texts that are held at once
 
 
 def released_stores(sensitivity: str) -> dict[str, str]:
@@ -57,36 +57,50 @@ def released_stores(sensitivity: str) -> dict[str, str]:
 
 
 def annotate_secrets(task: Task) -> Mapping[str, pa.Table]:
-    """Scan, redact and sketch every content of the bucket that was not seen before."""
+    """Scan, redact and sketch every content of the bucket that was not seen before.
+
+    A content that was scanned before, for another sketch or for none, is only sketched.
+    """
     wanted = task.sql("select distinct sha256, length from t order by sha256", t=task.read("passed"))
     store, bodies = RELEASED_OF.open(task), BODIES_OF.open(task)
+    sketched = task.config["sketch"] is not None
     missing = store.missing(wanted)
     task.count("annotated.secrets", missing.num_rows)
-    for piece in in_batches(missing, "length", 8 << 20):
+    for piece in in_batches(missing, "length", _TEXT_BYTES):
         rows = task.sql("select sha256, body from b order by sha256", b=bodies.read(wanted=piece))
-        text = decode_batch(rows["body"].combine_chunks().cast(pa.large_binary()))["text"].combine_chunks()
-        task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
-        found = scan(text, sensitivity=task.config["sensitivity"])
-        released, redactions = redact_batch(text, found)
-        for kind in pc.value_counts(found["kind"]).to_pylist():
-            task.count(f"found.{kind['values']}", kind["counts"])
-        sketches = sketch(released)
-        store.append(
-            pa.table(
-                [
-                    rows["sha256"],
-                    _grouped(found, len(text)),
-                    redactions.cast(pa.list_(REDACTION)),
-                    pa.array([hashlib.sha256(_view(value)).hexdigest() for value in released]),
-                    pc.binary_length(released).cast(pa.int64()),
-                    pa.array(sketches.counts),
-                    signatures_to_arrow(sketches.signatures),
-                ],
-                names=RELEASED.names,
-            )
-        )
+        annotated, released = _scanned(task, rows)
+        store.append(annotated)
+        if sketched:
+            append_sketches(task, rows["sha256"], released)
     store.compact()
+    if sketched:
+        sketches = SKETCH_OF.open(task)
+        for piece in in_batches(sketches.missing(wanted), "length", _TEXT_BYTES):
+            texts = released_texts(task, piece)
+            append_sketches(task, texts["sha256"], texts["content"].combine_chunks())
+        sketches.compact()
     return {}
+
+
+def _scanned(task: Task, rows: pa.Table) -> tuple[pa.Table, pa.Array]:
+    """The annotations of some bodies, and their released texts."""
+    text = decode_batch(rows["body"].combine_chunks().cast(pa.large_binary()))["text"].combine_chunks()
+    task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
+    found = scan(text, sensitivity=task.config["sensitivity"])
+    released, redactions = redact_batch(text, found)
+    for kind in pc.value_counts(found["kind"]).to_pylist():
+        task.count(f"found.{kind['values']}", kind["counts"])
+    annotated = pa.table(
+        [
+            rows["sha256"],
+            _grouped(found, len(text)),
+            redactions.cast(pa.list_(REDACTION)),
+            pa.array([hashlib.sha256(_view(value)).hexdigest() for value in released]),
+            pc.binary_length(released).cast(pa.int64()),
+        ],
+        names=RELEASED.names,
+    )
+    return annotated, released
 
 
 def _view(value: pa.Scalar) -> memoryview:
@@ -137,14 +151,23 @@ def _flat(findings: pa.ListArray) -> pa.Table:
     )
 
 
-def secrets_wave(runner: Runner, judged: Done, sensitivity: str) -> Done:
-    """Annotate what passed; the findings budget is applied in the election."""
-    return runner.run(
-        Stage(
-            name="annotate.secrets",
-            run=annotate_secrets,
-            inputs={"passed": judged.ref("passed")},
-            outputs={},
-            config={"sensitivity": sensitivity, "stores": released_stores(sensitivity)},
-        )
+def secrets_wave(
+    runner: Runner, judged: Done, sensitivity: str, sketched: Mapping[str, object] | None
+) -> Done:
+    """Annotate what passed; the findings budget is applied in the election.
+
+    `sketched`: settings of the sketches (`sketch_settings`), None for no sketches.
+    """
+    stores = released_stores(sensitivity)
+    if sketched is not None:
+        stores |= sketch_stores(stores, sketched)
+    stage = Stage(
+        name="annotate.secrets",
+        run=annotate_secrets,
+        inputs={"passed": judged.ref("passed")},
+        outputs={},
+        config={"sensitivity": sensitivity, "sketch": sketched, "stores": stores},
     )
+    if sketched is not None and not runner.dry and not runner.is_done(stage) and not kernels_are_cached():
+        compile_kernels()  # here, once: or each worker of this machine would
+    return runner.run(stage)

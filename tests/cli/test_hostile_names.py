@@ -314,6 +314,9 @@ def scans(base: Path) -> dict[str, Result]:
         commands[f"{what} chain"] = ["scan", what, "chain", "--json", *more]
         commands[f"{what} nowhere"] = ["scan", what, "no\x1b]0;x\x07where", *more]
         commands[f"{what} file"] = ["scan", what, "config.yaml", *more]
+        if what == "duplicates":
+            commands["clusters"] = ["scan", what, "scan", "--clusters"]
+            commands["clusters json"] = ["scan", what, "scan", "--clusters", "--json"]
         commands[f"{what} small"] = ["scan", what, "scan", "--json", "--max-bytes", "30", *more]
     commands["threshold"] = ["scan", "duplicates", "scan", "--threshold", "7"]
     commands["threshold text"] = ["scan", "duplicates", "scan", "--threshold", "much"]
@@ -345,7 +348,10 @@ def test_a_scan_for_people_is_escaped(scans: dict[str, Result], what: str) -> No
     result = scans[what]
     assert result.code == 0, result.message
     assert result.out and not _raw(result.out + result.err)
-    assert len(result.out.splitlines()) == len(_lines(scans[f"{what} json"]))
+    records = _lines(scans[f"{what} json"])
+    if what == "duplicates":  # people see the copies
+        records = [record for record in records if not record["kept"]]
+    assert len(result.out.splitlines()) == len(records)
 
 
 @pytest.mark.parametrize("what", KEYS)
@@ -366,6 +372,8 @@ def test_what_cannot_be_scanned(scans: dict[str, Result], what: str) -> None:
 
 def test_kinds_and_options(scans: dict[str, Result]) -> None:
     assert {record["kind"] for record in _lines(scans["secrets json"])} <= KINDS
+    assert not _raw(scans["clusters"].out + scans["clusters json"].out)
+    assert [len(group["files"]) for group in _lines(scans["clusters json"])] == [2, 2]
     scans["threshold"].refused(2, "hreshold")
     scans["threshold text"].refused(2, "hreshold")
     scans["policy"].refused(2, "nowhere.yaml")

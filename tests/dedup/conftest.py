@@ -13,11 +13,13 @@ Shingle = tuple[bytes, ...]
 
 
 @pytest.fixture(scope="session")
-def shingles_of() -> Callable[[bytes], list[Shingle]]:
+def shingles_of() -> Callable[..., list[Shingle]]:
     """All 5-token shingles of a text, in order, by a regular expression."""
+    word = rb"[A-Za-z0-9_\x80-\xff]+"
+    punctuation = b"[" + re.escape(rb"""!"#$%&'()*+,-./:;<=>?@[\]^`{|}~""") + b"]"
 
-    def shingles(text: bytes) -> list[Shingle]:
-        tokens = re.findall(rb"[A-Za-z0-9_\x80-\xff]+", text)
+    def shingles(text: bytes, operators: bool = False) -> list[Shingle]:
+        tokens = re.findall(word + b"|" + punctuation if operators else word, text)
         return [tuple(tokens[i : i + 5]) for i in range(len(tokens) - 4)]
 
     return shingles

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -49,6 +50,8 @@ for form in (texts, texts.slice(7), texts.cast(pa.large_string()), texts.slice(0
     dedup.near_duplicates(form, ranks=np.arange(len(form), dtype=np.uint32))
     dedup.near_duplicates(form, shortcut=("0.8", "0.6"))
 sketches = dedup.sketch(texts)
+for form in (texts, texts.slice(7)):
+    dedup.near_duplicates(form, operators=True, method="minhash")
 stored = dedup.signatures_from_arrow(dedup.signatures_to_arrow(sketches.signatures))
 keys = dedup.band_keys(stored, sketches.counts)
 for form in (keys.keys, pa.array(keys.keys).to_numpy()):
@@ -58,13 +61,33 @@ stored = dedup.ShingleSets(pa.array(sets.values).to_numpy(), pa.array(sets.offse
 low, high = pairs.low.astype(np.int64), pairs.high.astype(np.int64)
 counts = dedup.intersections(sets, stored, low, pa.array(high).to_numpy())
 dedup.decide(pairs.low, pairs.high, *counts, "0.7")
-print([name for name, kernel in sorted(kernels.items()) if kernel.signatures != compiled[name]])
+again = [name for name, kernel in sorted(kernels.items()) if kernel.signatures != compiled[name]]
+missed = [name for name, kernel in sorted(kernels.items()) if kernel.stats.cache_misses]
+print(again, missed, dedup.kernels_are_cached())
 """
 
 
+def child(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def test_nothing_is_compiled_again_wherever_the_input_comes_from():
-    done = subprocess.run([sys.executable, "-c", ONE_EACH], capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+    """The second process finds every kernel in the cache, and no form of input needs another one."""
+    child("import dedup; dedup.compile_kernels()")
+    assert child(ONE_EACH) == "[] [] True"
+
+
+def test_an_empty_cache_is_seen(tmp_path):
+    asked = "import dedup; print(dedup.kernels_are_cached())"
+    assert child(asked, NUMBA_CACHE_DIR=str(tmp_path)) == "False"
 
 
 def test_read_only_views_share_memory_and_leave_the_original_writeable():

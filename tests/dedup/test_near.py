@@ -12,7 +12,7 @@ from dedup import NEAR_SCHEMA, DedupError, ThresholdError, lazy, near, near_dupl
 from dedup.documents import as_documents
 
 
-def definition(texts: list[bytes], shingles_of) -> list[dict]:
+def definition(texts: list[bytes], shingles_of, groups=None, owners=None) -> list[dict]:
     """What a release keeps, from all pairs (banding finds all of a few hundred texts with near certainty)."""
     first: dict[bytes, int] = {}
     rows: list[dict] = []
@@ -27,6 +27,10 @@ def definition(texts: list[bytes], shingles_of) -> list[dict]:
         else:
             for k in kept:
                 inter, union = len(sets[i] & sets[k]), len(sets[i] | sets[k])
+                if groups is not None and groups[i] != groups[k]:
+                    continue
+                if owners is not None and owners[i] == owners[k]:
+                    continue
                 if union and 10 * inter >= 7 * union:
                     row |= {"kind": "near", "duplicate_of": k, "cluster": k, "kept": False}
                     row |= {"inter": inter, "union": union}
@@ -44,6 +48,29 @@ def test_against_the_definition(seed, edited_copies, shingles_of, binary):
     table = near_duplicates(binary(texts))
     assert table.schema == NEAR_SCHEMA
     assert table.to_pylist() == definition(texts, shingles_of)
+
+
+@pytest.mark.parametrize("limits", ["groups", "owners", "both"])
+def test_within_groups_and_across_owners(limits, edited_copies, shingles_of, binary):
+    """Breach: a file stands for one of another language, or for one of its own repository."""
+    texts = edited_copies(300, seed=11)
+    texts += texts[:20]
+    groups = [("C", None, "C++")[n % 3] for n in range(len(texts))] if limits != "owners" else None
+    owners = [n // 7 % 4 for n in range(len(texts))] if limits != "groups" else None
+    wanted = definition(texts, shingles_of, groups, owners)
+    assert near_duplicates(binary(texts), groups=groups, owners=owners).to_pylist() == wanted
+    assert wanted != definition(texts, shingles_of)
+    order = random.Random(5).sample(range(len(texts)), len(texts))
+    shuffled = near_duplicates(
+        binary([texts[i] for i in order]),
+        ranks=np.array(order),
+        groups=None if groups is None else pa.chunked_array([pa.array([groups[i] for i in order])]),
+        owners=None if owners is None else np.array([owners[i] for i in order]),
+    )
+    kinds = dict(zip(order, shuffled["kind"].to_pylist(), strict=True))
+    assert [kinds[i] for i in range(len(texts))] == [row["kind"] for row in wanted]
+    with pytest.raises(DedupError, match="one for each text"):
+        near_duplicates(binary(texts), groups=["C"])
 
 
 def test_the_order_of_texts_does_not_matter_once_ranks_are_given(edited_copies, binary):

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 
 HOST = "https://forge.example"
 CAP = 4  # members up to which a band bucket pairs all with all: low, so that steps can cross it
-IDS = {"bodies": ("sha256",), "text": ("sha256",), "released": ("sha256",), "language": ("sha256", "name_class"),
+IDS = {"bodies": ("sha256",), "text": ("sha256",), "released": ("sha256",), "sketch": ("sha256",),
+       "language": ("sha256", "name_class"),
        "licenses": ("sha256", "name"), "similarity": ("first", "second")}  # fmt: skip
 """Annotation store -> the columns that name what was annotated."""
 

@@ -29,7 +29,7 @@ from pipeline.engine.runner import Runner, open_workdir
 from pipeline.engine.stage import Stage, Task
 from pipeline.stages import near_pairs
 from pipeline.stages.near_pairs import candidate_wave, split
-from pipeline.stages.secrets import RELEASED, RELEASED_OF
+from pipeline.stages.sketches import SKETCH, SKETCH_OF
 from pipeline.tables import ELECTED, RANKS
 
 BANDS, ROWS, CAP, BEST = 5, 2, 4, 2
@@ -96,7 +96,7 @@ def brute_force(contents: Sequence[Content], config: Mapping[str, Any]) -> set[t
 def annotate(task: Task) -> Mapping[str, pa.Table]:
     """Put the bucket's rows into the store, in two segments, of which one row is in both."""
     rows = task.read("rows")
-    store = RELEASED_OF.open(task)
+    store = SKETCH_OF.open(task)
     store.append(rows.slice(0, 2))
     store.append(rows.slice(1))
     return {}
@@ -108,24 +108,23 @@ class Wave:
     def __init__(self, folder: Path, contents: Sequence[Content], buckets: int = 1) -> None:
         store, _ = open_workdir(str(folder), buckets, default_buckets=buckets)
         self.runner = Runner(store, InProcess(), buckets, Progress(io.StringIO()))
-        self.stores = {"released": "0" * 16}
+        self.stores = {"sketch": "0" * 16}
         run = self.runner.run
         sketches = np.zeros((len(contents), SLOTS), np.uint32)
         for row, one in enumerate(contents):
             sketches[row, : len(one.sketch)] = one.sketch
-        released = pa.table(
+        sketched = pa.table(
             {
-                **dict.fromkeys(RELEASED.names, pa.nulls(len(contents))),
                 "sha256": [one.sha256 for one in contents],
                 "shingles": [one.shingles for one in contents],
                 "sketch": signatures_to_arrow(sketches),
             }
-        ).cast(RELEASED)
+        ).cast(SKETCH)
         ranks = pa.table([[c.sha256 for c in contents], [c.rank for c in contents]], schema=RANKS)
         winners = {name: [getattr(c, name) for c in contents] for name in ("sha256", "language", "origin")}
         winners |= {name: pa.nulls(len(contents)) for name in ELECTED.names if name not in winners}
         elected = pa.table(winners).select(ELECTED.names).cast(ELECTED)
-        rows = given_table(self.runner, "released", released, "sha256").ref("rows")
+        rows = given_table(self.runner, "sketched", sketched, "sha256").ref("rows")
         run(
             Stage(
                 name="annotate",
