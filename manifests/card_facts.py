@@ -58,6 +58,8 @@ class CardFacts:
     review: Review | None = None
     """What people found who looked at a sample of an earlier release."""
     notes: tuple[str, ...] = ()
+    signals: str | None = None
+    """What `signals.parquet` holds; None: the release has no such file."""
     """Further paragraphs, for example on the configuration of this release."""
     changelog: str = ""
     """Markdown for this version's section of CHANGELOG.md, besides what is generated."""

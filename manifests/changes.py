@@ -14,7 +14,7 @@ at another place of it, is the same row.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 from manifests.errors import ReleaseError
 from manifests.removals import WITHDRAWN
 from manifests.schema import CHANGES, DATA
-from manifests.shards import SHARD_WRITER_OPTIONS, sync
+from manifests.shards import SHARD_WRITER_OPTIONS
+from manifests.sorted_rows import GROUP_ROWS, write_sorted
 
 KINDS: Final = ("added", "removed", "restored", "re_redacted", "re_elected", "changed")
 
@@ -67,9 +68,6 @@ CHANGES_WRITER_OPTIONS: Final[dict[str, Any]] = {
 }
 """Options of `pyarrow.parquet.ParquetWriter` for `changes.parquet`."""
 
-GROUP_ROWS = 131_072
-"""Rows of a row group, whatever pieces they came in."""
-
 
 def write_changes(tables: Iterable[pa.Table], file: Path) -> int:
     """Write rows of schema `CHANGES`, already sorted by row_id over all `tables`; returns their number.
@@ -77,34 +75,7 @@ def write_changes(tables: Iterable[pa.Table], file: Path) -> int:
     The bytes depend on the rows alone, not on how they were cut. Memory: one row group and one table. Raises
     `ReleaseError` when a row_id does not ascend.
     """
-    rows, last = 0, ""
-    with pq.ParquetWriter(file, CHANGES, **CHANGES_WRITER_OPTIONS) as writer:
-        for group in _groups(tables):
-            ids = group.column("row_id")
-            ascends = pc.all(pc.less(ids.slice(0, group.num_rows - 1), ids.slice(1))).as_py()
-            if ascends is False or ids[0].as_py() <= last:
-                raise ReleaseError(f"{file.name}: the rows are not sorted by row_id, or one is there twice")
-            last = ids[-1].as_py()
-            writer.write_table(group, row_group_size=GROUP_ROWS)
-            rows += group.num_rows
-    sync(file)
-    return rows
-
-
-def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
-    count = 0
-    for table in tables:
-        start = 0
-        while start < table.num_rows:
-            piece = table.slice(start, GROUP_ROWS - count)
-            held.append(piece)
-            start, count = start + piece.num_rows, count + piece.num_rows
-            if count == GROUP_ROWS:
-                yield pa.concat_tables(held).combine_chunks()
-                held, count = [], 0
-    if held:
-        yield pa.concat_tables(held).combine_chunks()
+    return write_sorted(tables, file, CHANGES, CHANGES_WRITER_OPTIONS)
 
 
 def tally(rows: pa.Table | pa.RecordBatch) -> Counts:

@@ -4,8 +4,8 @@
     inputs    those of the release, and `derived_from`: its version and digest
     totals    the withdrawn rows are dropped, under `withdrawn`
     files     shards, ids.parquet, the card with its sheets, CHANGELOG.md and removals.jsonl follow the rows that are left;
-              config.yaml stays; what else described the release as it was (changes.parquet, reports) is left out, as the
-              signature is
+              config.yaml stays; what else described the release as it was (changes.parquet, signals.parquet, reports) is left
+              out, as the signature is
 
 The bytes are a function of the release and of the rows taken out: in two steps or in one, the result is the same. Shards that
 hold no withdrawn row stay the same files. Tokens are not counted again: a copy has none.
@@ -227,7 +227,7 @@ def _card_facts(release: Release, base: str, text: CardFacts | None) -> CardFact
         f" (`{names.REMOVALS_FILE}`): the withdrawn rows are not in it."
     )
     title = name if isinstance(name, str) else text.pretty_name
-    return dataclasses.replace(text, pretty_name=title, notes=(*text.notes, note))
+    return dataclasses.replace(text, pretty_name=title, notes=(*text.notes, note), signals=None)
 
 
 def _section(draft: Manifest, base: str, digest: str) -> str:

@@ -21,6 +21,7 @@ CONFIG_FILE = "config.yaml"
 CHANGELOG = "CHANGELOG.md"
 CHANGES_FILE = "changes.parquet"
 REMOVALS_FILE = "removals.jsonl"
+SIGNALS_FILE = "signals.parquet"
 DATA_FOLDER = "data"
 UNLISTED = frozenset({MANIFEST, SIGNATURE, SIGSTORE_BUNDLE, CHECKSUMS})
 """Files of a release that its manifest cannot list: itself, and what is made from it."""

@@ -163,6 +163,7 @@ def card_prose(manifest: Manifest, text: CardFacts) -> str:
         funnel(totals),
         text.deduplication,
         *text.notes,
+        text.signals or "",
         "The same input, configuration and code give the same bytes: "
         f"configuration `{manifest.digests.configuration}` (`config.yaml`), code `{manifest.digests.code}`.",
         "## Languages",

@@ -18,8 +18,8 @@ from manifests.errors import CanonicalError, ReleaseError
 from manifests.manifest import Manifest
 from manifests.stats_shape import COUNT, MAKER_FIGURES, ROW_FIGURES, SUMS, check_shape
 
-STATS_VERSION = 1
-"""Version of the keys of `stats.json`; readers refuse a version that they do not know."""
+STATS_VERSION = 2
+"""Version of the keys of `stats.json`; readers refuse a version that they do not know. Version 1 had no `duplication`."""
 
 SIZE_LIMITS = tuple(1 << bits for bits in (8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20))
 """Bounds of the classes of file size, in bytes of the original."""
@@ -35,7 +35,8 @@ FIRST_YEAR, LAST_YEAR = 1970, 2100
 
 TOP_ORIGINS = 100
 TOP_ROWS = 20
-"""Longest lists of origins, and of rows (largest clusters, most copied)."""
+TOP_REPOSITORIES = 20
+"""Longest lists of origins, of rows (largest clusters, most copied), and of equal roots and fork networks."""
 
 ALARM_LEAST = 100
 ALARM_PERCENT = 75
@@ -63,13 +64,14 @@ def build_stats(
     figures: Mapping[str, Any],
     *,
     near: Mapping[str, Any] | None = None,
+    duplication: Mapping[str, Any] | None = None,
     parent: Manifest | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object of `stats.json`.
 
     `manifest` may be the draft that `finish_release` gives to makers: its files are not looked at. `figures` are those of
     `manifests.row_figures.figures_of_rows`; `near` are `languages` (language -> `entered`, `dropped`) and `origins`
-    (`alarms`, `alarms_without_rows`), or None where nobody knows.
+    (`alarms`, `alarms_without_rows`), `duplication` is as `stats_shape.DUPLICATION` says; None where nobody knows.
     """
     languages = {}
     for name, facts in manifest.languages.items():
@@ -100,6 +102,7 @@ def build_stats(
         "licenses": dict(manifest.contents.licenses),
         **figures,
         "near": None if near is None else _near(near),
+        "duplication": None if duplication is None else dict(duplication),
         "comparison": None if parent is None else compare_manifests(parent, manifest),
     }
 
@@ -169,11 +172,13 @@ def read_stats(data: bytes, manifest: Manifest) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ReleaseError("stats.json: not a JSON object of any version")
     found = value.get("stats_version")
-    if type(found) is not int or found != STATS_VERSION:
+    if type(found) is not int or not 1 <= found <= STATS_VERSION:
         raise ReleaseError(
-            f"stats.json is of version {ascii(found)[:40]}, this software reads {STATS_VERSION}; use the version of the"
+            f"stats.json is of version {ascii(found)[:40]}, this software reads up to {STATS_VERSION}; use the version of the"
             " software that made the release, or a newer one"
         )
+    if found == 1 and "duplication" not in value:
+        value = {**value, "stats_version": STATS_VERSION, "duplication": None}
     known = {name: part for name, part in build_stats(manifest, {}).items() if name not in MAKER_FIGURES}
     shapes = {**ROW_FIGURES, **MAKER_FIGURES}
     if set(value) != {*known, *shapes}:

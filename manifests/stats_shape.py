@@ -42,7 +42,44 @@ ROW_FIGURES: Shape = {
 }
 """What anybody can count from the rows."""
 
+_REPOSITORIES: Shape = {
+    **dict.fromkeys(("found", "origins", "occurrences", "rows"), COUNT),
+    "largest": [{"origin": (TEXT,), "origins": COUNT, "occurrences": COUNT, "rows": COUNT}],
+}
+DUPLICATION: Shape = {
+    "search": (
+        {
+            "threshold": TEXT,
+            **dict.fromkeys(("bands", "rows", "bucket_cap", "bucket_best"), COUNT),
+            **dict.fromkeys(("candidates", "hot_buckets", "hot_members", "pairs_not_made"), COUNT),
+        },
+    ),
+    "roots": _REPOSITORIES,
+    "networks": _REPOSITORIES,
+    "containment": (
+        {
+            "least": TEXT,
+            **dict.fromkeys(("contained", "candidates", "compared", "hot_hashes", "hot_holders"), COUNT),
+        },
+    ),
+    "repeated": (
+        {
+            **dict.fromkeys(("lines", "bytes", "contents", "origins"), COUNT),
+            "drop_above": (TEXT,),
+            **dict.fromkeys(("frequent_blocks", "files", "repeated_bytes", "line_bytes"), COUNT),
+            "most": [
+                {
+                    **dict.fromkeys(("row_id", "language", "origin", "path"), TEXT),
+                    **dict.fromkeys(("line", "lines", "contents", "origins"), COUNT),
+                }
+            ],
+        },
+    ),
+}
+"""What the maker knows of duplicates besides `near`: docs/report.md."""
+
 MAKER_FIGURES: Shape = {
+    "duplication": (DUPLICATION,),
     "near": (
         {
             "languages": {"*": _ALARM},

@@ -26,6 +26,7 @@ def card_facts(config: Mapping[str, Any], *, opt_out_entries: int | None = None)
         redaction=_redaction(config["secrets"]),
         steps=_steps(config),
         opt_out_entries=opt_out_entries,
+        signals=_signals(config["near_duplicates"]),
     )
 
 
@@ -77,6 +78,35 @@ def _deduplication(near: Mapping[str, Any]) -> str:
     )
 
 
+def _signals(near: Mapping[str, Any]) -> str | None:
+    """What `signals.parquet` has, where the release has it."""
+    contained, repeated = near["containment"], near["repeated"]
+    if contained is None and repeated is None:
+        return None
+    said = ["`signals.parquet` tells more of some rows, by `row_id`; no row was cut for it."]
+    if contained is not None:
+        said.append(
+            f"`contained_in` names a bigger row that holds at least {contained['least']} of a row's 5-token shingles,"
+            " and `containment` the share; bigger rows are sought by a sample of the shingles, so some are missed."
+        )
+    if repeated is not None:
+        said.append(
+            f"`repeated_share` is the share of a row's lines, in bytes, that lie in blocks of {repeated['lines']} lines which"
+            f" {repeated['contents']:,} files of {repeated['origins']:,} repositories or more have in common."
+        )
+    return " ".join(said)
+
+
+def _repeated(near: Mapping[str, Any]) -> str:
+    repeated = near["repeated"]
+    if repeated is None or repeated["drop_above"] is None:
+        return ""
+    return (
+        f"; then files of which more than {repeated['drop_above']} are blocks of {repeated['lines']} lines that"
+        f" {repeated['contents']:,} or more hold"
+    )
+
+
 def _redaction(secrets: Mapping[str, Any]) -> str:
     return (
         f"Secrets and personal data found by the pinned rules (sensitivity `{secrets['sensitivity']}`) are replaced by"
@@ -110,8 +140,11 @@ def _steps(config: Mapping[str, Any]) -> dict[str, str]:
         "contents": f"from the bytes: unreadable and binary files, license statements that veto, {chosen}{generated}, and"
         f" {profile}",
         "election": "one place is elected for each content and each released text: not a fork, more stars and forks, earlier",
-        "similarity": f"near-duplicates at a Jaccard similarity of {near['threshold']} or more"
-        f"{' (most of them estimated, not exact)' if near['shortcut'] else ''}, in favour of a file that is kept"
-        if near["enabled"]
-        else "nothing in this release: near-duplicates were not looked for",
+        "similarity": (
+            f"near-duplicates at a Jaccard similarity of {near['threshold']} or more"
+            f"{' (most of them estimated, not exact)' if near['shortcut'] else ''}, in favour of a file that is kept"
+            if near["enabled"]
+            else "near-duplicates were not looked for in this release"
+        )
+        + _repeated(near),
     }

@@ -23,6 +23,7 @@ from pydantic import (
 
 from pipeline.config_card import Card
 from pipeline.config_select import Select, Tokens
+from pipeline.config_signals import Containment, Repeated
 from pipeline.config_types import MAX as _MAX
 from pipeline.config_types import Bytes, Count, Share
 from pipeline.config_types import Section as _Section
@@ -228,6 +229,12 @@ class NearDuplicates(_Section):
     )
     sketch: Literal["fast", "minhash"] = Field(
         "fast", description="fast: Fast Similarity Sketching; minhash: classic MinHash, the slower reference"
+    )
+    containment: Containment | None = Field(
+        None, description="tell which files lie in bigger ones: {least: '0.8'}; null: do not look for them"
+    )
+    repeated: Repeated | None = Field(
+        None, description="tell which files consist of blocks that many hold; null: do not look for them"
     )
 
     @field_validator("shortcut")

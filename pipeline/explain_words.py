@@ -30,6 +30,7 @@ _WORDS = {
     Reason.CONTAMINATED: "it holds benchmark texts",
     Reason.EXACT_DUPLICATE: "the same content is kept at another place",
     Reason.NEAR_DUPLICATE: "a similar content is kept in its place",
+    Reason.REPEATED: "too much of it is blocks of lines that many other files hold",
     Reason.OVER_CAP: "the cap of its language was reached before it",
 }
 BY = {

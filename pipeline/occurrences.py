@@ -60,6 +60,7 @@ _EVIDENCE = f"""
         when reason in ('{Reason.LANGUAGE}', '{Reason.GENERATED}') then 'annotations/language ' || sha256
         when reason = '{Reason.SECRETS_BUDGET}' then 'annotations/released ' || sha256
         when reason = '{Reason.NEAR_DUPLICATE}' then 'candidates ' || sha256 || ' ' || stand_in
+        when reason = '{Reason.REPEATED}' then 'annotations/blocks ' || sha256
         when reason = '{Reason.OVER_CAP}' then 'caps ' || sha256
         when stage = 'election' then 'contents ' || coalesce(stand_in, sha256)
         else 'annotations/text ' || sha256

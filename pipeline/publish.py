@@ -29,13 +29,14 @@ from manifests.changelog import section
 from manifests.diff import compare
 from manifests.facts import Contents, Digests, Origins, Parent, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
-from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE
+from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE, SIGNALS_FILE
 from manifests.papers import papers
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
 from pipeline import config as configuration
 from pipeline.card import card_facts
 from pipeline.config import ReleaseConfig
+from pipeline.duplication import duplication
 from pipeline.engine.keys import digest, library_version, source_digest
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import as_path
@@ -45,12 +46,16 @@ from pipeline.errors import ConfigError, IntegrityError, SourceError
 from pipeline.report import report_makers
 from pipeline.review_card import load_review, with_review
 from pipeline.stages.changes import Step
+from pipeline.stages.signals import Signals
 
 LIBRARIES = (
     "charset-normalizer", "detect-secrets", "duckdb", "google-re2", "hyperscan", "license-expression", "numba", "numpy",
     "phonenumberslite", "pyarrow", "scancode-toolkit-mini",
 )  # fmt: skip
 """Third-party libraries whose versions can change a released byte."""
+
+PAIRS_STAGE = "near.pairs"
+"""How the names of the stages begin that count the hot buckets of the search for near-duplicates."""
 
 WRITE_CHECK = ".write-check"  # folder of objects that are there for a moment
 
@@ -180,6 +185,8 @@ class Parts:
     figures: Done
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
+    candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
+    signals: Signals | None = None  # None: none were asked for
     step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
@@ -236,14 +243,34 @@ class Parts:
             tokenizer=self.tokenizer,
             makers={
                 **papers(text),
-                **report_makers(
-                    self.runner.table(self.figures.ref("figures")),
-                    None if self.step is None else self.step.parent.manifest,
-                ),
+                **report_makers(self._figures(), None if self.step is None else self.step.parent.manifest),
             },
             shards_elsewhere=shards_elsewhere,
-            **self._against_parent(staging),
+            **self._more(staging),
         )
+
+    def _figures(self) -> dict[str, Any]:
+        """What was counted on the way."""
+        counted = json.loads(self.runner.table(self.figures.ref("figures"))["figures"][0].as_py())
+        most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
+        near = self.facts["config"]["near_duplicates"]
+        search = None
+        if self.candidates is not None:
+            found: Counter[str] = Counter({"candidates": self.candidates})
+            for name, counts in self.runner.counts.items():
+                if name.startswith(PAIRS_STAGE):
+                    found.update(counts)
+            search = found
+        return {**counted, "duplication": duplication(near, counted, search, self.signals, most)}
+
+    def _more(self, staging: Path) -> dict[str, Any]:
+        """What not every release has: the files are put into `staging`."""
+        told = self._against_parent(staging)
+        if self.signals is None:
+            return told
+        folder = self.signals.file.stage.folder
+        self.runner.store.fetch(f"{folder}/{SIGNALS_FILE}", staging / SIGNALS_FILE)
+        return {**told, "extra": (*told.get("extra", ()), SIGNALS_FILE)}
 
     def _against_parent(self, staging: Path) -> dict[str, Any]:
         """What the release has because of its parent; its two files are put into `staging`."""

@@ -4,9 +4,10 @@
             ─▶ license-like files ─▶ evidence ─▶ what may be used             fetch, licenses    wave W1
             ─▶ bodies ─▶ text, language, quality ─▶ findings, released text   fetch, judge       wave W2
             ─▶ one occurrence per content, one content per text               elect              wave W3
-            ─▶ near-duplicates, verified                                      near               wave W4
+            ─▶ near-duplicates, verified; repeated text                       near, signals      wave W4
             ─▶ as much of each language as was asked for              caps
             ─▶ ledger ─▶ rows ─▶ shards ─▶ release directory                  ledger, emit
+            ─▶ what lies in what, if asked for                                signals
     parent ─▶ rows that differ, and why ─▶ changes, removals, changelog       changes
 
 Every step is a stage with a key (pipeline.engine); what is done is not done again. Before a release is put in its place
@@ -21,7 +22,6 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from pipeline.engine.executor import Executor, InProcess
 from pipeline.engine.lock import exclusive
 from pipeline.engine.progress import MemoryWatch, Progress, run_record
 from pipeline.engine.runner import Done, Runner, open_workdir
-from pipeline.engine.stage import as_path
+from pipeline.engine.stage import Ref, as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
 from pipeline.estimate import RUNS_LOOKED_AT, estimate, quantities, records, safe_quantities
@@ -77,7 +77,7 @@ from pipeline.stages.graph import convert, reasons_of, warn_of_mixed_tables
 from pipeline.stages.identity import identify
 from pipeline.stages.index import make_index
 from pipeline.stages.judge import judge_wave
-from pipeline.stages.ledger import ledger_wave
+from pipeline.stages.ledger import ledger_wave, outcome_wave
 from pipeline.stages.licenses import license_wave
 from pipeline.stages.listed import list_contents
 from pipeline.stages.near import near_wave
@@ -85,6 +85,8 @@ from pipeline.stages.origins import settle
 from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.selections import read_selections
+from pipeline.stages.signals import Signals, signals_wave
+from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
 from pipeline.stages.sketches import sketch_settings
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
@@ -128,6 +130,8 @@ class _Flow:
     folders: dict[str, str] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
+    candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
+    signals: Signals | None = None
 
 
 def run_flow(
@@ -185,17 +189,24 @@ def run_flow(
         sensitivity=sensitivity,
         max_findings=settings.secrets.max_findings,
     )
+    duplicates = near.model_dump(mode="json")
     w4, pairs = (
-        near_wave(runner, texts.ref("winners"), ranks, near.model_dump(mode="json"), sensitivity=sensitivity)
+        near_wave(runner, texts.ref("winners"), ranks, duplicates, sensitivity=sensitivity)
         if near.enabled
         else (None, [])
     )
 
     tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
     token_keys = token_stores(tokenizer, sensitivity)
-    select = partial(_select, runner, settings, token_keys)
-    books = ledger_wave(runner, w0, roots, elected, texts, w4, [w1, w2, elected], select)
-    kept, ledger = books.kept, books.ledger
+    outcome = outcome_wave(runner, elected, texts, w4)
+    repeated = (
+        repeated_wave(runner, outcome.kept, duplicates["repeated"], sensitivity=sensitivity)
+        if near.repeated is not None
+        else None
+    )
+    kept, left = _taken(runner, settings, outcome.kept, repeated, token_keys)
+    drops = [one.ref("dropped") for one in (w1, w2, elected)]
+    ledger = ledger_wave(runner, w0, roots, kept, [*drops, *outcome.dropped, *left])
     shards = emit_wave(
         runner,
         kept,
@@ -206,7 +217,17 @@ def run_flow(
         form=ShardForm(**settings.emit.model_dump(exclude={"shard_bytes"})),
         rebuild=rebuild,
     )
-    figures = figures_wave(runner, kept, texts, w4, sensitivity=sensitivity)
+    figures = figures_wave(
+        runner,
+        kept,
+        texts,
+        w4,
+        files=w0,
+        roots=roots,
+        origins=origins,
+        sensitivity=sensitivity,
+    )
+    signals = signals_wave(runner, kept, repeated, duplicates, sensitivity=sensitivity)
     tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
     index = make_index(
         runner,
@@ -215,8 +236,8 @@ def run_flow(
         roots=roots,
         elected=elected,
         edges=pairs,
-        replaced=books.replaced,
-        stand_ins=books.stand_ins,
+        replaced=outcome.replaced,
+        stand_ins=outcome.stand_ins,
     )
     identity = identify(runner, origins)
     counted = take_census(runner, export, settings.origins, settings.files, chosen)
@@ -241,17 +262,38 @@ def run_flow(
         folders=folders,
         tokenizer=tokenizer,
         tokens=tokens,
+        candidates=_candidates(runner, pairs) if near.enabled else None,
+        signals=signals,
     )
 
 
-def _select(
-    runner: Runner, settings: ReleaseConfig, token_keys: Mapping[str, str], kept: Done
-) -> Done | None:
-    """What is taken of the kept contents; None: all."""
+def _candidates(runner: Runner, compared: list[Ref]) -> int:
+    """How many pairs wave W4 could compare: it compares all of them, or decides in rounds and compares fewer."""
+    if (sides := runner.counts.get("near.sides")) is not None:
+        return sides["candidates"]
+    return sum(runner.rows(ref) for ref in compared)
+
+
+def _taken(
+    runner: Runner,
+    settings: ReleaseConfig,
+    kept: Done,
+    repeated: Repeated | None,
+    token_keys: Mapping[str, str],
+) -> tuple[Done, list[Ref]]:
+    """What is taken of the kept contents, and the places of what is not."""
+    left = []
+    drop_above = settings.near_duplicates.repeated and settings.near_duplicates.repeated.drop_above
+    if repeated is not None and drop_above is not None:
+        kept = drop_repeated(runner, kept, repeated, drop_above)
+        left.append(kept.ref("dropped"))
     if settings.tokens.tokenizer is not None:
         count_tokens(runner, kept, settings.tokens.tokenizer, token_keys)
     caps = settings.select.model_dump(mode="json", include={"max_bytes", "max_tokens"})
-    return cap_wave(runner, kept, caps, token_keys) if any(caps.values()) else None
+    if any(caps.values()):
+        kept = cap_wave(runner, kept, caps, token_keys)
+        left.append(kept.ref("dropped"))
+    return kept, left
 
 
 def _fetch_limits(settings: ReleaseConfig) -> dict[str, Any]:
@@ -326,6 +368,8 @@ def make_release(
                 figures=flow.figures,
                 tokenizer=flow.tokenizer,
                 tokens=flow.tokens,
+                candidates=flow.candidates,
+                signals=flow.signals,
             )
             if before is not None:
                 parts = _compared(parts, flow, before, settings.optout.registry)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-
-import pyarrow as pa
+from typing import Any
 
 from manifests import canonical
 from manifests.manifest import Manifest
@@ -17,16 +15,24 @@ REPORT_FILE = "report.html"
 
 
 def report_makers(
-    figures: pa.Table, parent: Manifest | None = None
+    figures: Mapping[str, Any], parent: Manifest | None = None
 ) -> Mapping[str, Callable[[Manifest], bytes]]:
     """What makes the two files from the draft of the manifest; for `finish_release`.
 
-    `figures` is the one row of the stage `figures`; `parent` the manifest of the release that this one is compared with.
+    `figures` are those of the stage `figures`, and `duplication` (pipeline.duplication); `parent` is the manifest of the
+    release that this one is compared with.
     """
-    counted = json.loads(figures["figures"][0].as_py())
 
     def stats(draft: Manifest) -> bytes:
-        return canonical.dumps(build_stats(draft, counted["rows"], near=counted["near"], parent=parent))
+        return canonical.dumps(
+            build_stats(
+                draft,
+                figures["rows"],
+                near=figures["near"],
+                duplication=figures["duplication"],
+                parent=parent,
+            )
+        )
 
     return {
         STATS_FILE: stats,

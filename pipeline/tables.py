@@ -154,6 +154,7 @@ class Reason(StrEnum):
     # W3, W4
     EXACT_DUPLICATE = "exact_duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    REPEATED = "repeated"  # most of it is blocks of lines that many contents hold: near_duplicates.repeated.drop_above
     # what was asked for
     OVER_CAP = "over_cap"  # beyond select.max_bytes or select.max_tokens of its language
 
@@ -169,7 +170,7 @@ STAGES: dict[str, tuple[Reason, ...]] = {
         Reason.GENERATED, Reason.QUALITY, Reason.SECRETS_BUDGET, Reason.CONTAMINATED,
     ),
     "election": (Reason.EXACT_DUPLICATE,),
-    "similarity": (Reason.NEAR_DUPLICATE,),
+    "similarity": (Reason.NEAR_DUPLICATE, Reason.REPEATED),
     "selection": (Reason.OVER_CAP,),
 }  # fmt: skip
 """Where the totals count a reason: the stage that gives it first. Each stage needs more than the one before."""
@@ -178,7 +179,7 @@ STAGES: dict[str, tuple[Reason, ...]] = {
 BEFORE_OPTOUT = (Reason.NOT_A_FILE, Reason.PATH_LIMIT)
 """An occurrence that is not a file, or cannot be listed, has no content that an opt-out could name."""
 
-ONCE = (Reason.NEAR_DUPLICATE, Reason.OVER_CAP)
+ONCE = (Reason.NEAR_DUPLICATE, Reason.REPEATED, Reason.OVER_CAP)
 """Reasons of an elected content: of its one place. The same place at the other origins of the root is an exact duplicate."""
 
 
@@ -516,3 +517,11 @@ REPLACED = pa.schema(
     ]
 )
 """Contents that another content stands for: equal released text, or near-duplicate."""
+
+# --------------------------------------------------------------------------------------------------------------
+# 8. Figures.
+
+COUNTERS = pa.schema(
+    [("section", pa.string()), ("name", pa.string()), ("rows", pa.int64()), ("amount", pa.int64())]
+)
+"""`name` of `section`, such as a class of size; what `amount` is depends on the section."""

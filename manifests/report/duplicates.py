@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from manifests.report.duplication import repositories, search, signals
 from manifests.report.markup import Column, code, name, number, paragraph, share, size, table
 from manifests.report.sections import SHOWN, classes
 
@@ -13,7 +14,7 @@ Stats = Mapping[str, Any]
 
 def duplicates(stats: Stats) -> str:
     """Exact copies, near-duplicates, and the alarms."""
-    rows = stats["rows"]
+    rows, told = stats["rows"], stats["duplication"]
     return "".join(
         [
             alarms(stats),
@@ -34,8 +35,11 @@ def duplicates(stats: Stats) -> str:
                 f"{number(stats['near_duplicates_represented'])} contents were dropped because their shingles were verified"
                 " to overlap with those of a row that is kept; a row’s cluster is itself and these."
             ),
+            search(told),
             classes("Size of a row’s cluster", stats["clusters"], rows, unit="Cluster size"),
             _rows("Largest clusters, by the row that was kept", stats["largest_clusters"], "cluster_size", "Cluster"),
+            repositories(told),
+            signals(told),
         ]
     )  # fmt: skip
 

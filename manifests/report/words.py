@@ -10,7 +10,7 @@ STAGES: Mapping[str, str] = {
     "licenses": "Licenses of the directory",
     "contents": "The content itself",
     "election": "One place for each content",
-    "similarity": "Near-duplicates",
+    "similarity": "Near-duplicates and repeated text",
     "selection": "Limits per language",
 }
 REASONS: Mapping[str, str] = {
@@ -34,6 +34,7 @@ REASONS: Mapping[str, str] = {
     "contaminated": "holds a benchmark’s text",
     "exact_duplicate": "same text as a kept file",
     "near_duplicate": "similar to a kept file, verified",
+    "repeated": "mostly blocks of lines that many files hold",
     "over_cap": "beyond the limit for its language",
 }
 QUALITY: Mapping[str, str] = {

@@ -154,6 +154,7 @@ def _show(summary: dict[str, Any], top: int) -> None:
     spans = _descending((kind, one["spans"]) for kind, one in summary["redactions"].items())
     _counts(console, "Redactions by kind", spans, sum(count for _, count in spans))
     _near(console, summary["near"], top)
+    _duplication(console, summary["duplication"])
     best = [(one["origin"], one["rows"]) for one in summary["top_origins"]]
     more = summary["origins_with_rows"] - len(best)
     _counts(console, "Origins with most rows", best, rows, top, more=more)
@@ -168,6 +169,23 @@ def _near(console: Console, near: dict[str, Any] | None, top: int) -> None:
         f"near-duplicates took more than {near['alarm_percent']} % of {near['alarm_least']} contents or more"
     )
     _counts(console, f"Wipe-out alarm: {rule} (dropped)", alarms, 0, top)
+
+
+def _duplication(console: Console, told: dict[str, Any] | None) -> None:
+    """Copies of repositories, and what the signals count; of these only what was asked for."""
+    if told is None:
+        return
+    lines = [
+        ("origins that have the root directory of another one", told["roots"]["origins"]),
+        ("origins in networks of forks and equal roots", told["networks"]["origins"]),
+    ]
+    if (contained := told["containment"]) is not None:
+        lines.append(
+            (f"rows that lie in a bigger one, at {contained['least']} or more", contained["contained"])
+        )
+    if (repeated := told["repeated"]) is not None:
+        lines.append(("files with repeated blocks of lines", repeated["files"]))
+    _counts(console, "Copies and repeated text", [line for line in lines if line[1]], 0)
 
 
 def _descending(pairs: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -83,6 +83,7 @@ class Runner:
     plan: list[tuple[str, int, bool]] = field(default_factory=list)
     # What this run has used, done before or not: stage folders, and annotation stores as `annotations/<name>/<key>`.
     used: set[str] = field(default_factory=set)
+    counts: dict[str, Counter[str]] = field(default_factory=dict)  # name of a stage -> its counters
     before_stage: Callable[[], None] = lambda: None  # a stage is about to run
     before_commit: Callable[[], None] = lambda: None  # raises when this run may not commit any more
 
@@ -98,7 +99,7 @@ class Runner:
             summary = read_summary(self.store, stage.folder)
             self.skipped_units += len(summary["units"])
             self.progress.skipped(stage.name)
-            return Done(stage, summary)
+            return self._counted(Done(stage, summary))
         self.before_stage()
         units = self._units(stage)
         names = {unit[0] for unit in units}
@@ -114,7 +115,11 @@ class Runner:
                 self.ran_units += 1
                 self.progress.unit(sidecar, sidecar.pop("measured"))
                 done[sidecar["unit"]] = sidecar
-        return Done(stage, self._fold(stage, done))
+        return self._counted(Done(stage, self._fold(stage, done)))
+
+    def _counted(self, done: Done) -> Done:
+        self.counts[done.stage.name] = done.counts
+        return done
 
     def run_both(self, stage: Stage, reader: Stage) -> Done:
         """The finished `reader`, which is all that reads `stage`: that is run before, and its output removed after it.

@@ -2,10 +2,11 @@
 
     kept, annotations, near-duplicates ─▶ counters, best rows, origins    figures.rows      by content
     origins ─▶ counters, best origins, alarms                             figures.origins   by origin
+    roots, fork networks                                                  pipeline.stages.repositories
     all of them ─▶ one JSON object                                        figures           small by design
 
 Counters add up, best rows and origins are the best of the best: bounded per bucket, the same for any number of buckets.
-The result is what `manifests.row_figures` counts from the rows of the release, and two things that these do not tell.
+The result is what `manifests.row_figures` counts from the rows of the release, and what these do not tell.
 """
 
 from __future__ import annotations
@@ -34,12 +35,11 @@ from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import row_id
 from pipeline.stages.judge import TEXT_OF
+from pipeline.stages.repositories import largest as largest_repositories
+from pipeline.stages.repositories import repositories_wave
 from pipeline.stages.secrets import RELEASED_OF, released_stores
+from pipeline.tables import COUNTERS
 
-COUNTERS = pa.schema(
-    [("section", pa.string()), ("name", pa.string()), ("rows", pa.int64()), ("amount", pa.int64())]
-)
-"""`name` of `section`, such as a class of size; what `amount` is depends on the section."""
 BEST_ROWS = pa.schema(
     [
         ("list", pa.string()),  # largest_clusters | most_copied
@@ -208,7 +208,9 @@ def count_origins(task: Task) -> Mapping[str, pa.Table]:
 
 
 def merge(task: Task) -> Mapping[str, pa.Table]:
-    """All figures as one JSON object: `rows` (as manifests.row_figures has them) and `near` (null where it is off)."""
+    """All figures as one JSON object: `rows` (as manifests.row_figures has them), `near` (null where it is off),
+    `repositories`.
+    """
     counters: dict[str, dict[str, tuple[int, int]]] = {}
     summed = task.sql(
         "select section, name, sum(rows)::bigint as rows, sum(amount)::bigint as amount from t group by section, name",
@@ -253,8 +255,28 @@ def merge(task: Task) -> Mapping[str, pa.Table]:
                 "alarms_without_rows": counters["origins"]["alarms_without_rows"][0],
             },
         }
+    told = {
+        "rows": figures,
+        "near": near,
+        "repositories": {name: _repositories(task, counters, name) for name in ("roots", "networks")},
+    }
+    return {"figures": pa.table([[json.dumps(told, sort_keys=True)]], schema=RESULT)}
+
+
+def _repositories(
+    task: Task, counters: Mapping[str, Mapping[str, tuple[int, int]]], name: str
+) -> dict[str, Any]:
+    """How many roots or networks have several origins, with what is in them, and the largest ones."""
+    found = counters.get(name, {})
+    best = largest_repositories(task, task.read_all("repositories")).to_pylist()
     return {
-        "figures": pa.table([[json.dumps({"rows": figures, "near": near}, sort_keys=True)]], schema=RESULT)
+        "found": found.get("origins", (0, 0))[0],
+        **{key: found.get(key, (0, 0))[1] for key in ("origins", "occurrences", "rows")},
+        "largest": [
+            {key: one[key] for key in ("origin", "origins", "occurrences", "rows")}
+            for one in best
+            if one["list"] == name
+        ],
     }
 
 
@@ -291,8 +313,20 @@ def _origins_of(
     return list(best.to_pylist())
 
 
-def figures_wave(runner: Runner, kept: Done, searched: Done, near: Done | None, *, sensitivity: str) -> Done:
-    """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found."""
+def figures_wave(
+    runner: Runner,
+    kept: Done,
+    searched: Done,
+    near: Done | None,
+    *,
+    files: Done,
+    roots: Done,
+    origins: Done,
+    sensitivity: str,
+) -> Done:
+    """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found;
+    `files` are those of all roots, `origins` is the origin ledger.
+    """
     by_row = runner.run(
         Stage(
             name="figures.rows",
@@ -321,14 +355,22 @@ def figures_wave(runner: Runner, kept: Done, searched: Done, near: Done | None, 
             },
         )
     )
+    counters, largest = repositories_wave(
+        runner,
+        files=files.ref("files"),
+        roots=roots.ref("roots"),
+        origins_of_roots=origins.ref("by_root"),
+        rows=by_row.ref("origins"),
+    )
     return runner.run(
         Stage(
             name="figures",
             run=merge,
             inputs={
-                "counters": [by_row.ref("counters"), by_origin.ref("counters")],
+                "counters": [by_row.ref("counters"), by_origin.ref("counters"), *counters],
                 "best_rows": by_row.ref("best"),
                 "best_origins": by_origin.ref("best"),
+                "repositories": largest,
             },
             outputs={"figures": Output(schema=RESULT, order=())},
             units="one",

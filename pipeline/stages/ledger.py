@@ -8,7 +8,7 @@ its own reason; a kept row stands for one occurrence, its other n - m - 1 are ex
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -152,37 +152,27 @@ def _totals(task: Task, rows: pa.Table) -> Counter[str]:
 
 
 @dataclass(frozen=True)
-class Books:
-    """The stage of kept contents, the ledger, and the tables of what is replaced: by content, and by what stands in for it."""
+class Outcome:
+    """The stage of kept contents, the places of what is replaced, and what is replaced: by content, and by what stands in."""
 
     kept: Done
-    ledger: Done
+    dropped: list[Ref]
     replaced: list[Ref]
     stand_ins: list[Ref]
 
 
-def ledger_wave(
-    runner: Runner,
-    files: Done,
-    roots: Done,
-    elected: Done,
-    texts: Done,
-    near: Done | None,
-    drops: list[Done],
-    select: Callable[[Done], Done | None] = lambda kept: None,
-) -> Books:
-    """Close the books.
+_DROPPED = Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root")
 
-    `select` may take less than what is kept: its stage has the same tables, and `dropped`.
-    """
-    dropped = Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root")
+
+def outcome_wave(runner: Runner, elected: Done, texts: Done, near: Done | None) -> Outcome:
+    """Close the elections: what is kept of the elected contents, and what is replaced."""
     by_text = runner.run(
         Stage(
             name="replaced.texts",
             run=replaced_places,
             inputs={"replaced": texts.ref("replaced"), "elected": _by_sha256(runner, elected).ref("rows")},
             outputs={
-                "dropped": dropped,
+                "dropped": _DROPPED,
                 "by_stand_in": Output(
                     schema=texts.stage.outputs["replaced"].schema, order=("sha256",), route="stand_in"
                 ),
@@ -198,7 +188,7 @@ def ledger_wave(
                 run=replaced_places,
                 inputs={"replaced": near.ref("replaced"), "elected": texts.ref("winners")},
                 outputs={
-                    "dropped": dropped,
+                    "dropped": _DROPPED,
                     "by_stand_in": Output(
                         schema=near.stage.outputs["replaced"].schema, order=("sha256",), route="stand_in"
                     ),
@@ -223,10 +213,12 @@ def ledger_wave(
             },
         )
     )
-    if (taken := select(kept)) is not None:
-        kept = taken
-        places.append(kept.ref("dropped"))
-    book = runner.run(
+    return Outcome(kept, places, replaced, [by_text.ref("by_stand_in"), *clusters])
+
+
+def ledger_wave(runner: Runner, files: Done, roots: Done, kept: Done, dropped: list[Ref]) -> Done:
+    """Close the books: `kept` is what is released, `dropped` all places that were dropped after wave W0."""
+    return runner.run(
         Stage(
             name="ledger",
             run=ledger,
@@ -234,7 +226,7 @@ def ledger_wave(
                 "files": files.ref("files"),
                 "roots": roots.ref("roots"),
                 "kept": kept.ref("by_root"),
-                "dropped": [*(done.ref("dropped") for done in drops), *places],
+                "dropped": dropped,
             },
             outputs={
                 "ledger": Output(schema=LEDGER, order=("root", "path", "kind", "sha1_git")),
@@ -242,7 +234,6 @@ def ledger_wave(
             },
         )
     )
-    return Books(kept, book, replaced, [by_text.ref("by_stand_in"), *clusters])
 
 
 def by_sha256(task: Task) -> Mapping[str, pa.Table]:

@@ -9,6 +9,7 @@ their repetitions, so nothing was annotated twice).
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,9 @@ IDS = {"bodies": ("sha256",), "text": ("sha256",), "released": ("sha256",), "ske
        "language": ("sha256", "name_class"),
        "licenses": ("sha256", "name"), "similarity": ("first", "second")}  # fmt: skip
 """Annotation store -> the columns that name what was annotated."""
+
+SIGNALS = {"samples": ("sha256",), "blocks": ("sha256",), "containment": ("sha256", "bigger")}
+"""The same of the signals, which most walks leave out."""
 
 
 @dataclass
@@ -151,9 +155,18 @@ STEPS: tuple[Callable[[State, int], None], ...] = (
 class Walk:
     """Releases of a state that changes, in one work directory and each time in a fresh one."""
 
-    def __init__(self, folder: Path, *, buckets: int = 2, form: str = "one task") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        buckets: int = 2,
+        form: str = "one task",
+        signals: dict[str, object] | None = None,
+    ) -> None:
         self.folder, self.buckets, self.number, self.form = folder, buckets, 0, form
-        self.needed: dict[str, set[tuple[str, ...]]] = {name: set() for name in IDS}
+        self.signals = signals or {}
+        self.stores = {**IDS, **SIGNALS} if signals else IDS
+        self.needed: dict[str, set[tuple[str, ...]]] = {name: set() for name in self.stores}
         folder.mkdir(parents=True)
 
     def copy(self, folder: Path) -> Walk:
@@ -181,10 +194,10 @@ class Walk:
             "version": f"1.{self.number}",
             "buckets": self.buckets,
             "origins": {"metadata": str(place / "stars.csv")},
-            "near_duplicates": {"bucket_cap": CAP, "bucket_best": 2},
+            "near_duplicates": {"bucket_cap": CAP, "bucket_best": 2, **self.signals},
             "files": {"vendored": "keep"},
         }
-        before = annotated(self.folder / "work")
+        before = annotated(self.folder / "work", self.stores)
         again = runs.release(
             archive, self.folder, workdir=str(self.folder / "work"), out=str(place / "incremental"), **shared
         )
@@ -197,9 +210,9 @@ class Walk:
         assert not differing, f"step {self.number}: {differing} differ from a release made from nothing"
         assert again.digest == scratch.digest
 
-        after, needs = annotated(self.folder / "work"), annotated(place / "work")
+        after, needs = annotated(self.folder / "work", self.stores), annotated(place / "work", self.stores)
         new: Counter[str] = Counter()
-        for name in IDS:
+        for name in self.stores:
             missing = set(needs[name]) - self.needed[name]
             done = after[name] - before[name]
             assert done == Counter(missing), f"step {self.number}: {name}: computed {done}, missing {missing}"
@@ -209,10 +222,10 @@ class Walk:
         return new, found
 
 
-def annotated(workdir: Path) -> dict[str, Counter[tuple[str, ...]]]:
+def annotated(workdir: Path, stores: dict[str, tuple[str, ...]]) -> dict[str, Counter[tuple[str, ...]]]:
     """Annotation store -> what it holds, with repetitions."""
     found = {}
-    for name, columns in IDS.items():
+    for name, columns in stores.items():
         found[name] = Counter(
             tuple(row[column] for column in columns)
             for path in (workdir / "annotations" / name).rglob("*.parquet")
@@ -315,6 +328,45 @@ def test_some_steps_after_each_other(tmp_path_factory, steps, buckets, form):
 )
 def test_many_steps_after_each_other(tmp_path_factory, steps, buckets, form):
     _go(tmp_path_factory.mktemp("steps") / "walk", steps, buckets, form)
+
+
+def add_inside(state: State, number: int) -> None:
+    """A file that lies in a bigger one, and a notice that many files have."""
+    add(state, number)
+    notice = b"".join(
+        b"# a notice of several words that repeats itself, line %d\n" % line for line in range(5)
+    )
+    big = archives.python("big", 120)
+    for name, body in {
+        b"big.py": big + b"# %d\n" % number,
+        b"part.py": b"".join(big.splitlines(True)[:40]),
+    }.items():
+        state.origins[-1].files[b"inside/" + name] = archives.File(notice + body)
+    state.origins[-1].files[b"inside/notice.py"] = archives.File(
+        notice + archives.python(f"after {number}", 3)
+    )
+
+
+def test_signals_follow_the_rows(tmp_path):
+    """Breach: a signal names a row that is gone, or is missing, or a file is dropped by what counted once."""
+    signals = {"containment": {}, "repeated": {"contents": 4, "drop_above": "0.5"}}
+    walk, state = Walk(tmp_path / "walk", signals=signals), State([])
+    add(state, 1)
+    add_variants(state, 1, count=CAP + 1)
+    add_inside(state, 1)
+    add_inside(state, 2)
+    _, after = walk.release(state)
+    gone = state.origins.pop()
+    assert gone.files
+    new, back = walk.release(state)
+    assert not any(new[name] for name in IDS)
+    told = [json.loads(files["stats.json"])["duplication"] for files in (after, back)]
+    assert [one["containment"]["contained"] for one in told] == [1, 1]
+    assert all(one["search"]["hot_members"] >= (CAP + 1) * one["search"]["hot_buckets"] > 0 for one in told)
+    assert [one["repeated"]["frequent_blocks"] > 0 for one in told] == [True, False]
+    assert [
+        json.loads(files["stats.json"])["totals"]["dropped"].get("repeated", 0) for files in (after, back)
+    ] == [2, 0]
 
 
 def test_two_configurations_take_turns_in_one_work_directory(start, tmp_path):

@@ -50,7 +50,8 @@ def test_the_files_are_listed_and_canonical(release, stats):
 def test_the_stage_and_the_rows_say_the_same(release):
     kept, counted = summarize(release), summarize(release, recount=True)
     assert (kept.pop("counted_from"), counted.pop("counted_from")) == ("stats.json", "rows")
-    assert kept.pop("near") is not None and counted.pop("near") is None
+    for told in ("near", "duplication"):
+        assert kept.pop(told) is not None and counted.pop(told) is None
     assert kept == counted
     assert (
         kept["redactions"] and kept["copies_represented"] and kept["largest_clusters"] and kept["most_copied"]
@@ -70,6 +71,20 @@ def test_near_duplicates_are_counted_by_language(made, stats):
     }
     left = {name: one["entered"] - one["dropped"] for name, one in stats["near"]["languages"].items()}
     assert +Counter(left) == {name: one["rows"] for name, one in stats["languages"].items()}
+
+
+def test_the_search_and_the_forks_are_counted(world, made, stats):
+    """Forks: the three origins of one root; the fourth opted out."""
+    search = stats["duplication"]["search"]
+    edges = table(made[1] / "work", "near.verify", "edges")
+    assert search["candidates"] == edges.num_rows >= stats["near_duplicates_represented"] > 0
+    assert (search["threshold"], search["bands"], search["hot_buckets"]) == ("0.7", 42, 0)
+    (root,) = stats["duplication"]["roots"]["largest"]
+    forks = [one for one in world.origins if one.files is not None and one.files == next(
+        other.files for other in world.origins if other.url == root["origin"])]  # fmt: skip
+    eligible = [one for one in forks if not one.opted_out]
+    assert root["origins"] == len(eligible) == 3
+    assert root["occurrences"] == 2 * len(eligible[0].all_files())
 
 
 def test_only_origins_of_rows_are_named(release, made):
@@ -93,10 +108,11 @@ def test_without_the_search_for_near_duplicates(archive, tmp_path):
     outcome = runs.release(archive, tmp_path, buckets=1, near_duplicates={"enabled": False})
     opened = Release.open(outcome.directory)
     found = summarize(opened)
+    assert found["duplication"].pop("search") is None and found["duplication"]["containment"] is None
     assert found["near"] is None and "Near-duplicates were not sought" in (
         outcome.directory / "report.html"
     ).read_text(encoding="utf-8")
-    assert found | {"counted_from": "rows"} == summarize(opened, recount=True)
+    assert found | {"counted_from": "rows", "duplication": None} == summarize(opened, recount=True)
 
 
 # ---------------------------------------------------------------------------------------------------- what a run took

@@ -218,3 +218,30 @@ def make_release(
         }
     finish(folder, write_shards(folder, tables, split=split), name=name, version=version)
     return folder
+
+
+def duplication(word: str = "https://example.org/one", amount: int = 12) -> dict[str, Any]:
+    """A value of `duplication` in stats.json with everything in it; `word` stands for whatever strangers chose."""
+    shared = {"found": amount, "origins": amount, "occurrences": amount, "rows": amount}
+    one = dict.fromkeys(("origins", "occurrences", "rows"), amount)
+    largest = [{"origin": word, **one}, {"origin": None, **one}]
+    row = dict.fromkeys(("row_id", "language", "origin", "path"), word)
+    return {
+        "search": {
+            "threshold": "0.7",
+            **dict.fromkeys(("bands", "rows", "bucket_cap", "bucket_best", "candidates"), amount),
+            **dict.fromkeys(("hot_buckets", "hot_members", "pairs_not_made"), amount),
+        },
+        "roots": {**shared, "largest": largest},
+        "networks": {**shared, "largest": largest},
+        "containment": {
+            "least": "0.8",
+            **dict.fromkeys(("contained", "candidates", "compared", "hot_hashes", "hot_holders"), amount),
+        },
+        "repeated": {
+            **dict.fromkeys(("lines", "bytes", "contents", "origins"), amount),
+            "drop_above": "0.5",
+            **dict.fromkeys(("frequent_blocks", "files", "repeated_bytes", "line_bytes"), amount),
+            "most": [{**row, **dict.fromkeys(("line", "lines", "contents", "origins"), amount)}],
+        },
+    }

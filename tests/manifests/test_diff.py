@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from manifests import changes
+from manifests import changes, sorted_rows
 from manifests.changelog import section
 from manifests.diff import compare, count_ids, depends_on_the_same, differing_keys
 from manifests.errors import ReleaseError
@@ -171,7 +171,7 @@ def change_rows(count: int, seed: int = 0) -> pa.Table:
 
 
 def test_the_bytes_do_not_depend_on_how_the_rows_came(tmp_path, monkeypatch):
-    monkeypatch.setattr(changes, "GROUP_ROWS", 7)
+    monkeypatch.setattr(sorted_rows, "GROUP_ROWS", 7)
     table = change_rows(40)
     made = set()
     for cuts in ([40], [0, 3, 0, 14, 23], [1] * 40):

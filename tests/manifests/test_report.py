@@ -60,17 +60,19 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def stats(pristine):
+def stats(pristine, factory):
     release = Release.open(pristine)
     near = {
         "languages": {"Python": {"entered": 46, "dropped": 6}, "Gone": {"entered": 3, "dropped": 3}},
         "origins": {"alarms": [], "alarms_without_rows": 0},
     }
-    return build_stats(release.manifest, figures_of_rows(release), near=near)
+    return build_stats(
+        release.manifest, figures_of_rows(release), near=near, duplication=factory.duplication()
+    )
 
 
 @pytest.fixture
-def hostile(stats, pristine):
+def hostile(stats, pristine, factory):
     """Statistics in which every name that a stranger chose is an attack, and every list is long."""
     found = deepcopy(stats)
     manifest = Release.open(pristine).manifest
@@ -96,6 +98,10 @@ def hostile(stats, pristine):
         found["most_copied"].insert(0, {**row, "num_occurrences": 9})
         found["near"]["language_alarms"].append({"language": evil, "entered": 100, "dropped": 90})
         found["near"]["origin_alarms"].append({"origin": evil, "rows": 1, "entered": 100, "dropped": 90})
+        for part, told in factory.duplication(evil).items():
+            name = {"roots": "largest", "networks": "largest", "repeated": "most"}.get(part)
+            if name is not None:
+                found["duplication"][part][name] = [*told[name], *found["duplication"][part][name]]
         for key in ("languages", "licenses", "dropped", "redactions"):
             found["comparison"][key][evil] = {"old": 1, "new": 2 + number}
         found["comparison"]["languages_gained"].append(evil)
@@ -249,6 +255,7 @@ def test_empty_parts_have_words(stats):
         "redactions": {},
         "redacted_rows": 0,
         "near": None,
+        "duplication": None,
         "largest_clusters": [],
         "most_copied": [],
         "years": {"unknown": 70},

@@ -43,11 +43,17 @@ def rgb(colour: str) -> str:
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
 @pytest.mark.parametrize(("scheme", "colours"), [(1, LIGHT), (0, DARK)])
 @pytest.mark.parametrize("width", [1280, 390, 320])
-def test_the_page_fits(pristine, tmp_path, width, scheme, colours):
+def test_the_page_fits(pristine, factory, tmp_path, width, scheme, colours):
     release = Release.open(pristine)
     near = {"languages": {}, "origins": {"alarms": [], "alarms_without_rows": 2}}
-    stats = build_stats(release.manifest, figures_of_rows(release), near=near, parent=release.manifest)
     long = "https://example.org/" + "x" * 3_000
+    stats = build_stats(
+        release.manifest,
+        figures_of_rows(release),
+        near=near,
+        duplication=factory.duplication(long, 10**12),
+        parent=release.manifest,
+    )
     stats["top_origins"].insert(0, {"origin": long, "rows": 10**9, "bytes": 10**15})
     stats["licenses"]["LicenseRef-" + "y" * 400] = 10**12
     stats["totals"]["dropped"]["quality." + "z" * 80] = 10**12

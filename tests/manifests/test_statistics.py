@@ -22,6 +22,7 @@ from manifests.statistics import (
     GROUP_LIMITS,
     LINE_LIMITS,
     SIZE_LIMITS,
+    STATS_VERSION,
     TOP_ORIGINS,
     TOP_ROWS,
     alarming,
@@ -85,12 +86,16 @@ def naive(rows: list[dict]) -> dict:
 
 def with_stats(folder, change=lambda stats: stats):
     """Put a stats.json into a release and list it in the manifest (which then has another digest)."""
+    from release_factory import duplication  # which conftest.py has loaded
+
     release = Release.open(folder)
     near = {
         "languages": {"Python": {"entered": 50, "dropped": 10}},
         "origins": {"alarms": [], "alarms_without_rows": 0},
     }
-    stats = change(build_stats(release.manifest, figures_of_rows(release), near=near))
+    stats = change(
+        build_stats(release.manifest, figures_of_rows(release), near=near, duplication=duplication())
+    )
     data = canonical.dumps(stats)
     (folder / STATS_FILE).write_bytes(data)
     manifest = release.manifest.to_json()
@@ -131,14 +136,26 @@ def test_long_lists_keep_the_best_and_ties_go_by_hash(factory, tmp_path):
     assert figures == naive(rows) and len(figures["largest_clusters"]) == TOP_ROWS
 
 
-def test_a_summary_from_the_file_is_that_of_the_rows(release):
+def test_a_summary_from_the_file_is_that_of_the_rows(release, factory):
     opened = with_stats(release)
     kept, counted = summarize(opened), summarize(opened, recount=True)
     assert kept["counted_from"] == STATS_FILE and counted["counted_from"] == "rows"
     assert kept["near"]["languages"]["Python"]["dropped"] == 10 and counted["near"] is None
-    for name in ("counted_from", "near"):
+    assert kept["duplication"] == factory.duplication() and counted["duplication"] is None
+    for name in ("counted_from", "near", "duplication"):
         del kept[name], counted[name]
     assert kept == counted
+
+
+def test_a_file_of_the_first_version_is_read(release):
+    """It had no `duplication`; nothing else was another."""
+
+    def first(stats: dict) -> dict:
+        return {name: part for name, part in stats.items() if name != "duplication"} | {"stats_version": 1}
+
+    opened = with_stats(release, first)
+    kept = summarize(opened)
+    assert kept["duplication"] is None and kept["near"] is not None and kept["stats_version"] == STATS_VERSION
 
 
 def test_the_file_alone_is_enough(release):
@@ -155,6 +172,7 @@ def test_the_file_alone_is_enough(release):
         (lambda stats: {**stats, "licenses": {"MIT": 70}}, r"\$\.licenses"),
         (lambda stats: {**stats, "stats_version": 99}, "version 99"),
         (lambda stats: {**stats, "stats_version": True}, "version True"),
+        (lambda stats: {**stats, "stats_version": 1}, r"\$\.stats_version"),
         (lambda stats: [stats], "version"),
         (lambda stats: {**stats, "more": 1}, "'more' is missing or unknown"),
         (lambda stats: {name: part for name, part in stats.items() if name != "lines"}, "'lines' is missing"),
@@ -168,6 +186,11 @@ def test_the_file_alone_is_enough(release):
         (lambda stats: {**stats, "years": []}, r"\$\.years: should be an object"),
         (lambda stats: {**stats, "near": {"languages": {}}}, r"\$\.near: should be an object with the keys"),
         (lambda stats: {**stats, "comparison": []}, r"\$\.comparison"),
+        (lambda stats: {**stats, "duplication": {}}, r"\$\.duplication: should be an object with the keys"),
+        (
+            lambda stats: stats | {"duplication": stats["duplication"] | {"search": {"compared": 1}}},
+            r"\$\.duplication\.search: should be an object",
+        ),
     ],
 )
 def test_a_file_that_contradicts_the_manifest_is_refused(release, change, said):
