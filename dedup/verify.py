@@ -22,7 +22,9 @@ from dedup.shingles import shingle_blocks
 
 LARGEST_DENOMINATOR = 1_000_000  # keeps threshold * set size far inside 64 bits
 STRIDE = 32  # merge steps between two looks at whether the threshold can still be reached
-CROWDED = 32  # hashes per bin of the counting sort beyond which a document repeats itself
+FREE = U64(0xFFFFFFFFFFFFFFFF)  # of a slot of the table that sorts
+SPARE = 64  # slots after the last one that a hash can name: none of them wraps around
+LARGEST_TABLE = 1 << 23  # slots, 64 MB; sets of longer documents are sorted
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,25 +144,36 @@ def shingle_sets(texts: Any, *, operators: bool = False) -> ShingleSets:
     documents = as_documents(texts)
     sizes = np.zeros(len(documents) + 1, np.int64)
     parts: list[U64s] = []
+    table = np.empty(0, np.uint64)
     for block in shingle_blocks(documents, operators=operators):
-        count = block.last - block.first
-        room = int(block.borders[-1])
         longest = int(np.diff(block.borders).max())
-        out = np.empty(room, np.uint64)
-        bins = np.empty(2 * max(longest, 1) + 2, np.int32)
-        distinct = np.zeros(count, np.int64)
-        used, done = 0, 0
-        while done < count:
-            used, done = _sort_block(block.values, block.borders, done, used, bins, out, distinct)
-            if done < count:  # this one repeats itself: general sort
-                values = np.unique(block.values[block.borders[done] : block.borders[done + 1]])
-                out[used : used + len(values)] = values
-                distinct[done] = len(values)
-                used, done = used + len(values), done + 1
+        wanted = min(1 << _table_bits(longest), LARGEST_TABLE) + SPARE
+        if len(table) < wanted:
+            table = np.full(wanted, FREE)
+        values, distinct = sorted_distinct(block.values, block.borders, table)
         sizes[block.first + 1 : block.last + 1] = distinct
-        parts.append(out[:used].copy())
+        parts.append(values.copy())
     values = np.concatenate(parts) if parts else np.empty(0, np.uint64)
     return ShingleSets(values, np.cumsum(sizes))
+
+
+def sorted_distinct(values: U64s, borders: I64s, table: U64s) -> tuple[U64s, I64s]:
+    """The distinct hashes of each document, ascending, one document after the other; and how many each has.
+
+    Those of document i are values[borders[i] : borders[i + 1]]. `table`: scratch memory, all FREE before and after.
+    """
+    out = np.empty(int(borders[-1]) + 1, np.uint64)
+    distinct = np.zeros(len(borders) - 1, np.int64)
+    used, done = 0, 0
+    while done < len(distinct):
+        used, done = _sort_block(values, borders, done, used, table, out, distinct)
+        if done < len(distinct):  # too long for the table, or its hashes crowd
+            found = np.sort(values[borders[done] : borders[done + 1]])
+            found = found[np.concatenate(([True], found[1:] != found[:-1]))]
+            out[used : used + len(found)] = found
+            distinct[done] = len(found)
+            used, done = used + len(found), done + 1
+    return out[:used], distinct
 
 
 def intersections(
@@ -238,48 +251,64 @@ def first_edges(
 
 
 @kernel
+def _table_bits(count: int) -> int:
+    """Bits of a slot's number in a table for `count` hashes: half of the slots or more stay free."""
+    bits = 1
+    while (1 << bits) < 2 * count:
+        bits += 1
+    return bits
+
+
+@kernel
 def _sort_block(  # noqa: PLR0917 - called by position
-    values: U64s, borders: I64s, done: int, used: int, bins: Any, out: U64s, distinct: I64s
+    values: U64s, borders: I64s, done: int, used: int, table: U64s, out: U64s, distinct: I64s
 ) -> tuple[int, int]:
-    """Append sorted distinct hashes from document `done` on to out[:used]; stop early at a repetitive
-    document."""
+    """Append sorted distinct hashes from document `done` on to out[:used]; stop early at one that does not fit.
+
+    `table` is all FREE before and after. out[used:] takes all shingles of the documents and one more.
+    """
+    room = table.shape[0] - SPARE
     for d in range(done, distinct.shape[0]):
         first, last = borders[d], borders[d + 1]
         n = last - first
         if n == 0:
             continue
-        # Hashes are uniform: one counting pass by their top bits into n or more bins, then insertion sort.
-        log = 1
-        while (1 << log) < n:
-            log += 1
-        shift = U64(64 - log)
-        count = 1 << log
-        bins[: count + 1] = 0
-        crowded = False
-        for i in range(first, last):
-            bin_ = np.int64(values[i] >> shift) + 1
-            bins[bin_] += 1
-            crowded |= bins[bin_] > CROWDED
-        if crowded:  # insertion sort would be quadratic
+        bits = _table_bits(n)
+        slots, shift = 1 << bits, U64(64 - bits)
+        if slots > room:
             return used, d
-        for i in range(count):
-            bins[i + 1] += bins[i]
+        # Hashes are uniform: the top bits name a slot near which the hash belongs in the order. Whoever is larger
+        # than what comes moves one slot on, so the table is sorted at any time, and equal ones meet.
+        end = slots + SPARE - 1  # stays free
+        steps, allowed = np.int64(0), 16 * n + 1024  # linear work, however hashes were chosen
+        fits, highest = True, False
         for i in range(first, last):
-            bin_ = np.int64(values[i] >> shift)
-            out[used + bins[bin_]] = values[i]
-            bins[bin_] += 1
-        for i in range(used + 1, used + n):
-            value = out[i]
-            j = i - 1
-            while j >= used and out[j] > value:
-                out[j + 1] = out[j]
-                j -= 1
-            out[j + 1] = value
-        size = 1
-        for i in range(used + 1, used + n):
-            if out[i] != out[i - 1]:
-                out[used + size] = out[i]
-                size += 1
+            h = values[i]
+            home = at = np.int64(h >> shift)
+            while table[at] < h:
+                at += 1
+            moved = table[at]
+            if moved != h:
+                table[at] = h
+                while moved != FREE:
+                    at += 1
+                    moved, table[at] = table[at], moved
+            else:
+                highest |= h == FREE  # as good as never: the hash that marks free slots
+            steps += at - home + 1
+            if at >= end or steps > allowed:
+                fits = False
+                break
+        size = 0
+        for i in range(slots + SPARE):
+            out[used + size] = table[i]
+            size += table[i] != FREE
+            table[i] = FREE
+        if not fits:
+            return used, d
+        if highest:
+            out[used + size] = FREE
+            size += 1
         distinct[d] = size
         used += size
     return used, distinct.shape[0]

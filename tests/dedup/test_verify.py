@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dedup import DedupError, Threshold, ThresholdError, intersections, shingle_sets
+from dedup import DedupError, Threshold, ThresholdError, intersections, shingle_sets, verify
 from dedup.verify import LARGEST_DENOMINATOR
 
 TEXTS = st.lists(
@@ -118,3 +118,36 @@ def test_sizes_rule_out_only_what_cannot_reach(common, only_a, only_b, tenths):
 def test_thresholds_out_of_range_are_refused(value):
     with pytest.raises(ThresholdError, match="threshold"):
         Threshold.of(value)
+
+
+TOP = 0xFFFFFFFFFFFFFFFF
+HASHES = st.one_of(
+    st.integers(0, TOP),
+    st.integers(TOP - 40, TOP),  # at the end of the table, and the mark of free slots
+    st.integers(0, 40),  # crowded, as chosen hashes can be
+    st.builds(lambda high, low: high << 56 | low, st.integers(0, 255), st.integers(0, 3)),
+)
+
+
+@given(st.lists(st.lists(HASHES, max_size=90), max_size=6), st.sampled_from([2, 64, 512]))
+def test_sets_of_any_hashes_are_sorted_and_distinct(documents, slots):
+    values = np.array([value for one in documents for value in one], np.uint64)
+    borders = np.cumsum([0, *map(len, documents)]).astype(np.int64)
+    table = np.full(slots + verify.SPARE, verify.FREE)  # too small for some: these are sorted otherwise
+    found, distinct = verify.sorted_distinct(values, borders, table)
+    assert (table == verify.FREE).all()
+    assert distinct.tolist() == [len(set(one)) for one in documents]
+    assert found.tolist() == [value for one in documents for value in sorted(set(one))]
+
+
+@pytest.mark.parametrize("chosen", ["descending", "equal", "crowded"])
+def test_hashes_that_were_chosen_cost_linear_work(chosen):
+    """Breach: a table in which every hash lands in one slot takes n^2 steps; here it would be minutes."""
+    count = 400_000
+    values = np.arange(count, dtype=np.uint64)
+    values = {"descending": values[::-1].copy(), "equal": values * 0, "crowded": values << np.uint64(20)}[
+        chosen
+    ]
+    table = np.full((1 << 20) + verify.SPARE, verify.FREE)
+    found, distinct = verify.sorted_distinct(values, np.array([0, count]), table)
+    assert found.tolist() == sorted(set(values.tolist())) and distinct.tolist() == [len(found)]
