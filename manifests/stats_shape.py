@@ -50,6 +50,7 @@ DUPLICATION: Shape = {
     "search": (
         {
             "threshold": TEXT,
+            "shortcut": ({"accept": TEXT, "reject": TEXT},),
             **dict.fromkeys(("bands", "rows", "bucket_cap", "bucket_best"), COUNT),
             **dict.fromkeys(("candidates", "hot_buckets", "hot_members", "pairs_not_made"), COUNT),
         },

@@ -11,7 +11,7 @@ from pipeline.content.names import escape_paths
 from pipeline.row_ids import row_id
 from pipeline.stages.signals import Signals
 
-_SEARCH = ("threshold", "bands", "rows", "bucket_cap", "bucket_best")
+_SEARCH = ("threshold", "shortcut", "bands", "rows", "bucket_cap", "bucket_best")
 _COUNTED = ("candidates", "hot_buckets", "hot_members", "pairs_not_made")
 
 

@@ -32,8 +32,8 @@ def duplicates(stats: Stats) -> str:
             _rows("Rows with most occurrences", stats["most_copied"], "num_occurrences", "Occurrences"),
             "<h3>Near-duplicates</h3>",
             paragraph(
-                f"{number(stats['near_duplicates_represented'])} contents were dropped because their shingles were verified"
-                " to overlap with those of a row that is kept; a row’s cluster is itself and these."
+                f"{number(stats['near_duplicates_represented'])} contents were dropped because their shingles overlap with those"
+                " of a row that is kept; a row’s cluster is itself and these."
             ),
             search(told),
             classes("Size of a row’s cluster", stats["clusters"], rows, unit="Cluster size"),

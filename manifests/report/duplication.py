@@ -19,6 +19,11 @@ def search(told: Told | None) -> str:
         f"{number(found['candidates'])} pairs of files agree in all {found['rows']} values of one of {found['bands']} bands of"
         f" their sketches. Near-duplicates are those of them with a Jaccard similarity of {text(found['threshold'])} or more."
     )
+    if found["shortcut"] is not None:
+        said += (
+            f" <b>Not all of them were compared:</b> a pair whose sketches agree in {text(found['shortcut']['accept'])} or more"
+            f" of their values was taken for near, one below {text(found['shortcut']['reject'])} was not."
+        )
     if found["hot_buckets"]:
         said += (
             f" {number(found['hot_buckets'])} values of a band had more than {number(found['bucket_cap'])} files"

@@ -229,6 +229,7 @@ def duplication(word: str = "https://example.org/one", amount: int = 12) -> dict
     return {
         "search": {
             "threshold": "0.7",
+            "shortcut": {"accept": word, "reject": word},
             **dict.fromkeys(("bands", "rows", "bucket_cap", "bucket_best", "candidates"), amount),
             **dict.fromkeys(("hot_buckets", "hot_members", "pairs_not_made"), amount),
         },
