@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from manifests.reader import Release
 from pipeline.cli.main import app
 
 ROOT = Path(__file__).parents[2]
@@ -23,16 +24,19 @@ def test_every_command_of_the_page_works(page, made, archive, tmp_path, monkeypa
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "work").mkdir()
     (tmp_path / "work/archive").symlink_to(archive)
+    generated = next(Release.open(tmp_path / "releases/2.1").batches(["content"]))["content"][0].as_py()
+    (tmp_path / "generated.py").write_text(generated, encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where the index of `--similar` would go
     monkeypatch.chdir(tmp_path)
     ran = 0
     for kind, block in BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8")):
         if kind == "python":
-            exec(compile(block, page, "exec"), {})
+            exec(compile(block, page, "exec"), {"texts": [generated]})
             continue
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.removeprefix("$ "))
             assert words[0] == "pipeline", line
-            result = CliRunner().invoke(app, words[1:])
+            result = CliRunner().invoke(app, words[1:], input=generated)
             assert result.exit_code == 0, (line, result.output, result.exception)
             ran += 1
     assert ran >= 5
