@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -64,6 +65,9 @@ _INTERRUPTED = "interrupted; run the same command again to go on where it stoppe
 
 def run() -> NoReturn:
     """Entry point: errors that a user can act on are one message and an exit code, never a stack trace."""
+    if sys.getfilesystemencoding() != "utf-8":
+        # A POSIX locale with PYTHONUTF8=0: names beyond ASCII would be what Arrow and DuckDB cannot take.
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "PYTHONUTF8": "1"})
     try:
         app(standalone_mode=True)
     except StackmillError as error:

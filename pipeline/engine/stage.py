@@ -213,7 +213,8 @@ def _database(memory: str) -> duckdb.DuckDBPyConnection:
     Opened once, since that takes 15 ms, half of what a small unit takes otherwise.
     """
     connection = duckdb.connect(":memory:")
-    spill = Path(tempfile.gettempdir(), f"stackmill-duckdb-{os.getpid()}")  # made when something spills
+    folder = Path(tempfile.gettempdir(), f"stackmill-duckdb-{os.getpid()}")  # made when something spills
+    spill = str(folder).replace("'", "''")
     connection.execute(f"set threads=1; set memory_limit='{memory}'; set temp_directory='{spill}'")
     connection.execute("set global TimeZone='UTC'")
     return connection
