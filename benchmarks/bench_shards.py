@@ -75,7 +75,7 @@ def _row(body: bytes, path: Path) -> dict[str, Any]:
         "row_id": sha256[:32], "swhid": f"swh:1:cnt:{git}", "blob_id": sha1, "content_id": git, "sha256": sha256,
         "blake2s256": hashlib.blake2s(body).hexdigest(), "content": text, "content_sha256": sha256,
         "length_bytes": len(body), "src_encoding": "UTF-8", "language": "Python", "extension": "py",
-        "path": path.as_posix(), "path_raw": None, "origin": f"https://pypi.org/project/{package}",
+        "path": path.as_posix(), "path_raw": None, "origin": f"https://example.org/project/{package}",
         "repo_name": f"project/{package}", "snapshot_id": of, "revision_id": of, "branch_name": "HEAD", "directory_id": of,
         "visit_date": datetime(2025, 3, 1), "revision_date": datetime(2024, 1, 1), "committer_date": None,
         "num_occurrences": 1, "num_origins": 1, "license_type": "permissive", "license_expression": "MIT",

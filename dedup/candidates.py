@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,8 @@ SPARSE = 8  # bits of each of the two bit tables per key: one lone key in nine s
 _WORTH = 0.5  # of the keys at most must survive a look, or another one is not worth it
 
 Ordinals = npt.NDArray[np.integer]
+Number = TypeVar("Number", bound=np.integer)
+Other = TypeVar("Other", bound=np.integer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def make_buckets(keys: U64s, ordinals: Ordinals, *, cap: int = CAP, best: int = 
     ranked, number = np.unique(ordinals, return_inverse=True)
     if len(ranked) > 1 << 32:
         raise DedupError("more than 2^32 documents share keys: partition the keys by their top bits")
-    keys, member = _sorted(keys, number.astype(np.uint64))
+    keys, member = distinct_rows(keys, number.astype(np.uint64))
     count = len(keys)
     borders = np.concatenate((np.flatnonzero(_starts(keys)), [count])).astype(np.int64)
     sizes = np.diff(borders)
@@ -180,15 +183,20 @@ def merge_pairs(parts: list[Pairs]) -> Pairs:
     if not parts:
         return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), BucketStats())
     low, high = np.concatenate([p.low for p in parts]), np.concatenate([p.high for p in parts])
-    order = np.lexsort((high, low))
-    low, high = low[order], high[order]
-    if len(low):
-        first = np.concatenate(([True], (low[1:] != low[:-1]) | (high[1:] != high[:-1])))
-        low, high = low[first], high[first]
-    return Pairs(low, high, sum((p.stats for p in parts), BucketStats()))
+    return Pairs(*distinct_rows(low, high), sum((p.stats for p in parts), BucketStats()))
 
 
-def _starts(words: U64s) -> Bools:
+def distinct_rows(
+    a: npt.NDArray[Number], b: npt.NDArray[Other]
+) -> tuple[npt.NDArray[Number], npt.NDArray[Other]]:
+    """The distinct rows (a[i], b[i]), by a, then by b."""
+    order = np.lexsort((b, a))
+    a, b = a[order], b[order]
+    first = _starts(a) | _starts(b)
+    return a[first], b[first]
+
+
+def _starts(words: npt.NDArray[np.integer]) -> Bools:
     """Mark the first row of each run of equal words."""
     starts = np.ones(len(words), np.bool_)
     np.not_equal(words[1:], words[:-1], out=starts[1:])
@@ -228,14 +236,6 @@ def _maybe_shared(keys: U64s, low: int) -> Bools:
     shared = np.empty(len(keys), np.bool_)
     _mark_shared(read_only(keys), U64(low), U64((1 << bits) - 1), once, twice, shared)
     return shared
-
-
-def _sorted(keys: U64s, member: U64s) -> tuple[U64s, U64s]:
-    """The distinct rows by key, then by member."""
-    order = np.lexsort((member, keys))
-    keys, member = keys[order], member[order]
-    first = _starts(keys) | _starts(member)
-    return keys[first], member[first]
 
 
 @kernel

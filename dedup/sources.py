@@ -188,29 +188,16 @@ def open_source(source: Any, columns: Columns) -> tuple[Iterator[Rows], Source |
     )
 
 
+_TEXT = (pa.string(), pa.binary(), pa.large_string(), pa.large_binary())
+
+
 def as_texts(column: pa.Array, name: str) -> pa.Array:
     """A column as an array of string or binary, large or not; dictionaries and views are unfolded."""
     kind = column.type
-    if any(
-        test(kind)
-        for test in (
-            pa.types.is_string,
-            pa.types.is_binary,
-            pa.types.is_large_string,
-            pa.types.is_large_binary,
-        )
-    ):
+    if kind in _TEXT:
         return column
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if (
-        pa.types.is_string(value)
-        or pa.types.is_binary(value)
-        or pa.types.is_large_string(value)
-        or pa.types.is_large_binary(value)
-        or pa.types.is_string_view(value)
-        or pa.types.is_binary_view(value)
-        or pa.types.is_null(value)
-    ):
+    if value in (*_TEXT, pa.string_view(), pa.binary_view(), pa.null()):
         return column.cast(pa.large_binary())
     raise DedupError(f"column {name!r} must hold text (string or binary), not {kind}")
 

@@ -20,8 +20,12 @@ import pyarrow.parquet as pq
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.measure import drawn, phase
 from pipeline.engine.shuffle import read_routed
+from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Ref, Task, part_name, read_summary
 from pipeline.engine.store import Store
+
+MEMORY_SHARE = 8
+"""Of a task's memory, one part of so many holds rows that are to be sorted or joined: these make copies."""
 
 ID_DIGITS = 40  # of object ids: SHA-1 in hex
 _REQUESTS = 16  # parts of an object store read at once; each is held while it is filtered
@@ -94,6 +98,21 @@ def pieces(task: Task, name: str, columns: list[str]) -> Iterator[pa.Table]:
         task.rows_in += table.num_rows
         task.bytes_in += table.nbytes
         yield table
+
+
+def parts(
+    task: Task, name: str, schema: pa.Schema, route: str, *, share: int | None = None
+) -> Iterator[pa.Table]:
+    """The rows of the task's bucket, as pipeline.engine.spill gives them: at once where they take no more than the memory's
+    `share`-th part (`MEMORY_SHARE` by default), else by the next bits of the column `route`."""
+    return in_parts(
+        pieces(task, name, schema.names),
+        route=route,
+        bucket=task.bucket,
+        buckets=task.buckets,
+        at_most=task.memory_bytes // (share or MEMORY_SHARE),
+        scratch=task.scratch,
+    )
 
 
 def find(

@@ -15,9 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.engine.buckets import bucket_of
-from pipeline.engine.lookup import pieces
+from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.engine.store import Store
 from pipeline.sources.graph import OPTIONAL, REQUIRED, GraphExport
@@ -196,15 +195,9 @@ def unique(task: Task) -> Mapping[str, Iterator[pa.Table]]:
     """Rows of one bucket, each once: exports repeat rows where they were merged."""
     table = task.config["table"]
     schema = ENTRY_SCHEMAS[table]
-    parts = in_parts(
-        pieces(task, "rows", schema.names),
-        route=ROUTES[table],
-        bucket=task.bucket,
-        buckets=task.buckets,
-        at_most=task.memory_bytes // 4,  # sorting and comparing hold up to four copies
-        scratch=task.scratch,
-    )
-    return {"rows": (sort_unique(part, ORDERS.get(table, tuple(schema.names))) for part in parts)}
+    # Sorting and comparing hold up to four copies.
+    rows = parts(task, "rows", schema, ROUTES[table], share=4)
+    return {"rows": (sort_unique(part, ORDERS.get(table, tuple(schema.names))) for part in rows)}
 
 
 def convert(runner: Runner, export: GraphExport) -> dict[str, Done]:

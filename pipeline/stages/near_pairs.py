@@ -30,13 +30,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dedup.bands import band_keys, by_leading_bits
-from dedup.candidates import make_buckets
+from dedup.candidates import distinct_rows, make_buckets
 from dedup.sketch import signatures_from_arrow
 from pipeline.engine.annotations import require_all
 from pipeline.engine.buckets import bucket_of
-from pipeline.engine.lookup import pieces
+from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
 from pipeline.stages.sketches import SKETCH_OF
 from pipeline.tables import BAND_KEYS, CANDIDATES, CONTENT_PAIRS, NAMED_PAIRS
@@ -158,7 +157,7 @@ def pairs_of_few(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 
 def _pairs(task: Task) -> Iterator[tuple[U64s, U64s]]:
     """First and second contents, in their routed form."""
-    for part in _parts(task, "keys", BAND_KEYS, "key"):
+    for part in parts(task, "keys", BAND_KEYS, "key"):
         found = make_buckets(
             part["key"].to_numpy(),
             part["content"].to_numpy(),
@@ -181,14 +180,10 @@ def merged(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 
 def _merged(task: Task) -> Iterator[pa.Table]:
     names: _Names | None = None
-    for part in _parts(task, "pairs", CONTENT_PAIRS, "second"):
+    for part in parts(task, "pairs", CONTENT_PAIRS, "second"):
         names = names or _Names(task, task.read)
         first, second = part["first"].to_numpy(), part["second"].to_numpy()
-        order = np.lexsort((first, second))
-        first, second = first[order], second[order]
-        once = np.ones(len(first), np.bool_)
-        once[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-        first, second = first[once], second[once]
+        second, first = distinct_rows(second, first)
         yield pa.table([first, second, *names.of(second)], schema=NAMED_PAIRS)
 
 
@@ -199,23 +194,11 @@ def candidates(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 
 def _candidates(task: Task) -> Iterator[pa.Table]:
     names: _Names | None = None
-    for part in _parts(task, "pairs", NAMED_PAIRS, "first"):
+    for part in parts(task, "pairs", NAMED_PAIRS, "first"):
         names = names or _Names(task, task.read)
         first, second = part["first"].to_numpy(), part["second"].to_numpy()
         known = part["second_sha256"].combine_chunks(), part["second_origin"].combine_chunks()
         yield _named(task, first, names.of(first), second, known)
-
-
-def _parts(task: Task, name: str, schema: pa.Schema, route: str) -> Iterator[pa.Table]:
-    """The rows of the bucket: at once, or by the next bits of `route` where they are more than an eighth of the memory."""
-    return in_parts(
-        pieces(task, name, schema.names),
-        route=route,
-        bucket=task.bucket,
-        buckets=task.buckets,
-        at_most=task.memory_bytes // 8,
-        scratch=task.scratch,
-    )
 
 
 class _Names:

@@ -157,11 +157,13 @@ def _compared(
 def _gathered(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
     """The same rows in tables of about the bytes of a batch."""
     held: list[pa.Table] = []
+    size = 0
     for table in tables:
-        if held and sum(one.nbytes for one in held) + table.nbytes > BATCH_BYTES:
+        if held and size + table.nbytes > BATCH_BYTES:
             yield pa.concat_tables(held)
-            held = []
+            held, size = [], 0
         held.append(table)
+        size += table.nbytes
     if held:
         yield pa.concat_tables(held)
 

@@ -19,9 +19,8 @@ from dedup.containment import CAP, LEAST, rare_samples, samples, shared_samples,
 from dedup.verify import ShingleSets, Threshold, intersections, shingle_sets
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.buckets import bucket_of
-from pipeline.engine.lookup import pieces
+from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.judge import in_batches
 from pipeline.stages.secrets import released_stores, released_texts
@@ -76,7 +75,6 @@ BEST = pa.schema(
 )
 """The contents that lie in a bigger one, with the one that holds most of it."""
 
-MEMORY_PARTS = 8  # of a task's memory, one holds rows that are sorted
 _LIKELIEST = 4  # bigger contents that one is compared with
 _BATCH_BYTES = 8 << 20  # of text whose shingles are held at once
 _BATCH_SHINGLES = 1 << 20  # of one side that are compared at once: 8 MB, of some 10 MB of text
@@ -121,16 +119,8 @@ def shared(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 
 
 def _shared(task: Task) -> Iterator[pa.Table]:
-    parts = in_parts(
-        pieces(task, "postings", POSTINGS.names),
-        route="hash",
-        bucket=task.bucket,
-        buckets=task.buckets,
-        at_most=task.memory_bytes // MEMORY_PARTS,
-        scratch=task.scratch,
-    )
     similar = Threshold.of(task.config["similar"])
-    for rows in parts:
+    for rows in parts(task, "postings", POSTINGS, "hash"):
         names = task.sql("select distinct sha256, shingles from t order by sha256", t=rows)
         sha256, sizes = names["sha256"].combine_chunks(), names["shingles"].to_numpy()
         members = pc.index_in(rows["sha256"].combine_chunks(), value_set=sha256).to_numpy()

@@ -21,9 +21,8 @@ import pyarrow as pa
 from dedup.repeated import LineBlocks, bytes_per_document, line_blocks, repeated_lines
 from dedup.verify import Threshold
 from pipeline.engine.annotations import Annotator, require_all
-from pipeline.engine.lookup import pieces
+from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.spill import in_parts
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.judge import in_batches
 from pipeline.stages.ledger import FINAL
@@ -81,7 +80,6 @@ MOST = pa.schema(
 """Runs of frequent blocks, each in one content that holds it."""
 
 TOP_BLOCKS = 20
-MEMORY_PARTS = 8  # of a task's memory, one holds rows that are sorted or joined
 _LIBRARIES = ("duckdb", "pyarrow", "numpy", "numba")
 _BATCH_BYTES = 32 << 20  # of text whose blocks are held at once: 16 bytes for a line of some 40
 
@@ -150,15 +148,7 @@ def frequent(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 
 def _frequent(task: Task) -> Iterator[pa.Table]:
     enough = f"contents >= {task.config['contents']} and origins >= {task.config['origins']}"
-    parts = in_parts(
-        pieces(task, "holders", HOLDERS.names),
-        route="block",
-        bucket=task.bucket,
-        buckets=task.buckets,
-        at_most=task.memory_bytes // MEMORY_PARTS,
-        scratch=task.scratch,
-    )
-    for part in parts:
+    for part in parts(task, "holders", HOLDERS, "block"):
         rows = task.sql(
             f"""
             with counted as (

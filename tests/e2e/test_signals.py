@@ -19,8 +19,8 @@ from manifests.signals import SIGNALS
 from manifests.summary import summarize
 from manifests.verify import verify_release
 from pipeline.cli.main import app
+from pipeline.engine import lookup
 from pipeline.release import Outcome
-from pipeline.stages import signals_contained, signals_repeated
 
 HOST = "https://forge.example"
 NOTICE = [
@@ -191,8 +191,7 @@ def test_the_file_tells_what_plain_python_finds(made, rows):
 def test_rows_do_not_depend_on_signals_nor_signals_on_buckets(archive, made, work, tmp_path, monkeypatch):
     """Breach: a signal changes a row, or another number of buckets, or less memory, another byte."""
     plain = files_of(other(archive, work, tmp_path / "plain", {}).directory)
-    for module in (signals_contained, signals_repeated):
-        monkeypatch.setattr(module, "MEMORY_PARTS", 1 << 60)  # everything is split on disk
+    monkeypatch.setattr(lookup, "MEMORY_SHARE", 1 << 60)  # everything is split on disk
     again = files_of(runs.release(archive, tmp_path / "again", buckets=1, near_duplicates=ON).directory)
     with_signals = files_of(made)
     assert again == with_signals
