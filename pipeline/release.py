@@ -38,12 +38,11 @@ from pipeline.engine.runner import Done, Runner, open_workdir
 from pipeline.engine.stage import Ref, as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, GateError
-from pipeline.estimate import RUNS_LOOKED_AT, estimate, quantities, records, safe_quantities
+from pipeline.estimate import RUNS_LOOKED_AT, estimate, records, safe_quantities
 from pipeline.parent import (
     ParentRelease,
     check_version_after,
     check_version_before,
-    differing,
     open_parent,
 )
 from pipeline.publish import (
@@ -52,7 +51,6 @@ from pipeline.publish import (
     address_of,
     check_output,
     known_digest,
-    known_facts,
     place_of,
     publish_folder,
     record_key,
@@ -61,7 +59,7 @@ from pipeline.publish import (
 from pipeline.publish_s3 import publish_objects
 from pipeline.review_card import load_review
 from pipeline.sizing import buckets_for, buckets_of
-from pipeline.sources.graph import GraphExport, open_export
+from pipeline.sources.graph import GraphExport
 from pipeline.sources.opening import open_archive
 from pipeline.stages.caps import cap_wave
 from pipeline.stages.census import Counted, take_census
@@ -327,7 +325,7 @@ def make_release(
     except ValueError as error:
         raise ConfigError(f"--version {version!r}: {error}") from error
     # These are read again where they are used; a wrong one is to be told now, not after an hour.
-    before = _open_parent(settings, parent, version=version, out=out)
+    before = open_parent_of(settings, parent, version=version, out=out)
     Registry.load(as_path(settings.optout.registry))
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
@@ -433,7 +431,7 @@ def make_release(
     return outcome
 
 
-def _open_parent(
+def open_parent_of(
     settings: ReleaseConfig, parent: str | None, *, version: str, out: Path | str
 ) -> ParentRelease | None:
     """The parent, refused now where it cannot be the parent of this version whatever the rows will be."""
@@ -544,72 +542,3 @@ def _conservation_gate(flow: _Flow, totals: Totals) -> None:
         raise GateError(
             f"no file was kept of {totals.found:,} found ({reasons or 'the archive is empty'}); nothing was released"
         )
-
-
-# ------------------------------------------------------------------------------------------------------- the plan
-
-
-def plan_release(
-    settings: ReleaseConfig, *, version: str, out: Path | str, workdir: str, parent: str | None = None
-) -> dict[str, Any]:
-    """What `make_release` would do: stages, units, what is done already. Touches nothing.
-
-    Stages whose inputs do not exist yet are listed with as many units as are known now: the depth of the trees and the
-    number of shards show only when the stages before them have run.
-    """
-    check_version(version)
-    before = _open_parent(settings, parent, version=version, out=out)
-    store, buckets = open_workdir(
-        workdir,
-        settings.engine.buckets,
-        default_buckets=lambda: new_buckets(settings, workdir),
-        dry=True,
-    )
-    plan: dict[str, Any] = {
-        "version": version,
-        "release": f"{str(out).rstrip('/')}/{version}",
-        "workdir": workdir,
-        "buckets": buckets,
-        "parent": None if before is None else _plan_of(before, settings, version),
-        "stages": [],
-    }
-    local = settings.archive.uri is None and settings.archive.graph is None
-    if local and store.root is not None and not (store.root / "archive").is_dir():
-        return {
-            **plan,
-            "archive": f"{store.root / 'archive'} (to be built from the installed distributions)",
-            "note": "the archive is built first; its stages can be planned after that",
-        }
-    if local and store.root is not None:
-        base = Store(str(store.root / "archive"))
-        export, content = open_export(base, None, settings.archive.export, form=settings.archive.format), base
-    else:
-        export, content = open_archive(settings, store, Progress(quiet=True))
-    runner = Runner(store, InProcess(), buckets, Progress(quiet=True), dry=True)
-    run_flow(runner, export, content, settings, asked=times_asked(store))
-    stages = [{"stage": name, "units": units, "done": done} for name, units, done in runner.plan]
-    amounts = quantities(export, store)
-    todo = [(name, units) for name, units, done in runner.plan if not done]
-    cost = estimate(todo, amounts, records(store, RUNS_LOOKED_AT), remote=content.root is None)
-    left = sum(not stage["done"] for stage in stages)
-    return {
-        **plan,
-        "archive": content.uri,
-        "objects": {"rows": amounts["contents"], "estimated_bytes": amounts["bytes"]},
-        "estimate": cost,
-        "stages": stages,
-        "note": f"{left} of {len(stages)} stages to run" if left else "nothing to run: every stage is done",
-    }
-
-
-def _plan_of(parent: ParentRelease, settings: ReleaseConfig, version: str) -> dict[str, Any]:
-    """The parent, and what is known already of the step from it; rows are compared when the shards are there."""
-    facts = known_facts(settings, version)
-    return {
-        "release": address_of(parent.place),
-        **parent.reference.to_json(),
-        "rows": parent.manifest.totals.kept,
-        "shards": len(parent.manifest.shards),
-        # What the input is shows only when the flow has read it.
-        "differs": sorted(differing(parent, {**facts, "inputs": dict(parent.manifest.inputs)})),
-    }

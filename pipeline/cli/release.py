@@ -109,9 +109,10 @@ def release(
     from pipeline.engine.on_ray import OnRay
     from pipeline.engine.progress import Progress
     from pipeline.keys import load_signing_key
+    from pipeline.plan import plan_release
     from pipeline.publish import place_of
     from pipeline.rebuild import check_beside, rebuild_shards
-    from pipeline.release import make_release, plan_release
+    from pipeline.release import make_release
 
     key = None if sign_key is None else load_signing_key(sign_key)
     settings = configuration.load(config)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from graphs import Graph, file, link, release, settings, submodule
 
-from pipeline.release import plan_release
+from pipeline.plan import plan_release
 from pipeline.sources import orc
 from pipeline.sources.orc_writer import write_orc
 

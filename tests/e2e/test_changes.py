@@ -35,7 +35,8 @@ from pipeline.engine.executor import InProcess
 from pipeline.engine.progress import Progress
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, IntegrityError
-from pipeline.release import make_release, plan_release
+from pipeline.plan import plan_release
+from pipeline.release import make_release
 from pipeline.stages.emit import row_id
 
 VERSIONS = ("1.0", "1.0.1", "1.1", "1.2")

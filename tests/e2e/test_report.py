@@ -22,7 +22,7 @@ from pipeline.cli.main import app
 from pipeline.engine.stage import Ref, read_ref
 from pipeline.engine.store import Store
 from pipeline.estimate import records, stored_bodies
-from pipeline.release import plan_release
+from pipeline.plan import plan_release
 
 
 @pytest.fixture(scope="module")

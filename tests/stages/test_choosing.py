@@ -20,7 +20,7 @@ from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, SourceError
 from pipeline.explain import explain
 from pipeline.explain_words import render
-from pipeline.release import plan_release
+from pipeline.plan import plan_release
 from pipeline.sources import selection
 
 ONE, TWO, THREE = "https://github.com/a/one", "https://github.com/b/two", "https://gitlab.com/a/three"
