@@ -281,9 +281,9 @@ def _taken(
 ) -> tuple[Done, list[Ref]]:
     """What is taken of the kept contents, and the places of what is not."""
     left = []
-    drop_above = settings.near_duplicates.repeated and settings.near_duplicates.repeated.drop_above
-    if repeated is not None and drop_above is not None:
-        kept = drop_repeated(runner, kept, repeated, drop_above)
+    asked = settings.near_duplicates.repeated
+    if repeated is not None and asked is not None and asked.drop_above is not None:
+        kept = drop_repeated(runner, kept, repeated, asked.drop_above)
         left.append(kept.ref("dropped"))
     if settings.tokens.tokenizer is not None:
         count_tokens(runner, kept, settings.tokens.tokenizer, token_keys)
