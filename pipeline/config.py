@@ -22,6 +22,8 @@ from pydantic import (
 )
 
 from pipeline.config_card import Card
+from pipeline.config_licenses import Licenses
+from pipeline.config_quality import Quality
 from pipeline.config_select import Select, Tokens
 from pipeline.config_signals import Containment, Repeated
 from pipeline.config_types import MAX as _MAX
@@ -139,34 +141,10 @@ class Files(_Section):
         return value
 
 
-class Licenses(_Section):
-    """How licenses are detected and which are permitted."""
-
-    policy: str | None = Field(
-        None, description="policy file; null: the permissive list that ships with the product"
-    )
-    scancode: bool = Field(
-        True, description="run ScanCode on license-like files; false: SPDX tags and declarations only"
-    )
-    processes: int = Field(
-        2, ge=1, le=1024, description="ScanCode processes at once on a machine (1.1 GB each)"
-    )
-    max_bytes: Bytes = Field(
-        1_048_576, description="bytes of a license-like file; a larger one is no evidence"
-    )
-
-
 class Optout(_Section):
     """Who asked not to be in the dataset."""
 
     registry: str | None = Field(None, description="registry file of origins and owners; null: nobody")
-
-
-class Quality(_Section):
-    """Which quality rules drop files."""
-
-    profile: Literal["the-stack-v2", "none"] = Field("the-stack-v2", description="named set of thresholds")
-    generated: Literal["drop", "keep"] = Field("drop", description="generated files")
 
 
 class Secrets(_Section):

@@ -29,6 +29,9 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     """
     texts = record.annotations("text", "sha256", sha256).to_pylist()
     text = texts[0] if texts else None
+    measured = record.annotations("signals", "sha256", sha256).to_pylist()
+    signals = measured[0] if measured else None
+    headers = record.annotations("header", "sha256", sha256).to_pylist()
     languages = _languages(record, sha256)
     released = record.annotations(
         "released", "sha256", sha256, ["findings", "released_bytes", "content_sha256"]
@@ -37,10 +40,12 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     return {
         "encoding": text and text["encoding"],
         "undecoded": text and text["undecoded"],
-        "header": text and text["header"],
-        "signals": text and {name: text[name] for name in _SIGNALS if name in text},
+        "header": headers[0]["header"] if headers else None,
+        "signals": signals and {name: signals[name] for name in _SIGNALS},
         "languages": languages,
-        "quality": _quality(record, text, languages) if text and text["undecoded"] is None else None,
+        "quality": _quality(record, signals, languages)
+        if text and text["undecoded"] is None and signals
+        else None,
         "findings": _findings(released[0]["findings"]) if released else None,
         "released_bytes": released[0]["released_bytes"] if released else None,
         "content_sha256": released[0]["content_sha256"] if released else None,
@@ -73,7 +78,9 @@ def _by(name_class: bytes, language: str | None) -> str:
     return "name_and_content" if candidates else "content"
 
 
-def _quality(record: Record, text: dict[str, Any], languages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _quality(
+    record: Record, signals: dict[str, Any], languages: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     from pipeline.content.quality import failures, load_profile
     from pipeline.content.shown import unescape
 
@@ -81,7 +88,7 @@ def _quality(record: Record, text: dict[str, Any], languages: list[dict[str, Any
     return [
         {"language": one["language"], **failed}
         for one in languages
-        for failed in failures(text, one["language"], profile, name_class=unescape(one["name_class"]))
+        for failed in failures(signals, one["language"], profile, name_class=unescape(one["name_class"]))
     ]
 
 

@@ -36,7 +36,7 @@ from pipeline.errors import ConfigError, IntegrityError
 from pipeline.query_output import json_line
 from pipeline.sources.contents import OK, Contents, Wanted
 from pipeline.sources.pace import Pace
-from pipeline.stages.judge import in_batches
+from pipeline.stages.reading import in_batches
 
 BATCH_BYTES = 16 << 20  # of originals in memory at once
 LEFT_OUT_FILE = "left-out.jsonl"

@@ -86,6 +86,7 @@ from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
 from pipeline.stages.sketches import sketch_settings
+from pipeline.stages.texts import text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
 from pipeline.tables import STAGES
@@ -178,7 +179,7 @@ def run_flow(
 
     bodies = fetch(runner, "bodies", w1.ref("survivors"), source, asked=asked)
     rules = {**settings.quality.model_dump(mode="json"), "languages": list(files.languages)}
-    w2 = judge_wave(runner, w1, bodies, rules, licenses.policy)
+    w2 = judge_wave(runner, text_wave(runner, w1, bodies), rules, licenses.policy)
     secrets_wave(runner, w2, sensitivity, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(

@@ -28,10 +28,11 @@ from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.errors import IntegrityError
 from pipeline.row_ids import row_id
 from pipeline.stages import shard_files
-from pipeline.stages.judge import TEXT_OF
 from pipeline.stages.ledger import FINAL
 from pipeline.stages.secrets import released_stores
 from pipeline.stages.shard_files import FOLDER, MISSING, SHARD_ROWS, TO_WRITE, present
+from pipeline.stages.text_signals import SIGNALS_OF
+from pipeline.stages.texts import TEXT_OF
 
 KEY_BITS = 128
 _LOSSES = 64  # of kept shards, over all runs of one release
@@ -296,7 +297,7 @@ def emit_wave(
             outputs={"rows": Output(schema=MEMBERS, order=("shard", "key", "row_id"), route="route")},
         )
     )
-    stores = {**released_stores(sensitivity), "text": TEXT_OF.key()}
+    stores = {**released_stores(sensitivity), "text": TEXT_OF.key(), "signals": SIGNALS_OF.key()}
     writer = {
         "form": asdict(form),
         "stores": stores,

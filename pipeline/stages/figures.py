@@ -34,10 +34,11 @@ from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import row_id
-from pipeline.stages.judge import TEXT_OF
 from pipeline.stages.repositories import largest as largest_repositories
 from pipeline.stages.repositories import repositories_wave
 from pipeline.stages.secrets import RELEASED_OF, released_stores
+from pipeline.stages.text_signals import SIGNALS_OF
+from pipeline.stages.texts import TEXT_OF
 from pipeline.tables import COUNTERS
 
 BEST_ROWS = pa.schema(
@@ -87,9 +88,13 @@ def count_rows(task: Task) -> Mapping[str, pa.Table]:
     """Count the kept contents of the bucket, and the contents that came to the search for near-duplicates."""
     kept = task.read("kept", _KEPT)
     table = task.sql(
-        "select k.*, t.encoding, t.num_lines, r.redactions from k join t using (sha256) join r using (sha256)",
+        """
+        select k.*, t.encoding, q.num_lines, r.redactions
+        from k join t using (sha256) join q using (sha256) join r using (sha256)
+        """,
         k=kept,
-        t=TEXT_OF.open(task).read(["encoding", "num_lines"], wanted=kept),
+        t=TEXT_OF.open(task).read(["encoding"], wanted=kept),
+        q=SIGNALS_OF.open(task).read(["num_lines"], wanted=kept),
         r=RELEASED_OF.open(task).read(["redactions"], wanted=kept),
     )
     require_all("released", kept.num_rows, table.num_rows)
@@ -341,7 +346,9 @@ def figures_wave(
                 "best": Output(schema=BEST_ROWS, order=("list", "value", "sha256")),
                 "origins": Output(schema=ORIGINS, order=("route",), route="route"),
             },
-            config={"stores": {**released_stores(sensitivity), "text": TEXT_OF.key()}},
+            config={
+                "stores": {**released_stores(sensitivity), "text": TEXT_OF.key(), "signals": SIGNALS_OF.key()}
+            },
         )
     )
     by_origin = runner.run(

@@ -17,8 +17,8 @@ from pipeline.engine.annotations import require_all
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.runner import Runner
 from pipeline.engine.stage import Output, Ref, Rows, Stage, Task
-from pipeline.stages.judge import in_batches
 from pipeline.stages.near_verify import SIMILARITY_OF, pairs_to_compare
+from pipeline.stages.reading import in_batches
 from pipeline.stages.secrets import RELEASED_OF, released_texts
 
 PAIR = pa.schema([("first", pa.string()), ("second", pa.string())])

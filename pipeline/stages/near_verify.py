@@ -19,7 +19,7 @@ from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.buckets import bucket_of
 from pipeline.engine.lookup import pieces
 from pipeline.engine.stage import Task
-from pipeline.stages.judge import BATCH_BYTES, in_batches
+from pipeline.stages.reading import BATCH_BYTES, in_batches
 from pipeline.stages.secrets import RELEASED_OF, released_texts
 from pipeline.stages.sketches import SKETCH, SKETCH_OF
 

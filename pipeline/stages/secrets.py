@@ -23,7 +23,7 @@ from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Stage, Task
 from pipeline.errors import IntegrityError
 from pipeline.stages.fetch import BODIES_OF
-from pipeline.stages.judge import in_batches
+from pipeline.stages.reading import in_batches
 from pipeline.stages.sketches import SKETCH_OF, append_sketches, sketch_stores
 
 FINDING = pa.struct(

@@ -31,8 +31,10 @@ from pipeline.engine.measure import phase
 from pipeline.engine.stage import Task
 from pipeline.engine.store import Store
 from pipeline.errors import IntegrityError
-from pipeline.stages.judge import TEXT_OF, in_batches
+from pipeline.stages.reading import in_batches
 from pipeline.stages.secrets import RELEASED_OF, released_texts
+from pipeline.stages.text_signals import SIGNALS_OF
+from pipeline.stages.texts import TEXT_OF
 
 FOLDER = "shards"  # of the work directory
 
@@ -101,14 +103,15 @@ def texts(task: Task) -> Mapping[str, Iterator[pa.Table]]:
 def _complete(task: Task, facts: pa.Table) -> pa.Table:
     table = task.sql(
         """
-        select f.*, c.content, k.content_sha256 as recorded, k.redactions, t.encoding, t.num_lines, t.avg_line_length,
-            t.max_line_length, t.alpha_fraction, t.alphanum_fraction, t.encoded_fraction
-        from f join c using (sha256) join k using (sha256) join t using (sha256) order by f.sha256
+        select f.*, c.content, k.content_sha256 as recorded, k.redactions, t.encoding, q.num_lines, q.avg_line_length,
+            q.max_line_length, q.alpha_fraction, q.alphanum_fraction, q.encoded_fraction
+        from f join c using (sha256) join k using (sha256) join t using (sha256) join q using (sha256) order by f.sha256
         """,
         f=facts,
         c=released_texts(task, facts),
         k=RELEASED_OF.open(task).read(columns=["redactions", "content_sha256"], wanted=facts),
-        t=TEXT_OF.open(task).read(wanted=facts),
+        t=TEXT_OF.open(task).read(["encoding"], wanted=facts),
+        q=SIGNALS_OF.open(task).read(wanted=facts),
     )
     if table.num_rows != facts.num_rows:
         raise IntegrityError(

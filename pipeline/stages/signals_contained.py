@@ -22,7 +22,7 @@ from pipeline.engine.buckets import bucket_of
 from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
-from pipeline.stages.judge import in_batches
+from pipeline.stages.reading import in_batches
 from pipeline.stages.secrets import released_stores, released_texts
 
 SAMPLES = pa.schema(

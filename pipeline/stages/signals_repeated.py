@@ -24,8 +24,8 @@ from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
-from pipeline.stages.judge import in_batches
 from pipeline.stages.ledger import FINAL
+from pipeline.stages.reading import in_batches
 from pipeline.stages.secrets import released_stores, released_texts
 from pipeline.tables import DROPPED, Reason
 

@@ -19,7 +19,7 @@ from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.errors import ConfigError
-from pipeline.stages.judge import in_batches
+from pipeline.stages.reading import in_batches
 from pipeline.stages.secrets import released_stores, released_texts
 
 TOKENS = pa.schema([("sha256", pa.string()), ("tokens", pa.int64())])

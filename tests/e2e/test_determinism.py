@@ -21,7 +21,7 @@ import pytest
 
 from manifests.verify import verify_release
 from pipeline.engine.store import Store
-from pipeline.stages.judge import in_batches
+from pipeline.stages.reading import in_batches
 
 LAST_SECONDS = 300  # a run that hangs is a failure, not a hung test
 

@@ -29,7 +29,7 @@ from pipeline.stages import near
 HOST = "https://forge.example"
 CAP = 4  # members up to which a band bucket pairs all with all: low, so that steps can cross it
 IDS = {"bodies": ("sha256",), "text": ("sha256",), "released": ("sha256",), "sketch": ("sha256",),
-       "language": ("sha256", "name_class"),
+       "header": ("sha256",), "signals": ("sha256",), "language": ("sha256", "name_class"),
        "licenses": ("sha256", "name"), "similarity": ("first", "second")}  # fmt: skip
 """Annotation store -> the columns that name what was annotated."""
 

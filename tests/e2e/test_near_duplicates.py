@@ -14,7 +14,7 @@ from pipeline.engine.store import Store
 from pipeline.explain import explain
 from pipeline.explain_words import render
 from pipeline.stages import near, near_texts, near_verify
-from pipeline.stages.judge import in_batches
+from pipeline.stages.reading import in_batches
 
 
 def table(folder: Path, stage: str, output: str) -> list[dict]:

@@ -137,7 +137,7 @@ def test_all_stages_of_a_release_declare_what_they_import():
     """Every module that a stage function's module imports is found, whichever way it is imported."""
     for module, through in {
         "pipeline.stages.near_pairs": "dedup.bands",
-        "pipeline.stages.judge": "pipeline.content.decode",
+        "pipeline.stages.texts": "pipeline.content.decode",
         "pipeline.stages.licenses": "licensing.attribution",
         "pipeline.stages.emit": "manifests.shards",
         "pipeline.stages.shard_files": "pii.redact",

@@ -1,0 +1,16 @@
+"""The section `quality` of the release configuration."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.config_types import Section
+
+
+class Quality(Section):
+    """Which quality rules drop files."""
+
+    profile: Literal["the-stack-v2", "none"] = Field("the-stack-v2", description="named set of thresholds")
+    generated: Literal["drop", "keep"] = Field("drop", description="generated files")
