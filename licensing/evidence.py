@@ -1,30 +1,50 @@
 """What files say about licenses: the detection cascade, over Arrow batches.
 
-    detect_batch   license-like files and package manifests, whole: tags, declared license, ScanCode, riders
+    detect_batch   license-like files and package manifests, whole: tags, declared license, known texts,
+                   ScanCode, riders, what remains
+    known_batch    the same without ScanCode, for the files where it has nothing to add
     header_batch   any source file, its first bytes: tags
 
-Both are pure functions of (detection class of the name, bytes), row by row aligned with their input, in the
+All are pure functions of (detection class of the name, bytes), row by row aligned with their input, in the
 schema `DETECTIONS`. A file's expression is the AND of its detections: what stands in one file applies
 together, unless its own text says OR. Content never makes them fail: what is binary, broken or unknown has
 the expression null.
+
+The cascade for a text: SPDX tags; the texts that are known word for word (`known`); ScanCode, unless all is
+explained or what remains holds no word that terms or names of licenses are made of; then, in license files,
+riders (`riders`) and what nobody explained (`residue`). So nothing can be added to a license without
+changing the result.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from licensing import declared, riders, tags
+from licensing import declared, residue, riders, tags
 from licensing.detection import DETECTIONS, Detection
-from licensing.expressions import UNREAD, conjunction
+from licensing.expressions import REMARK, UNREAD, conjunction
+from licensing.known import Known, KnownTexts
+from licensing.known.plain import speaks_of_terms
+from licensing.known.words import read_words
 from licensing.names import detection_class
-from licensing.scancode import ScanCode
+from licensing.scancode import MAX_TEXT, ScanCode
 from licensing.text import MAX_BYTES, LicenseText, read_text
 
-__all__ = ["DETECTIONS", "HEADER_BYTES", "Detection", "detect_batch", "header_batch", "versions"]
+__all__ = [
+    "DETECTIONS",
+    "HEADER_BYTES",
+    "Detection",
+    "detect_batch",
+    "header_batch",
+    "known_batch",
+    "versions",
+]
 
 HEADER_BYTES = 4_096
 """Bytes at the start of a source file in which a tag speaks for the file."""
@@ -32,8 +52,11 @@ HEADER_BYTES = 4_096
 
 def versions(scancode: ScanCode | None) -> list[str]:
     """Names and versions of the detectors, for the key of an annotation store and for a manifest."""
-    own = [tags.DETECTOR, declared.DETECTOR, riders.DETECTOR]
-    return own if scancode is None else [*own, scancode.version]
+    own = [tags.DETECTOR, declared.DETECTOR, riders.DETECTOR, residue.DETECTOR]
+    if scancode is None:
+        return own
+    known = _known(scancode)
+    return [*own, scancode.version] if known is None else [*own, known.version, scancode.version]
 
 
 def detect_batch(names: pa.Array, bodies: pa.Array, *, scancode: ScanCode | None) -> pa.Table:
@@ -44,11 +67,26 @@ def detect_batch(names: pa.Array, bodies: pa.Array, *, scancode: ScanCode | None
     tags, declared licenses and the plainest riders are found. At most 64 KiB of a file are read; a license
     file with more to it gets the id `expressions.UNREAD`.
     """
+    known = _known(scancode) if scancode is not None else None
     classes = detection_class(_array(names)).to_pylist()
     return _table(
-        [] if body is None else _detect(name, body.as_py(), scancode)
+        [] if body is None else _detect(name, body.as_py(), scancode, known)
         for name, body in zip(classes, _present(_array(bodies)), strict=True)
     )
+
+
+def known_batch(names: pa.Array, bodies: pa.Array, *, scancode: ScanCode) -> tuple[pa.Table, pa.BooleanArray]:
+    """What `detect_batch` says where it says it without asking ScanCode, and which rows these are.
+
+    `scancode` is not loaded. The other rows have no detections.
+    """
+    known = _known(scancode)
+    classes = detection_class(_array(names)).to_pylist()
+    rows = [
+        [] if body is None else _detect_known(name, body.as_py(), known)
+        for name, body in zip(classes, _present(_array(bodies)), strict=True)
+    ]
+    return _table(row or [] for row in rows), pa.array([row is not None for row in rows], pa.bool_())
 
 
 def header_batch(bodies: pa.Array) -> pa.Table:
@@ -65,21 +103,71 @@ def header_batch(bodies: pa.Array) -> pa.Table:
     return _table(found)
 
 
-def _detect(name: bytes, body: bytes, scancode: ScanCode | None) -> list[Detection]:
+def _known(scancode: ScanCode) -> KnownTexts | None:
+    """The table, if it was made from the installed ScanCode; another one's answers would not be its own."""
+    known = KnownTexts.load()
+    return known if scancode.version == f"scancode {known.scancode}" else None
+
+
+def _detect(name: bytes, body: bytes, scancode: ScanCode | None, known: KnownTexts | None) -> list[Detection]:
+    decided = _detect_known(name, body, known) if scancode is not None else None
+    if decided is not None:
+        return decided
     if name not in (b"LICENSE", b"README"):
         return declared.find(name, body)
     read = read_text(body)
     if read is None:
         return []
     found = tags.find(read.text)
-    recognised = scancode.detect(read.text) if scancode else []
+    if scancode is None:
+        if name == b"LICENSE":
+            found += riders.find(read.text, [Detection("", "", "", 100.0, 0, len(read.text))])
+        return _finished(name, found, read)
+    tagged = [(tag.start, tag.end) for tag in found]
+    recognised, explained = scancode.examine(read.text)
     found += recognised
     if name == b"LICENSE":
-        everything = Detection("", "", "", 100.0, 0, len(read.text))
-        found += riders.find(read.text, recognised if scancode else [everything])
-        if not read.complete:
-            length = len(read.text)
-            found.append(Detection(UNREAD, "bound 1", f"after {MAX_BYTES} bytes", 100.0, length, length))
+        found += riders.find(read.text, recognised)
+        words = read_words(read.text[:MAX_TEXT])
+        left = residue.unexplained(words, [*explained, *tagged])
+        if recognised or tagged:
+            found += residue.find(read.text, words, left)
+    return _finished(name, found, read)
+
+
+def _detect_known(name: bytes, body: bytes, known: KnownTexts | None) -> list[Detection] | None:
+    """The answer of the cascade where ScanCode has nothing to add; None where it must be asked."""
+    if name not in (b"LICENSE", b"README"):
+        return declared.find(name, body)
+    read = read_text(body)
+    if read is None or not read.text.strip():
+        return []
+    if known is None:
+        return None
+    text = known.find(read.text[:MAX_TEXT])
+    tagged = tags.find(read.text)
+    left = residue.unexplained(text.words, _spans(text, tagged))
+    names = [text.words.words[i] for i in left.tolist()]
+    if not text.detections or speaks_of_terms(names):
+        return None
+    found = tagged + text.detections
+    if name == b"LICENSE":
+        found += residue.find(read.text, text.words, left)
+    return _finished(name, found, read)
+
+
+def _spans(text: Known, tagged: Sequence[Detection]) -> list[tuple[int, int]]:
+    """What of a text is explained by what is known, and by tags."""
+    chosen: NDArray[np.int64] = np.flatnonzero(text.explained)
+    spans = zip(text.words.starts[chosen].tolist(), text.words.ends[chosen].tolist(), strict=True)
+    return [*spans, *((tag.start, tag.end) for tag in tagged)]
+
+
+def _finished(name: bytes, found: list[Detection], read: LicenseText) -> list[Detection]:
+    """With the mark of a file that was not read to its end, in bytes, by position."""
+    if name == b"LICENSE" and not read.complete:
+        length = len(read.text)
+        found = [*found, Detection(UNREAD, "bound 1", f"after {MAX_BYTES} bytes", 100.0, length, length)]
     return sorted(_in_bytes(found, read), key=_position)
 
 
@@ -95,7 +183,7 @@ def _position(detection: Detection) -> tuple[int, int, str, str, str]:
 def _table(rows: Iterable[list[Detection]]) -> pa.Table:
     expressions, detections = [], []
     for found in rows:
-        expressions.append(conjunction(d.expression for d in found))
+        expressions.append(conjunction(d.expression for d in found if d.expression != REMARK))
         detections.append([dataclasses.asdict(d) for d in found])
     return pa.table({"expression": expressions, "detections": detections}, schema=DETECTIONS)
 

@@ -30,6 +30,15 @@ class InvalidExpressionError(ValueError):
     """A text is not a license expression."""
 
 
+UNEXPLAINED = "LicenseRef-stackmill-unexplained"
+"""Stands for a sentence of a license file that can restrict and that no detector knows. No policy permits
+it."""
+
+REMARK = "LicenseRef-stackmill-remark"
+"""Stands for words of a license file that no detector knows and that state no terms. It is evidence, with a
+score, and no part of a file's expression."""
+
+
 @lru_cache(maxsize=1)
 def _licensing() -> Licensing:
     return get_spdx_licensing()

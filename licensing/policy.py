@@ -25,6 +25,7 @@ from typing import Any
 import yaml
 
 from licensing.expressions import (
+    UNEXPLAINED,
     UNPARSABLE,
     UNREAD,
     InvalidExpressionError,
@@ -167,7 +168,7 @@ def _of_id(policy: Policy, expression: str) -> Decision:
     license_id, _, exception = name.lower().partition(" with ")
     if license_id == UNPARSABLE.lower():
         return Decision(False, UNPARSABLE_REASON)
-    if license_id == UNREAD.lower():
+    if license_id in (UNREAD.lower(), UNEXPLAINED.lower()):
         return Decision(False, UNRECOGNISED)
     if license_id.startswith(RIDER_PREFIX.lower()) or license_id in _RIDERS:
         return Decision(False, RIDER)

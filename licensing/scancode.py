@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import itertools
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from licensing import candidates
@@ -30,6 +31,9 @@ Both bound the work on texts made to be slow (64 KiB of shuffled license words t
 that the answer is the same on any machine. The worst real license file measured, 38 licenses in 110 kB,
 needs 880,069 tokens and 5,306 blocks. A text beyond either gets `expressions.UNREAD`, which no policy
 permits."""
+
+_WORD = re.compile(r"[^_\W]+\+?[^_\W]*")
+"""ScanCode's words (licensedcode.tokenize.query_pattern)."""
 
 _MAX_RULES = 8
 """Rule ids named in one detection; the rest are counted."""
@@ -74,6 +78,7 @@ class ScanCode:
         self._version: str | None = None
         self._detect: Any = None
         self._bound: Any = None
+        self._vocabulary: tuple[Any, Any] = ((), ())
 
     @property
     def version(self) -> str:
@@ -96,6 +101,7 @@ class ScanCode:
             warnings.simplefilter("ignore")
             from licensedcode import cache, detection, match_set
             from licensedcode import index as matching
+            from licensedcode.stopwords import STOPWORDS
 
             index = cache.get_index()
         # A second instance in the process finds the library as the first one left it.
@@ -103,18 +109,25 @@ class ScanCode:
             match_set.compute_candidates = candidates.filtered(match_set.compute_candidates, index)
             matching.match_blocks_seq = _Bound(matching.match_blocks_seq)
         self._bound = matching.match_blocks_seq
+        self._vocabulary = index.dictionary, STOPWORDS
         self._detect = detection.detect_licenses
 
     def detect(self, text: str) -> list[Detection]:
-        """Licenses that ScanCode finds in `text`, by position. Offsets are in CHARACTERS of `text`.
+        """Licenses that ScanCode finds in `text`, by position. Offsets are in CHARACTERS of `text`."""
+        return self.examine(text)[0]
 
-        Whole lines are reported (ScanCode counts lines). Mere clues, to which ScanCode itself gives no
-        expression, are left out. Ids unknown to SPDX come as `LicenseRef-scancode-*`, also references to an
-        unknown license.
+    def examine(self, text: str) -> tuple[list[Detection], list[tuple[int, int]]]:
+        """Licenses that ScanCode finds in `text`, by position, and the words that it explains with them.
+
+        Offsets are in CHARACTERS of `text`. The words are spans, by position: all that were compared with a
+        word of a rule and found equal, so what was added inside a text that is met only about is not among
+        them. A detection's own offsets are those of whole lines (ScanCode counts lines). Mere clues, to which
+        ScanCode itself gives no expression, are left out. Ids unknown to SPDX come as `LicenseRef-scancode-*`,
+        also references to an unknown license.
         """
         text = text[:MAX_TEXT]
         if not text.strip():
-            return []
+            return [], []
         self.load()
         # ScanCode splits the same way (str.splitlines) and counts from 1.
         offsets = [0, *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))]
@@ -122,11 +135,30 @@ class ScanCode:
         try:
             detections = list(self._detect(query_string=text))
         except _TooMuchWork:
-            return [Detection(UNREAD, self.version, "bound on work", 0.0, 0, len(text))]
+            return [Detection(UNREAD, self.version, "bound on work", 0.0, 0, len(text))], []
         finally:
             self._bound.stop()
-        found = [self._convert(detected, offsets) for detected in detections if detected.license_expression]
-        return sorted(found, key=lambda d: (d.start, d.end, d.expression, d.rule))
+        stating = [detected for detected in detections if detected.license_expression]
+        found = [self._convert(detected, offsets) for detected in stating]
+        found.sort(key=lambda d: (d.start, d.end, d.expression, d.rule))
+        return found, self._explained(text, [match for detected in stating for match in detected.matches])
+
+    def _explained(self, text: str, matches: Sequence[Any]) -> list[tuple[int, int]]:
+        if not matches:
+            return []
+        known, stopwords = self._vocabulary
+        # ScanCode numbers the words that it knows, in this order.
+        words = [
+            match.span()
+            for match in _WORD.finditer(text)
+            if (word := match.group().lower()) in known and word not in stopwords
+        ]
+        positions = sorted({position for match in matches for position in match.qspan})
+        if positions[-1] >= len(words) or len(words) != len(matches[0].query.tokens):
+            # A letter whose lower case is two characters: rare, and then only whole lines can be told.
+            offsets = [0, *itertools.accumulate(len(line) for line in text.splitlines(keepends=True))]
+            return sorted({(offsets[m.start_line - 1], offsets[m.end_line]) for m in matches})
+        return [words[position] for position in positions]
 
     def _convert(self, detected: Any, offsets: list[int]) -> Detection:
         matches = detected.matches

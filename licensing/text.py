@@ -1,14 +1,16 @@
 """From the bytes of a license file to the text that detectors read, and back from characters to bytes.
 
 Bounded: at most `MAX_BYTES` of the file are decoded. Characters that nobody sees (zero-width spaces and
-joiners, direction marks, soft hyphens) are left out, because one of them inside a word hides it from every
-detector.
+joiners, direction marks, soft hyphens, variation selectors) are left out, and characters that only look like
+another (full-width and mathematical letters, ligatures; Cyrillic and Greek letters in words or texts that are
+Latin) are read as that other one, because one of them inside a word hides it from every detector.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,30 @@ from numpy.typing import NDArray
 MAX_BYTES = 65_536
 """Bytes of a license file that are read: the first 64 KiB."""
 
-_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+
+_LOOK_ALIKES = dict(
+    zip(
+        "АВЕКМНОРСТХУІЈЅԁԚԜЗавекмнорстхуіјѕԛԝһӏгпΑΒΕΖΗΙΚΜΝΟΡΤΥΧανοριυκϲϳ",
+        "ABEKMHOPCTXYIJSdQW3abekmhopctxyijsqwhlrnABEZHIKMNOPTYXavopiukcj",
+        strict=True,
+    )
+)
+"""Cyrillic and Greek letters and the Latin ones that they look like (Unicode's confusables, the letters that
+can stand in an English word)."""
+
+_MAX_WIDTH = 4
+"""Letters that one compatibility character may stand for (U+FB03, the ligature "ffi", stands for three)."""
+
+_FOREIGN_SHARE = 0.2
+"""With so many Cyrillic and Greek letters among all, a text is in such a language; only words of mixed letters
+are then read as Latin."""
+
+_FOREIGN = re.compile("[\u0370-\u03ff\u0400-\u052f]")
+_LETTER_RUN = re.compile(r"[^\W\d_]+")
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
@@ -61,7 +86,37 @@ def read_text(body: bytes) -> LicenseText | None:
     if hidden:
         offsets = np.delete(offsets, hidden)
         text = _INVISIBLE.sub("", text)
+    text, offsets = _unmasked(text, offsets)
     return LicenseText(text, complete, offsets)
+
+
+def _unmasked(text: str, offsets: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
+    """The text with look-alikes replaced, and the offsets of its characters."""
+    replaced = {c: _compatible(c) for c in set(text) if not c.isascii()}
+    replaced = {c: plain for c, plain in replaced.items() if plain != c}
+    if replaced:
+        widths = [len(replaced.get(c, c)) for c in text]
+        text = "".join(replaced.get(c, c) for c in text)
+        offsets = np.append(np.repeat(offsets[:-1], widths), offsets[-1])
+    foreign = len(_FOREIGN.findall(text))
+    if foreign:
+        all_letters = sum(c.isalpha() for c in text)
+        text = _LETTER_RUN.sub(
+            lambda word: _latin(word.group(), everywhere=foreign < _FOREIGN_SHARE * all_letters), text
+        )
+    return text, offsets
+
+
+def _compatible(character: str) -> str:
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if len(plain) <= _MAX_WIDTH else character
+
+
+def _latin(word: str, everywhere: bool) -> str:
+    """A word with letters that look Latin, if nothing else is in it, as Latin."""
+    latin = "".join(_LOOK_ALIKES.get(c, c) for c in word)
+    mixed = any(c.isascii() for c in word)
+    return latin if (everywhere or mixed) and latin.isascii() else word
 
 
 def _encoding(head: bytes) -> tuple[str | None, int]:

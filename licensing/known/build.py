@@ -7,6 +7,7 @@ adds the texts that ScanCode's own do not have.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ _FLAGS = (
     ("is_license_tag", Kind.TAG),
     ("is_license_reference", Kind.REFERENCE),
 )
+
+_MAJORITY = 5
+"""So many rules for one meaning against each rule for another: the others are holders' variants."""
 
 _STRENGTH = (Kind.TEXT, Kind.NOTICE, Kind.TAG, Kind.REFERENCE, Kind.INTRO)
 
@@ -71,7 +75,7 @@ def unique(entries: Iterable[Entry]) -> list[Entry]:
     """One entry per sequence of words.
 
     Of several with one meaning the strongest kind counts. ScanCode's meaning goes before SPDX's. Different
-    meanings make an ambiguous entry.
+    meanings make an ambiguous entry, unless one has a great majority of the rules.
     """
     groups: dict[bytes, list[Entry]] = {}
     for entry in entries:
@@ -81,8 +85,11 @@ def unique(entries: Iterable[Entry]) -> list[Entry]:
 
 def _merged(group: list[Entry]) -> Entry:
     own = [entry for entry in group if not entry.rule.startswith("spdx:")] or group
-    if len({(entry.expression, entry.kind is Kind.SILENT) for entry in own}) > 1:
+    meanings = Counter((entry.expression, entry.kind is Kind.SILENT) for entry in own)
+    (usual, count), *_ = meanings.most_common(1)
+    if count < len(own) and count < _MAJORITY * (len(own) - count):
         first = min(own, key=lambda entry: entry.rule)
         return Entry(words=first.words, expression="", kind=Kind.AMBIGUOUS, relevance=0, rule=first.rule)
     rank = {kind: i for i, kind in enumerate((*_STRENGTH, Kind.SILENT))}
-    return min(own, key=lambda entry: (rank[entry.kind], -entry.relevance, entry.rule))
+    agreeing = [entry for entry in own if (entry.expression, entry.kind is Kind.SILENT) == usual]
+    return min(agreeing, key=lambda entry: (rank[entry.kind], -entry.relevance, entry.rule))

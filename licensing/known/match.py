@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from licensing.detection import Detection
-from licensing.known import kernel
+from licensing.known import kernel, plain
 from licensing.known.table import FORMAT, Kind, Table, shipped, unpack, word_hashes
 from licensing.known.words import Words, read_words
 
@@ -41,6 +42,10 @@ class Known:
     """Statements, by position; detector "known 1", rule = the id of ScanCode's rule or "spdx:ID"."""
     remainder: list[tuple[int, int]]
     """Spans that are neither part of a statement nor plain (copyright lines, bare titles), by position."""
+    words: Words
+    """The words of the text that are compared."""
+    explained: NDArray[np.bool_]
+    """Of each word, whether it is part of a statement."""
 
     @property
     def complete(self) -> bool:
@@ -100,8 +105,12 @@ class KnownTexts:
         for start, end in intros:
             if end < len(words) and explained[end]:
                 explained[start:end] = True
+        for first, last in runs(~explained):
+            if plain.connects(words.words[first:last]):
+                explained[first:last] = True
         detections.sort(key=lambda d: (d.start, d.end, d.expression, d.rule))
-        return Known(detections, _runs(words, explained))
+        remainder = [(int(words.starts[i]), int(words.ends[j - 1])) for i, j in runs(~explained)]
+        return Known(detections, remainder, words, explained)
 
     def _detection(self, words: Words, start: int, end: int, entry: int) -> Detection:
         table = self._table
@@ -138,15 +147,10 @@ class KnownTexts:
         return sorted(chosen)
 
 
-def _runs(words: Words, explained: np.ndarray) -> list[tuple[int, int]]:
-    """Spans of characters of the words that are not explained, neighbours joined."""
-    left = np.flatnonzero(~explained)
-    if not len(left):
-        return []
-    breaks = np.flatnonzero(np.diff(left) > 1)
-    first = left[np.concatenate(([0], breaks + 1))]
-    last = left[np.concatenate((breaks, [len(left) - 1]))]
-    return list(zip(words.starts[first].tolist(), words.ends[last].tolist(), strict=True))
+def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """The ranges [first, last) in which `flags` are set, by position."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ line.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 _MARK = re.compile(
     r"(?:\bcopyright\b(?:\s*(?:\(c\)|©|&copy;|notice|statement)|\s+by\b)*|©|&copy;|\(c\)(?=\s*(?:by\s+)?(?:copyright|\d{4}|[<\[{]))"
@@ -100,6 +101,12 @@ _HOLDER_WORDS_TEXT = """
     reserved rights all date first last current
 """
 _HOLDER_WORDS = frozenset(_HOLDER_WORDS_TEXT.split())
+_CONNECTING = frozenset({"the", "this", "is", "an", "and", "of", "it", "s"})
+"""Words that say nothing by themselves: all that remains of "The MIT License" when "MIT License" is known."""
+
+_IN_SLOTS = frozenset({"nor", "this", "such", "respective", "specific"})
+"""Allowed in the places inside a license where the holder is named: "nor the names of this project's ..."."""
+
 _HOLDER_WORD_LIMIT = 4
 """Words in lower case that nobody knows, in one line: nicknames, projects in lower case."""
 
@@ -164,16 +171,16 @@ def _is_names_line(line: str) -> bool:
 
 def names_holder(words: list[str]) -> bool:
     """Whether words, as they stand in the text, can be the name of a holder."""
-    return _are_names(words, limit=_HOLDER_WORD_LIMIT, capitals=not all(w.isupper() for w in words))
+    return _are_names([word for word in words if word.lower() not in _IN_SLOTS], limit=_HOLDER_WORD_LIMIT)
 
 
 def _names_only(rest: str, strict: bool = False) -> bool:
     rest = _RESERVED.sub(" ", _ADDRESS.sub(" ", rest))
     words = _WORD.findall(rest)
-    return _are_names(words, limit=0 if strict else _HOLDER_WORD_LIMIT, capitals=True)
+    return _are_names(words, limit=0 if strict else _HOLDER_WORD_LIMIT)
 
 
-def _are_names(words: list[str], limit: int, capitals: bool) -> bool:
+def _are_names(words: list[str], limit: int) -> bool:
     if len(words) > MAX_NAMES:
         return False
     unknown = 0
@@ -188,6 +195,25 @@ def _are_names(words: list[str], limit: int, capitals: bool) -> bool:
         if not word[0].isupper():
             unknown += 1
     return unknown <= limit
+
+
+_LICENSE_NAMES_TEXT = """
+    affero afl agpl apache artistic boost bsd bsl cc cc0 cddl cecill commons copyright cpl creative cla dco eclipse
+    epl eula eupl fdl fsf gfdl gnu gpl gplv2 gplv3 icu isc ijg jdom lgpl lgplv2 lgplv3 libpng mit mozilla mpl mplv2
+    ncsa nokia odbl ofl openssl openldap php psf psfl qpl rights ruby spdx sspl tcl unlicense w3c wtfpl x11 xfree86
+    zlib zope zpl
+"""
+_CALLING_FOR_MORE = _TERMS | frozenset(_LICENSE_NAMES_TEXT.split())
+
+
+def speaks_of_terms(words: Iterable[str]) -> bool:
+    """Whether any of `words` (lower case) can belong to terms or to the name of a license."""
+    return any(word in _CALLING_FOR_MORE or word.rstrip("+0123456789") in _CALLING_FOR_MORE for word in words)
+
+
+def connects(words: Sequence[str]) -> bool:
+    """Whether words that remain between known parts say nothing by themselves."""
+    return len(words) <= 3 and all(word in _CONNECTING for word in words)
 
 
 def _disjoint(found: list[tuple[int, int]]) -> list[tuple[int, int]]:

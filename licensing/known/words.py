@@ -45,22 +45,23 @@ _SPELLINGS = {
 HOLDER = "<holder>"
 """Stands for the names in a place of a license where the holder is named."""
 
+_NEITHER = frozenset({"may", "shall", "can"})
+_LIABLE = frozenset({"be"})
+_AS_IS = frozenset({"as"})
+
 _SLOTS: dict[str, tuple[tuple[tuple[str, ...], frozenset[str]], ...]] = {
     # last word before the name: (words before, words of which one follows)
-    "of": (
-        (("neither", "the", "name", "of"), frozenset({"nor"})),
-        (("neither", "the", "names", "of"), frozenset({"nor"})),
-        (("and", "the", "name", "of"), frozenset({"nor"})),
-    ),
-    "name": ((("neither", "the", "name"), frozenset({"nor"})),),
+    "neither": ((("neither",), _NEITHER),),
     "by": (
-        (("software", "is", "provided", "by"), frozenset({"as"})),
-        (("software", "are", "provided", "by"), frozenset({"as"})),
-        (("documentation", "is", "provided", "by"), frozenset({"as"})),
-        (("program", "is", "provided", "by"), frozenset({"as"})),
+        (("software", "is", "provided", "by"), _AS_IS),
+        (("software", "are", "provided", "by"), _AS_IS),
+        (("documentation", "is", "provided", "by"), _AS_IS),
+        (("program", "is", "provided", "by"), _AS_IS),
+        (("library", "is", "provided", "by"), _AS_IS),
     ),
-    "shall": ((("in", "no", "event", "shall"), frozenset({"be"})),),
-    "will": ((("in", "no", "event", "will"), frozenset({"be"})),),
+    "and": ((("as", "is", "and"), frozenset({"disclaims", "disclaim"})),),
+    "shall": ((("in", "no", "event", "shall"), _LIABLE),),
+    "will": ((("in", "no", "event", "will"), _LIABLE),),
 }
 _MAX_NAME = 24
 """Words of a name in such a place."""
