@@ -41,7 +41,10 @@ _CLOSED_BLOCKS = (
     (r"%\{(?=[ \t]*$)", r"^[ \t]*%\}"),  # MATLAB
     (r"<#(?=\s)", r"#>"),  # PowerShell
     (r"\{\*", r"\*\}"),  # Smarty
-    (r"\{(?![{%$#@\\*\-])(?!\s*[\"'\]}])(?!\s*[\w$]+\s*[:(=,;.])", r"\}"),  # Pascal, but no object and no code
+    (
+        r"\{(?![{%$#@\\*\-])(?!\s*[\"'\]}])(?!\s*[\w$]+\s*[:(=,;.])",
+        r"\}",
+    ),  # Pascal, but no object and no code
 )
 """The same where the mark may mean something else: a comment only if it is closed within what is read."""
 
@@ -78,7 +81,8 @@ _PASSED = re.compile(
 
 _LICENSE_OF_MODULE = re.compile(r"__(?:license|licence|copyright)__\s*=\s*([\"'])(.*?)\1")
 _SPACE = re.compile(r"\s+")
-_ENDS = re.compile(r"[^\S\n]*\n?")
+_OPEN_LIST = re.compile(r"[(\[]\s*\Z")
+_LIST_END = re.compile(r"^[)\]][^\n]*", re.MULTILINE)
 
 
 def _numbered(blocks: tuple[tuple[str, str], ...]) -> tuple[re.Pattern[str], tuple[re.Pattern[str], ...]]:
@@ -140,8 +144,8 @@ def _comments(head: str) -> Iterator[tuple[int, int]]:
         elif passed := _PASSED.match(head, at):
             if statement := _LICENSE_OF_MODULE.match(head, at):
                 yield at, statement.end()
-            at = passed.end()
-        elif fortran and at == 0 and _FORTRAN.match(head):
+            at = _bracketed_end(head, passed.end()) if _OPEN_LIST.search(passed.group()) else passed.end()
+        elif fortran and _FORTRAN.match(head, at):
             end = _line_end(head, at)
             yield 1, end
             at = end
@@ -152,6 +156,12 @@ def _comments(head: str) -> Iterator[tuple[int, int]]:
 def _line_end(head: str, at: int) -> int:
     end = head.find("\n", at)
     return len(head) if end < 0 else end
+
+
+def _bracketed_end(head: str, at: int) -> int:
+    """Behind a list of several lines, such as that of names to import; where none ends, nowhere else."""
+    closing = _LIST_END.search(head, at)
+    return closing.end() if closing else at
 
 
 def _indented_end(head: str, at: int, end: int) -> int:
