@@ -118,10 +118,11 @@ def _comments(head: str) -> Iterator[tuple[int, int]]:
     at = 0
     fortran = _FORTRAN.match(head, len(head) - len(head.lstrip())) is not None
     while at < len(head):
-        if space := _SPACE.match(head, at):
+        if at == 0 and head.startswith("#!"):
+            at = _line_end(head, at)
+        elif space := _SPACE.match(head, at):
             at = space.end()
-            continue
-        if (mark := _OPEN.match(head, at)) is not None and mark.lastindex:
+        elif (mark := _OPEN.match(head, at)) is not None and mark.lastindex:
             closing = _CLOSE[mark.lastindex - 1].search(head, mark.end())
             end = closing.start() if closing else len(head)
             yield mark.end(), end

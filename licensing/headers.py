@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from licensing import tags
+from licensing import riders, tags
 from licensing.comments import header_text
 from licensing.detection import DETECTION, Detection
 from licensing.expressions import conjunction
@@ -77,9 +77,9 @@ _GAP = r"[\s*#/;%!-]+"
 """Between two words of a phrase: a line end with comment marks is no obstacle."""
 
 _WORDS = (
-    r"licen[cs]|spdx|copying|copyleft|warrant(?:y|ies)|permi(?:ssion|tted)|redistribut|gpl|proprietary|confidential|wtfpl|\beula\b"
-    rf"|public{_GAP}domain|general{_GAP}public|creative{_GAP}commons|\bcc{_GAP}by\b|\bcc0\b|non{_GAP}commercial|noncommercial"
-    rf"|trade{_GAP}secret|may{_GAP}not{_GAP}be|without{_GAP}restriction|\bas{_GAP}(?:long|is)\b"
+    r"licen[cs]|copying|copyleft|commercial|warrant(?:y|ies)|permi(?:ssion|tted)|redistribut|gpl|proprietary|confidential|wtfpl|\beula\b"
+    rf"|public{_GAP}domain|general{_GAP}public|creative{_GAP}commons|\bcc{_GAP}by\b|\bcc0\b"
+    rf"|trade{_GAP}secret|may{_GAP}not{_GAP}be"
 )
 """Words of license statements. "All rights reserved" states no license, and stands in most of those that give one."""
 
@@ -89,11 +89,18 @@ _GATE = (
     r"|\A(?:\xff\xfe|\xfe\xff|[^\x00]\x00|\x00[^\x00]))"  # UTF-16
 )
 _SPEAKS = re.compile(_WORDS, re.IGNORECASE)
+_LOWER = re.compile(_WORDS)
 _TAG = re.compile(rf"{tags.MARK}\s{{0,8}}:[^\r\n]*", re.IGNORECASE)
+_NOT_IN_COMMENTS = ("use", "distribution")
+"""Riders whose phrases ("not used", "not copied") stand in any comment on code."""
+
 _PARAGRAPH = re.compile(r"(?:[^\n]*\w[^\n]*(?:\n|\Z))+")
-_COPYRIGHT = re.compile(
-    r"\W*(?:copyright|\(c\)|©|\(r\)|author|written by|created by|all rights reserved)\b", re.IGNORECASE
+_SAYS_NOTHING = re.compile(
+    r"\W*(?:copyright|\(c\)|©|\(r\)|spdx-\w+:|author|written by|created by|all rights reserved|(?:en)?coding[:=]|-\*-|vim?:)",
+    re.IGNORECASE,
 )
+"""Lines that are left out of a notice unless they have a word of licenses, too."""
+
 _FRAME = re.compile(r"\A\W+|[^\w.,:;)\"'>]+\Z")
 _RUN = re.compile(r"([^\w\s])\1{3,}")
 
@@ -149,14 +156,40 @@ def read_header(head: bytes, known: Matcher | None) -> Header:
     found = tags.find(read.text)
     # What tags say is told above: a sentence about tags, or a tag that is data, must not come in by another door.
     comments = _TAG.sub(lambda tag: " " * len(tag.group()), header_text(read.text))
-    if not _SPEAKS.search(comments):
+    speaking = _speaking(comments)
+    if speaking is None:
         return _header(found, read)
-    rest: Iterable[tuple[int, int]] = [(0, len(comments))]
+    # A known text may begin or end with a paragraph that has no such word.
+    first, end = speaking
+    text = comments[first:end]
+    stated: Sequence[Detection] = ()
+    rest: Sequence[tuple[int, int]] = [(0, len(text))]
     if known is not None:
-        told = known.find(comments)
-        found += told.detections
-        rest = told.remainder
-    return _header(found, read, _open_paragraphs(comments, rest))
+        told = known.find(text)
+        stated, rest = told.detections, told.remainder
+    if rest:
+        stated = [*stated, *(r for r in riders.find(text, stated) if r.rule not in _NOT_IN_COMMENTS)]
+    found += (dataclasses.replace(d, start=first + d.start, end=first + d.end) for d in stated)
+    return _header(found, read, _open_paragraphs(comments, first, rest))
+
+
+def _speaking(comments: str) -> tuple[int, int] | None:
+    """From the paragraph before the first with a word of licenses to that after the last; None without any."""
+    words = _spoken(comments)
+    if not words:
+        return None
+    spans = [paragraph.span() for paragraph in _PARAGRAPH.finditer(comments)]
+    first = next(n for n, (_, end) in enumerate(spans) if end > words[0])
+    last = next(n for n, (_, end) in enumerate(spans) if end > words[-1])
+    return spans[max(first - 1, 0)][0], spans[min(last + 1, len(spans) - 1)][1]
+
+
+def _spoken(text: str) -> list[int]:
+    """Where the words of licenses are in `text`."""
+    lower = text.lower()
+    if len(lower) == len(text):  # three times as fast as a search without regard to case
+        return [word.start() for word in _LOWER.finditer(lower)]
+    return [word.start() for word in _SPEAKS.finditer(text)]
 
 
 def _header(found: list[Detection], read: LicenseText, left: tuple[str, int, int] | None = None) -> Header:
@@ -168,25 +201,28 @@ def _header(found: list[Detection], read: LicenseText, left: tuple[str, int, int
     return Header(detections, notice, read.byte(start), read.byte(end))
 
 
-def _open_paragraphs(comments: str, rest: Iterable[tuple[int, int]]) -> tuple[str, int, int] | None:
-    """The paragraphs from the first to the last one in which a word of licenses stands in `rest`, normalised."""
-    unknown = [(start, end) for start, end in rest if end > start]
-    spoken = [
-        start + word.start() for start, end in unknown for word in _SPEAKS.finditer(comments[start:end])
+def _open_paragraphs(
+    comments: str, first: int, rest: Sequence[tuple[int, int]]
+) -> tuple[str, int, int] | None:
+    """The paragraphs from the first to the last one in which a word of licenses stands in `rest`, normalised.
+
+    `rest`: spans of what is not known, counted from `first`.
+    """
+    words = [
+        first + start + word for start, end in rest for word in _spoken(comments[first + start : first + end])
     ]
-    if not spoken:
+    if not words:
         return None
-    paragraphs = [
-        p.span() for p in _PARAGRAPH.finditer(comments) if p.end() > spoken[0] and p.start() <= spoken[-1]
-    ]
-    notice = "\n\n".join(text for start, end in paragraphs if (text := normalised(comments[start:end])))
-    return (notice, paragraphs[0][0], paragraphs[-1][1]) if notice else None
+    spans = [paragraph.span() for paragraph in _PARAGRAPH.finditer(comments, first)]
+    spans = [(start, end) for start, end in spans if end > words[0] and start <= words[-1]]
+    notice = "\n\n".join(text for start, end in spans if (text := normalised(comments[start:end])))
+    return (notice, spans[0][0], spans[-1][1]) if notice else None
 
 
 def normalised(paragraph: str) -> str:
     """A paragraph in one line, without comment marks, frames and copyright lines: equal for all files that have it."""
     lines = (_FRAME.sub("", line) for line in paragraph.split("\n"))
-    said = (line for line in lines if line and (not _COPYRIGHT.match(line) or _SPEAKS.search(line)))
+    said = (line for line in lines if line and (not _SAYS_NOTHING.match(line) or _SPEAKS.search(line)))
     return " ".join(_RUN.sub(r"\1", " ".join(said)).split())
 
 
