@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.names import config_name
+from pipeline.content.ambiguous import AMBIGUOUS
+from pipeline.content.declared_language import mode_line_language, shebang_language
 from pipeline.content.languages import (
-    AMBIGUOUS,
     HEAD_BYTES,
     LANGUAGES_DIGEST,
     choice,
     detect,
     language_of_tree,
-    mode_line_language,
     needs_content,
-    shebang_language,
 )
 from pipeline.content.names import name_class
 from pipeline.content.taxonomy import BY_EXTENSION, BY_FILENAME, BY_INTERPRETER, LANGUAGES
