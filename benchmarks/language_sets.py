@@ -20,7 +20,7 @@ from pathlib import Path
 from pipeline.content.taxonomy import LANGUAGES
 
 SAME = {
-    "antlr-csharp": "ANTLR", "arduino": "C++", "aspx-cs": "ASP.NET", "aspx-vb": "ASP.NET", "asn1": "ASN.1", "bare": "BARE",
+    "antlr-csharp": "ANTLR", "arduino": "C++", "aspx-cs": "ASP.NET", "aspx-vb": "ASP.NET", "asn1": "ASN.1",
     "basemake": "Makefile", "bat": "Batchfile", "bib": "BibTeX", "biml": "XML", "bsl": "1C Enterprise", "ca65": "Assembly",
     "cfc": "ColdFusion CFC", "cfm": "ColdFusion", "cfs": "ColdFusion", "control": "Debian Package Control File",
     "coq": "Rocq Prover", "csharp": "C#", "cu": "Cuda", "delphi": "Pascal", "dg": "", "docker": "Dockerfile", "dpatch": "Diff",
@@ -28,7 +28,7 @@ SAME = {
     "go-text-template": "Go Template", "golo": "Golo", "groff": "Roff", "gas": "Unix Assembly", "hlsl": "HLSL", "html+php": "PHP",
     "iex": "", "igor": "IGOR Pro", "jsonld": "JSONLD", "js": "JavaScript", "lagda": "Literate Agda", "lcry": "Literate CoffeeScript",
     "llvm": "LLVM", "lhaskell": "Literate Haskell", "lidr": "Idris", "make": "Makefile", "mathematica": "Wolfram Language",
-    "moocode": "Moocode", "nasm": "Assembly", "tasm": "Assembly", "newspeak": "Newspeak", "objc": "Objective-C", "openedgeabl": "OpenEdge ABL",
+    "moocode": "Moocode", "nasm": "Assembly", "tasm": "Assembly", "objc": "Objective-C", "openedgeabl": "OpenEdge ABL",
     "octave": "MATLAB", "onesenterprise": "1C Enterprise", "php": "PHP", "phtml": "PHP", "postgresql": "SQL", "mysql": "SQL",
     "sqlite3": "", "powershell": "PowerShell", "properties": "Java Properties", "plpgsql": "PLpgSQL", "protobuf": "Protocol Buffer",
     "pypylog": "", "python2": "Python", "qbasic": "QuickBASIC", "rb": "Ruby", "rbcon": "", "reasonml": "Reason", "rnc": "RELAX NG",
@@ -75,7 +75,7 @@ def language_of(lexer: str) -> str | None:
     """The language of a lexer's name or alias, or None."""
     lexer = lexer.lower()
     if lexer in SAME:
-        return SAME[lexer] or None
+        return SAME[lexer] if SAME[lexer] in LANGUAGES else None
     for spelling in (lexer, lexer.replace("_", " "), lexer.replace("-", " "), lexer.replace("_", "-")):
         if spelling in _NAMES:
             return _NAMES[spelling]

@@ -37,7 +37,10 @@ BUCKETS = 4096
 WORD_BYTES = 16
 
 MIN_TOKENS = 8
-"""Fewer say nothing: no answer."""
+"""With fewer, no answer among candidates."""
+
+MIN_TOKENS_OF_ALL = 32
+"""With fewer, no answer among all languages: short data files look like anything."""
 
 MARGIN = 4
 """By how much the best must lead, in 1/16 nats per token: a quarter of a nat. On texts that no table was made from, anything
@@ -79,21 +82,26 @@ def among(texts: pa.LargeBinaryArray, candidates: Sequence[str]) -> np.ndarray:
     if len(known) < 2:
         return np.full(len(texts), None, object)
     columns = np.array([rows[name] for name in known])
-    return _named(texts, tables().close, columns, known, MARGIN)
+    return _named(texts, tables().close, columns, known, MARGIN, MIN_TOKENS)
 
 
 def most_likely(texts: pa.LargeBinaryArray) -> np.ndarray:
     """The language that each text is most likely in (object array) of all that have examples; None where it is too short."""
     names = list(tables().rows)
-    return _named(texts, tables().wide, np.arange(len(names)), names, 0)
+    return _named(texts, tables().wide, np.arange(len(names)), names, 0, MIN_TOKENS_OF_ALL)
 
 
 def _named(
-    texts: pa.LargeBinaryArray, table: np.ndarray, columns: np.ndarray, names: Sequence[str], margin: int
+    texts: pa.LargeBinaryArray,
+    table: np.ndarray,
+    columns: np.ndarray,
+    names: Sequence[str],
+    margin: int,
+    min_tokens: int,
 ) -> np.ndarray:
     _, offsets, data = buffers(texts)
     best = np.empty(len(texts), np.int64)
-    _classify(data, offsets, _KINDS, table, columns, margin, best)
+    _classify(data, offsets, _KINDS, table, columns, margin, min_tokens, best)
     return np.array([*names, None], object)[best]
 
 
@@ -125,14 +133,14 @@ def token_counts(data: np.ndarray, start: int, end: int, counts: np.ndarray) -> 
 
 
 @numba.njit(nogil=True, cache=True)
-def _classify(data, offsets, kinds, table, columns, margin, best):
+def _classify(data, offsets, kinds, table, columns, margin, min_tokens, best):
     """The index into `columns` of every text's language; -1 where there is no answer."""
     counts = np.zeros(BUCKETS, np.int32)
     seen = np.empty(BUCKETS, np.int64)
     scores = np.empty(columns.shape[0], np.int64)
     for row in range(offsets.shape[0] - 1):
         best[row] = -1
-        if _count(data, offsets[row], offsets[row + 1], kinds, counts) < MIN_TOKENS:
+        if _count(data, offsets[row], offsets[row + 1], kinds, counts) < min_tokens:
             counts[:] = 0
             continue
         distinct, tokens = 0, 0

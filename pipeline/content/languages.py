@@ -212,7 +212,7 @@ _TREE_BATCH = 1024  # files; bounds memory to 16 MB of heads
 def language_of_tree(
     paths: Iterable[bytes], read_head: Callable[[bytes], bytes]
 ) -> Iterator[dict[str, bytes | str | None]]:
-    """`{"path": bytes, "language": str or None}` for every path, in order.
+    """`{"path": bytes, "language": str or None, "by": str}` for every path, in order; `by` is one of `BY`.
 
     `read_head(path)` returns at least the first `HEAD_BYTES` bytes of the file (or all of it) and is
     called once per path. Files with a NUL byte in their head (no byte order mark of a wider encoding
@@ -232,9 +232,12 @@ def _languages_of(
 ) -> Iterator[dict[str, bytes | str | None]]:
     heads = [_head_text(read_head(path)[:HEAD_BYTES]) for path in paths]
     classes = name_class(pa.array(paths, pa.large_binary()))
-    known = detect(classes, pa.array([head or b"" for head in heads], pa.large_binary())).to_pylist()
-    for path, head, language in zip(paths, heads, known, strict=True):
-        yield {"path": path, "language": None if head is None else language}
+    decided = decide(classes, pa.array([head or b"" for head in heads], pa.large_binary()))
+    known = zip(decided.language.to_pylist(), decided.by.to_pylist(), strict=True)
+    for path, head, (language, by) in zip(paths, heads, known, strict=True):
+        if head is None:
+            language, by = None, "nothing"
+        yield {"path": path, "language": language, "by": by}
 
 
 _WIDE = (

@@ -279,12 +279,12 @@ def test_tree():
     }
     found = list(language_of_tree(files, files.__getitem__))
     assert found == [
-        {"path": b"b.h", "language": "C++"},
-        {"path": b"image.bin", "language": None},
-        {"path": b"wide.ts", "language": "TypeScript"},
-        {"path": b"run", "language": "Shell"},
-        {"path": b"archive.1", "language": None},
-        {"path": b"\xff/x.py", "language": "Python"},
+        {"path": b"b.h", "language": "C++", "by": "rule"},
+        {"path": b"image.bin", "language": None, "by": "nothing"},
+        {"path": b"wide.ts", "language": "TypeScript", "by": "usual"},
+        {"path": b"run", "language": "Shell", "by": "shebang"},
+        {"path": b"archive.1", "language": None, "by": "nothing"},
+        {"path": b"\xff/x.py", "language": "Python", "by": "name"},
     ]
     many = [b"%d.py" % number for number in range(3000)]
     assert [one["path"] for one in language_of_tree(many, lambda path: b"")] == many
