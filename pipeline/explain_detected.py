@@ -60,22 +60,10 @@ def _languages(record: Record, sha256: str) -> list[dict[str, Any]]:
         found[row["name_class"]] = {
             "name_class": escape(row["name_class"]),
             "language": row["language"],
-            "by": _by(row["name_class"], row["language"]),
+            "by": row["by"],
             "is_generated": row["is_generated"],
         }
     return [found[name] for name in sorted(found)]
-
-
-def _by(name_class: bytes, language: str | None) -> str:
-    """How the language was told: `name`, `name_and_content` (the name leaves several), `content`, or `nothing`."""
-    from pipeline.content.taxonomy import named
-
-    if language is None:
-        return "nothing"
-    _, candidates = named(name_class)
-    if len(candidates) == 1 or (not candidates and language == "Text"):
-        return "name"
-    return "name_and_content" if candidates else "content"
 
 
 def _quality(

@@ -35,8 +35,13 @@ _WORDS = {
 }
 BY = {
     "name": "by its name",
-    "name_and_content": "the name leaves several, its content decides",
-    "content": "by its content, the name says nothing",
+    "usual": "what its name usually is, its content does not tell",
+    "modeline": "by its mode line",
+    "shebang": "by its `#!` line",
+    "rule": "the name leaves several, a rule on its content decides",
+    "classifier": "the name leaves several, statistics of its content decide",
+    "xml": "by its XML declaration",
+    "model": "by its content, the name says nothing",
     "nothing": "neither name nor content tells",
 }
 """How a language was told, in words."""

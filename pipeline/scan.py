@@ -95,7 +95,7 @@ class Folder:
 
 
 def languages(folder: Folder) -> Iterator[Mapping[str, Any]]:
-    """`{path, language}` per file; null where the language is unknown or the file is not text."""
+    """`{path, language, by}` per file; null where the language is unknown or the file is not text, `by` the step that decided."""
     from pipeline.content.languages import language_of_tree
 
     yield from language_of_tree(folder.paths, folder.read)

@@ -30,7 +30,7 @@ _LIMIT = 10_485_760
 
 @app.command("languages")
 def languages(directory: Directory, as_json: AsJson = False, max_bytes: MaxBytes = _LIMIT) -> None:
-    """The language of every file: {path, language}, null where unknown or not text."""
+    """The language of every file: {path, language, by}, null where unknown or not text; `by` is the step that decided."""
     from pipeline import scan
 
     _print(

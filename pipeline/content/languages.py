@@ -1,94 +1,60 @@
-"""The language of a file: what its name says, decided by its content where the name leaves several.
+"""The language of a file: what its name says, decided by its content where the name leaves several or none.
 
-Steps, the first that decides wins:
+Steps, the first that decides wins and is recorded:
 
-1. the name class as a file name (`Makefile`), then as an extension, longest first (`.html.erb`, `.erb`);
-2. where that leaves several languages: an editor's mode line (`-*- C++ -*-`, `vim: ft=perl`) or the `#!` line
-   if it names one of them, then the rules of data/ambiguous.toml on the head of the file, then the choice
-   made there;
-3. where it leaves none: the mode line, the `#!` line, an XML declaration.
+1. `name`: the name class as a file name (`Makefile`), then as an extension, longest first (`.html.erb`, `.erb`), is that of
+   one language;
+2. where it leaves several: an editor's mode line (`modeline`: `-*- C++ -*-`, `vim: ft=perl`) or the `#!` line (`shebang`) if it
+   names one of them; the rules of data/ambiguous.toml on the head of the file (`rule`); the classifier among the candidates
+   (`classifier`); what the name usually is (`usual`);
+3. where it leaves none: the mode line, the `#!` line, an XML declaration (`xml`), and last two models (`model`): guesslang and the
+   classifier over all its languages must agree on a programming or markup language. Prose and data stay unknown;
+4. `nothing`: unknown.
 
-The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on the name class
-and the first `HEAD_BYTES` bytes only.
+A step never overrules an earlier one. The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on
+the name class and the first `HEAD_BYTES` bytes only, and is the same on every machine.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-import tomllib
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.content import classifier, guesslang
+from pipeline.content.ambiguous import AMBIGUOUS, AMBIGUOUS_DIGEST, Choice
 from pipeline.content.buffers import heads_of
+from pipeline.content.declared_language import SAYS_SO, mode_line_language, shebang_language
 from pipeline.content.names import TEXT_CLASSES, TEXT_NAMES, name_class
-from pipeline.content.taxonomy import (
-    BY_EXTENSION,
-    BY_FILENAME,
-    BY_INTERPRETER,
-    LANGUAGES,
-    TAXONOMY_DIGEST,
-    named,
-)
+from pipeline.content.taxonomy import LANGUAGES, TAXONOMY_DIGEST, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
 HEAD_BYTES = 16_384
-"""How much of a file the rules see. Linguist looks at 51,200; what tells languages apart comes early."""
+"""How much of a file is looked at. Linguist looks at 51,200; what tells languages apart comes early."""
 
-_RULES_FILE = Path(__file__).parent / "data" / "ambiguous.toml"
+BY = ("name", "usual", "modeline", "shebang", "rule", "classifier", "xml", "model", "nothing")
+"""The steps that can decide."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Choice:
-    """How a name class is decided. `primary` is the answer without content; None is unknown."""
-
-    primary: str | None
-    candidates: tuple[str, ...] = ()
-    rules: tuple[tuple[str, str], ...] = ()
-    """(language, RE2 pattern), in order."""
-    otherwise: str | None = None
-    """The answer if there is content and no rule fits."""
-
+LANGUAGES_DIGEST = hashlib.sha256(f"{TAXONOMY_DIGEST} {AMBIGUOUS_DIGEST} {HEAD_BYTES}".encode()).hexdigest()
+"""Changes when the tables change; the code's own digest is the engine's business."""
 
 _UNKNOWN = Choice(primary=None)
+_WITHOUT_NAME = (("XML", r"\A(\xEF\xBB\xBF)?<\?xml version="),)
 
 
-def _load() -> tuple[Mapping[bytes, Choice], Mapping[bytes, str], str]:
-    data = _RULES_FILE.read_bytes()
-    tables = tomllib.loads(data.decode())
-    shared = tables["patterns"]
-    choices: dict[bytes, Choice] = {}
-    for entry in tables["name"]:
-        rules = []
-        for language, *patterns in entry.get("rules", ()):
-            full = (shared[pattern[1:]] if pattern.startswith("@") else pattern for pattern in patterns)
-            rules.append((language, "(?m)" + "|".join(f"(?:{pattern})" for pattern in full)))
-        otherwise = entry.get("otherwise", entry["primary"]) or None
-        for name in entry["names"]:
-            key = name.encode()
-            choices[key] = Choice(
-                primary=entry["primary"],
-                candidates=BY_FILENAME.get(key) or BY_EXTENSION[key],
-                rules=tuple(rules),
-                otherwise=otherwise,
-            )
-    interpreters = {name.encode(): language for name, language in tables["interpreters"].items()}
-    return choices, interpreters, hashlib.sha256(data).hexdigest()
+class Decided(NamedTuple):
+    """One row per file."""
 
-
-AMBIGUOUS, _INTERPRETERS, _RULES_DIGEST = _load()
-"""Ambiguous extension or file name -> how it is decided (data/ambiguous.toml)."""
-
-LANGUAGES_DIGEST = hashlib.sha256(f"{TAXONOMY_DIGEST} {_RULES_DIGEST} {HEAD_BYTES}".encode()).hexdigest()
-"""Changes when the tables change; the code's own digest is the engine's business."""
+    language: pa.StringArray
+    """Null where it is unknown."""
+    by: pa.StringArray
+    """The step that decided, one of `BY`."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -112,11 +78,16 @@ def needs_content(name_classes: pa.BinaryArray) -> pa.BooleanArray:
 
 
 def _open(one: Choice) -> bool:
-    return one.primary is None or bool(one.rules) or one.otherwise != one.primary
+    return one.primary is None or len(one.candidates) > 1
 
 
 def detect(name_classes: pa.BinaryArray, heads: pa.LargeBinaryArray | None = None) -> pa.StringArray:
-    """The language of every file; null where it is unknown.
+    """The language of every file; null where it is unknown. As `decide`."""
+    return decide(name_classes, heads).language
+
+
+def decide(name_classes: pa.BinaryArray, heads: pa.LargeBinaryArray | None = None) -> Decided:
+    """The language of every file, and the step that decided.
 
     `name_classes` as names.name_class makes them; `heads` are the files' texts (UTF-8) or their first
     bytes, of which `HEAD_BYTES` are looked at. Where `heads` or a row of it is null, the name alone
@@ -126,108 +97,110 @@ def detect(name_classes: pa.BinaryArray, heads: pa.LargeBinaryArray | None = Non
     choices = [choice(one) for one in encoded.dictionary.to_pylist()]
     classes = encoded.indices.fill_null(len(choices)).to_numpy(zero_copy_only=False)
     answers = np.array([*(one.primary for one in choices), None], object)[classes]
+    by = np.array([*map(_by_name, choices), "nothing"], object)[classes]
     if heads is not None:
         heads = heads.cast(pa.large_binary())
         seen = heads.is_valid().to_numpy(zero_copy_only=False)
         order = np.argsort(classes, kind="stable")
         starts = np.searchsorted(classes[order], np.arange(len(choices) + 1))
+        unnamed = []
         for at, one in enumerate(choices):
             rows = order[starts[at] : starts[at + 1]]
             rows = rows[seen[rows]]
-            if _open(one) and rows.size:
-                answers[rows] = _by_content(one, heads_of(heads, rows, HEAD_BYTES))
-    return pa.array(answers, pa.string())
+            if one.primary is None:
+                unnamed.append(rows)  # all these are one case, whatever their names are
+            elif _open(one) and rows.size:
+                answers[rows], by[rows] = _among_several(one, heads_of(heads, rows, HEAD_BYTES))
+        rows = np.concatenate(unnamed) if unnamed else np.empty(0, np.int64)
+        if rows.size:
+            answers[rows], by[rows] = _among_all(heads_of(heads, rows, HEAD_BYTES))
+    return Decided(pa.array(answers, pa.string()), pa.array(by, pa.string()))
 
 
-def _by_content(one: Choice, heads: pa.LargeBinaryArray) -> np.ndarray:
-    """The languages of files of one name class, from their heads."""
-    answers = np.full(len(heads), one.otherwise, object)
-    undecided = np.ones(len(heads), bool)
-    says_so = pc.match_substring_regex(heads, pattern=_SAYS_SO).to_numpy(zero_copy_only=False)
-    for row in np.flatnonzero(says_so).tolist():
-        head = heads[row].as_py()
-        language = mode_line_language(head, one.candidates) or shebang_language(head, one.candidates)
-        if language is not None:
-            answers[row], undecided[row] = language, False
-    rules = one.rules if one.primary is not None else _WITHOUT_NAME
-    for language, pattern in rules:
-        if not undecided.any():
-            break
-        rows = np.flatnonzero(undecided)
-        some = heads if rows.size == len(heads) else heads.take(pa.array(rows))
-        fits = rows[pc.match_substring_regex(some, pattern=pattern).to_numpy(zero_copy_only=False)]
-        answers[fits], undecided[fits] = language, False
-    return answers
+def _by_name(one: Choice) -> str:
+    if one.primary is None:
+        return "nothing"
+    return "usual" if _open(one) else "name"
 
 
-_WITHOUT_NAME = (("XML", r"\A(\xEF\xBB\xBF)?<\?xml version="),)
+class _Answers:
+    """Answers for some heads, filled step by step: what is decided stays."""
 
-# A mode line in the first five lines, or a `#!` line.
-_SAYS_SO = r"\A(#!|([^\n]*\n){0,4}[^\n]*(-\*-|\b(vim?|ex):))"
-_EMACS = re.compile(rb"-\*-[ \t]*(?:[^\n]*?\bmode:[ \t]*)?([\w+#-]+)[ \t]*(?:;[^\n]*?)?-\*-", re.IGNORECASE)
-_VIM = re.compile(rb"\b(?:vim?|ex):[^\n]*?\b(?:ft|filetype|syntax)=([\w+#-]+)", re.IGNORECASE)
+    def __init__(self, heads: pa.LargeBinaryArray, otherwise: str | None) -> None:
+        self.heads = heads
+        self.language = np.full(len(heads), otherwise, object)
+        self.by = np.full(len(heads), "nothing" if otherwise is None else "usual", object)
+        self.left = np.arange(len(heads))
 
-_BY_ALIAS = {
-    alias.lower().encode(): name
-    for name, language in reversed(LANGUAGES.items())
-    for alias in (name.replace(" ", "-"), *language.aliases)
-} | {name.lower().encode(): name for name in LANGUAGES}
+    def heads_left(self) -> pa.LargeBinaryArray:
+        if self.left.size == len(self.heads):
+            return self.heads
+        return self.heads.take(pa.array(self.left))
 
+    def settle(self, found: np.ndarray, by: str) -> None:
+        """`found`: a language or None for each head that is left."""
+        known = np.not_equal(found, None)
+        rows = self.left[known]
+        self.language[rows], self.by[rows] = found[known], by
+        self.left = self.left[~known]
 
-def mode_line_language(head: bytes, candidates: tuple[str, ...] = ()) -> str | None:
-    """The language that an editor's mode line in the first five lines names, as `shebang_language`."""
-    first = b"\n".join(head[:1024].split(b"\n", 5)[:5])
-    for pattern in (_EMACS, _VIM):
-        found = pattern.search(first)
-        language = _BY_ALIAS.get(found.group(1).lower()) if found else None
-        if language is not None and (not candidates or language in candidates):
-            return language
-    return None
+    def settle_declared(self, candidates: tuple[str, ...]) -> None:
+        says_so = pc.match_substring_regex(self.heads, pattern=SAYS_SO).to_numpy(zero_copy_only=False)
+        for by, declared in (("modeline", mode_line_language), ("shebang", shebang_language)):
+            found = np.full(self.left.size, None, object)
+            for at in np.flatnonzero(says_so[self.left]).tolist():
+                found[at] = declared(self.heads[int(self.left[at])].as_py(), candidates)
+            self.settle(found, by)
 
-
-_SHEBANG = re.compile(rb"#![ \t]*([^\s]+)([^\r\n]*)")
-_ENV_OPTION = re.compile(rb"-[^\s]*|[A-Za-z_]\w*=[^\s]*")
-_VERSION = re.compile(rb"-?[0-9][0-9.]*\Z")
-_EXEC = re.compile(rb"(?m)^[ \t]*exec[ \t]+([\w./+-]+)[^\n]*\$0")
-
-
-def shebang_language(head: bytes, candidates: tuple[str, ...] = ()) -> str | None:
-    """The language that the `#!` line names: one of the candidates, or any if there are none; else None.
-
-    `env` and its options are looked through, versions are cut off (`python3.11`), and a shell script that
-    at once replaces itself (`exec wish "$0"`) is what it becomes.
-    """
-    found = _SHEBANG.match(head[:512])
-    if found is None:
-        return None
-    words = [found.group(1), *found.group(2).split()]
-    program = _base(words[0])
-    if program == b"env":
-        words = [word for word in words[1:] if not _ENV_OPTION.fullmatch(word)]
-        program = _base(words[0]) if words else b""
-    if program in (b"sh", b"bash", b"ksh", b"dash"):
-        becomes = _EXEC.search(b"\n".join(head[:2048].split(b"\n")[1:5]))
-        languages = _interpreted(_base(becomes.group(1))) if becomes else ()
-        if not languages:
-            languages = _interpreted(program)
-    else:
-        languages = _interpreted(program)
-    fitting = [language for language in languages if not candidates or language in candidates]
-    return fitting[0] if fitting else None
+    def settle_matching(self, rules: Iterable[tuple[str, str]], by: str) -> None:
+        for language, pattern in rules:
+            if self.left.size == 0:
+                return
+            fits = pc.match_substring_regex(self.heads_left(), pattern=pattern)
+            self.settle(np.where(fits.to_numpy(zero_copy_only=False), language, None), by)
 
 
-def _base(word: bytes) -> bytes:
-    return word.rpartition(b"/")[2]
+def _among_several(one: Choice, heads: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
+    """Languages and steps of files of one name class that several languages have."""
+    answers = _Answers(heads, one.otherwise)
+    answers.settle_declared(one.candidates)
+    answers.settle_matching(one.rules, "rule")
+    if answers.left.size and not one.settled:
+        answers.settle(_classified(one, answers.heads_left()), "classifier")
+    return answers.language, answers.by
 
 
-def _interpreted(program: bytes) -> tuple[str, ...]:
-    """Languages of an interpreter, our choice first."""
-    for name in (program, _VERSION.sub(b"", program)):
-        if name in BY_INTERPRETER:
-            first = _INTERPRETERS.get(name)
-            rest = (one for one in BY_INTERPRETER[name] if one != first)
-            return (first, *rest) if first else tuple(rest)
-    return ()
+def _classified(one: Choice, heads: pa.LargeBinaryArray) -> np.ndarray:
+    if one.otherwise is not None:
+        # A usual language of which the classifier knows nothing would always lose.
+        candidates = one.candidates if one.otherwise in classifier.tables().rows else ()
+        return classifier.among(heads, candidates)
+    # The name may stand for something else altogether: then the best of the candidates must be the best of all.
+    found = classifier.most_likely(heads)
+    return np.where(np.isin(found, one.candidates), found, None)
+
+
+def _among_all(heads: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
+    """Languages and steps of files whose names say nothing."""
+    answers = _Answers(heads, None)
+    answers.settle_declared(())
+    answers.settle_matching(_WITHOUT_NAME, "xml")
+    if answers.left.size:
+        rest = answers.heads_left()
+        found = classifier.most_likely(rest)
+        asked = np.flatnonzero(np.isin(found, _GUESSABLE))
+        agreed = np.full(len(found), None, object)
+        if asked.size:
+            guessed = guesslang.guesses(rest.take(pa.array(asked)))
+            agreed[asked] = np.where(guessed == found[asked], guessed, None)
+        answers.settle(agreed, "model")
+    return answers.language, answers.by
+
+
+_GUESSABLE = [
+    name for name in guesslang.LANGUAGES.values() if LANGUAGES[name].kind in ("programming", "markup")
+]
+"""Anything may look like data or prose, and a guess that it is some is no reason to keep it."""
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -239,7 +212,7 @@ _TREE_BATCH = 1024  # files; bounds memory to 16 MB of heads
 def language_of_tree(
     paths: Iterable[bytes], read_head: Callable[[bytes], bytes]
 ) -> Iterator[dict[str, bytes | str | None]]:
-    """`{"path": bytes, "language": str or None}` for every path, in order.
+    """`{"path": bytes, "language": str or None, "by": str}` for every path, in order; `by` is one of `BY`.
 
     `read_head(path)` returns at least the first `HEAD_BYTES` bytes of the file (or all of it) and is
     called once per path. Files with a NUL byte in their head (no byte order mark of a wider encoding
@@ -259,9 +232,12 @@ def _languages_of(
 ) -> Iterator[dict[str, bytes | str | None]]:
     heads = [_head_text(read_head(path)[:HEAD_BYTES]) for path in paths]
     classes = name_class(pa.array(paths, pa.large_binary()))
-    known = detect(classes, pa.array([head or b"" for head in heads], pa.large_binary())).to_pylist()
-    for path, head, language in zip(paths, heads, known, strict=True):
-        yield {"path": path, "language": None if head is None else language}
+    decided = decide(classes, pa.array([head or b"" for head in heads], pa.large_binary()))
+    known = zip(decided.language.to_pylist(), decided.by.to_pylist(), strict=True)
+    for path, head, (language, by) in zip(paths, heads, known, strict=True):
+        if head is None:
+            language, by = None, "nothing"
+        yield {"path": path, "language": language, "by": by}
 
 
 _WIDE = (

@@ -1,11 +1,11 @@
-"""The language of every (content, name class), and whether a tool wrote it."""
+"""The language of every (content, name class), by which step it was told, and whether a tool wrote it."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 
 from pipeline.content.generated import is_generated
-from pipeline.content.languages import detect
+from pipeline.content.languages import decide
 from pipeline.engine.annotations import Annotator
 from pipeline.engine.stage import Task
 from pipeline.stages.reading import Bodies, Reader
@@ -20,6 +20,7 @@ LANGUAGE_OF = Annotator(
             ("sha256", pa.string()),
             ("name_class", pa.binary()),
             ("language", pa.string()),
+            ("by", pa.string()),  # the step that decided: one of pipeline.content.languages.BY
             ("is_generated", pa.bool_()),
         ]
     ),
@@ -31,7 +32,8 @@ LANGUAGE_OF = Annotator(
 
 def _languages(_task: Task, rows: pa.Table, bodies: Bodies) -> pa.Table:
     classes = rows["name_class"].combine_chunks().cast(pa.binary())
-    columns = [rows["sha256"], classes, detect(classes, bodies.text), is_generated(classes, bodies.text)]
+    language, by = decide(classes, bodies.text)
+    columns = [rows["sha256"], classes, language, by, is_generated(classes, bodies.text)]
     return pa.table(columns, schema=LANGUAGE_OF.schema)
 
 

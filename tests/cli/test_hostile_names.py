@@ -286,7 +286,7 @@ def test_a_story_has_one_kept_occurrence(looks: dict[str, Result]) -> None:
 # ------------------------------------------------------------------------------------------------------------ scan
 
 KEYS = {
-    "languages": {"path", "language"},
+    "languages": {"path", "language", "by"},
     "licenses": {"path", "expression", "licenses", "permitted", "evidence"},
     "secrets": {"path", "start", "end", "kind", "rule"},
     "duplicates": {"path", "kind", "duplicate_of", "cluster", "kept", "similarity"},

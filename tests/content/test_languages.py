@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.names import config_name
+from pipeline.content.ambiguous import AMBIGUOUS
+from pipeline.content.declared_language import mode_line_language, shebang_language
 from pipeline.content.languages import (
-    AMBIGUOUS,
     HEAD_BYTES,
     LANGUAGES_DIGEST,
     choice,
     detect,
     language_of_tree,
-    mode_line_language,
     needs_content,
-    shebang_language,
 )
 from pipeline.content.names import name_class
 from pipeline.content.taxonomy import BY_EXTENSION, BY_FILENAME, BY_INTERPRETER, LANGUAGES
@@ -280,12 +279,12 @@ def test_tree():
     }
     found = list(language_of_tree(files, files.__getitem__))
     assert found == [
-        {"path": b"b.h", "language": "C++"},
-        {"path": b"image.bin", "language": None},
-        {"path": b"wide.ts", "language": "TypeScript"},
-        {"path": b"run", "language": "Shell"},
-        {"path": b"archive.1", "language": None},
-        {"path": b"\xff/x.py", "language": "Python"},
+        {"path": b"b.h", "language": "C++", "by": "rule"},
+        {"path": b"image.bin", "language": None, "by": "nothing"},
+        {"path": b"wide.ts", "language": "TypeScript", "by": "usual"},
+        {"path": b"run", "language": "Shell", "by": "shebang"},
+        {"path": b"archive.1", "language": None, "by": "nothing"},
+        {"path": b"\xff/x.py", "language": "Python", "by": "name"},
     ]
     many = [b"%d.py" % number for number in range(3000)]
     assert [one["path"] for one in language_of_tree(many, lambda path: b"")] == many
