@@ -43,7 +43,12 @@ def _of_lines(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
     lines, repeated = measure_lines(data, offsets), count_repeated(data, offsets)
     number = lines["lines"]
     # n * sum of squares - square of the sum, in integers of Python: beyond 64 bits for a text of a few hundred megabytes.
-    spread = [n * s - t * t for n, s, t in zip(number.tolist(), lines["squares"].tolist(), lines["in_lines"].tolist(), strict=True)]
+    spread = [
+        n * s - t * t
+        for n, s, t in zip(
+            number.tolist(), lines["squares"].tolist(), lines["in_lines"].tolist(), strict=True
+        )
+    ]
     return {
         "num_lines": number,
         "avg_line_length": _share(lines["in_lines"], number),
@@ -63,7 +68,11 @@ def _of_lines(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _of_characters(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]:
-    counted, encoded, runs = count_characters(data, offsets), find_encoded(data, offsets), measure_runs(data, offsets)
+    counted, encoded, runs = (
+        count_characters(data, offsets),
+        find_encoded(data, offsets),
+        measure_runs(data, offsets),
+    )
     total = counted["characters"]
     return {
         "num_characters": total,

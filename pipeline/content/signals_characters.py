@@ -126,6 +126,11 @@ def _code_point(data, at, end):
         if data[i] & 0xC0 != 0x80:
             return NO_CHARACTER, 1
         point = point << 6 | (data[i] & 0x3F)
-    if point >= 0x110000 or 0xD800 <= point < 0xE000 or (length == 3 and point < 0x800) or (length == 4 and point < 0x10000):
+    if (
+        point >= 0x110000
+        or 0xD800 <= point < 0xE000
+        or (length == 3 and point < 0x800)
+        or (length == 4 and point < 0x10000)
+    ):
         return NO_CHARACTER, 1
     return point, length

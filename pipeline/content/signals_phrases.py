@@ -54,7 +54,10 @@ Slots = tuple[tuple[str, ...], ...]
 def slots() -> tuple[Slots, ...]:
     """Every phrase as its slots: the words that may stand there, an empty one where the slot may be left out."""
     return tuple(
-        tuple((*slot.removesuffix("?").split("|"), *([""] if slot[-1] == "?" else [])) for slot in phrase.split(" "))
+        tuple(
+            (*slot.removesuffix("?").split("|"), *([""] if slot[-1] == "?" else []))
+            for slot in phrase.split(" ")
+        )
         for phrase in PHRASES
     )
 
