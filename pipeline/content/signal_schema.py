@@ -72,3 +72,23 @@ SIGNALS = _signals(
 """Every signal that needs no parser, in the order of the columns."""
 
 SCHEMA = pa.schema([(signal.name, signal.type) for signal in SIGNALS])
+
+PARSED = _signals(
+    ("comment_fraction", "share", "of characters", "inside comments"),
+    ("docstring_fraction", "share", "of characters", "inside docstrings"),
+    ("html_visible_chars", "int", "characters", "text of an HTML page that a browser shows"),
+    ("html_visible_fraction", "share", "of characters", "that text"),
+    (
+        "syntax_error_fraction",
+        "share",
+        "of bytes",
+        "inside nodes that the parser of the language takes for errors",
+    ),
+    ("functions", "int", "functions", "functions and methods"),
+    ("classes", "int", "classes", "classes, structs, interfaces and the like"),
+    ("is_notebook", "bool", "yes or no", "a Jupyter notebook"),
+)
+"""Signals that need the language of the file, and a parser; null where there is none for it."""
+
+KNOWN = {signal.name: signal.type for signal in (*SIGNALS, *PARSED)}
+"""Name and type of every signal that a rule may name."""
