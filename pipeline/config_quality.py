@@ -26,9 +26,11 @@ class Quality(Section):
         description="public: quality-signals.parquet has the signals of every row; none: no such file",
     )
 
-    @field_validator("profile")
+    @field_validator("profile", mode="before")
     @classmethod
-    def _rules(cls, value: str | dict[str, Any]) -> str | dict[str, Any]:
+    def _rules(cls, value: Any) -> str | dict[str, Any]:
+        if not isinstance(value, str | dict):
+            raise ValueError("must be the name of a profile, a YAML file, or what such a file holds")
         if isinstance(value, str) and value in profile_names():
             return value
         raw, where = read_profile(value) if isinstance(value, str) else (value, "the profile")

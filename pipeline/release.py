@@ -80,8 +80,8 @@ from pipeline.stages.licenses import license_wave
 from pipeline.stages.listed import list_contents
 from pipeline.stages.near import near_wave
 from pipeline.stages.origins import settle
-from pipeline.stages.resolve import resolve
 from pipeline.stages.quality_signals import quality_signals_wave
+from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave

@@ -11,7 +11,7 @@ ALPHABETIC, ALPHANUMERIC, BIDI, INVISIBLE, CONTROL = 1, 2, 4, 8, 16
 """Flags of a code point."""
 
 BIDI_RANGES = ((0x202A, 0x202E), (0x2066, 0x2069))
-"""Embeddings, overrides, isolates and their ends: what can show code in another order than a compiler reads it (CVE-2021-42574)."""
+"""Embeddings, overrides, isolates and their ends: what shows code in another order than it is compiled in (CVE-2021-42574)."""
 
 INVISIBLE_RANGES = (
     (0x00AD, 0x00AD),  # soft hyphen
@@ -51,7 +51,7 @@ def _points() -> np.ndarray:
 
 
 POINTS = _points()
-"""(0x110000,) uint8: ALPHABETIC for Unicode letters (categories L*), ALPHANUMERIC for these and numbers, BIDI, INVISIBLE, CONTROL."""
+"""(0x110000,) uint8: ALPHABETIC for Unicode letters (categories L*), ALPHANUMERIC for these and numbers, and the others."""
 
 NO_CHARACTER = 0xFFFF
 """What a byte that is no part of a UTF-8 character counts as: a code point that has no flag."""

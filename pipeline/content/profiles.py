@@ -19,6 +19,7 @@ import yaml
 
 from pipeline.content.signal_schema import KNOWN
 from pipeline.content.taxonomy import LANGUAGES
+from pipeline.errors import ConfigError
 
 DEFAULT_PROFILE = "the-stack-v2"
 
@@ -29,12 +30,12 @@ _DATA = Path(__file__).parent / "data"
 _MOST_BYTES = 1 << 20
 
 
-class ProfileError(ValueError):
+class ProfileError(ConfigError):
     """A filter profile is unknown or malformed; the message names the file, the rule and the key."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Test:
+class Condition:
     """Holds when the signal is above, or below, the value, or is it; a value on the bound is neither above nor below."""
 
     signal: str
@@ -53,8 +54,8 @@ class Rule:
     excepted: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     """Empty: every kind, and files without a language."""
-    any: tuple[Test, ...] = ()
-    all: tuple[Test, ...] = ()
+    any: tuple[Condition, ...] = ()
+    all: tuple[Condition, ...] = ()
     name_class_not_in: tuple[bytes, ...] = ()
 
     def concerns(self, language: str | None) -> bool:
@@ -194,14 +195,14 @@ def _names(raw: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _tests(raw: Mapping[str, Any], key: str, where: str) -> tuple[Test, ...]:
+def _tests(raw: Mapping[str, Any], key: str, where: str) -> tuple[Condition, ...]:
     tests = raw.get(key, [])
     if not isinstance(tests, list | tuple):
         raise ProfileError(f"{where}: `{key}` must be a list")
     return tuple(_test(one, f"{where}: `{key}`") for one in tests)
 
 
-def _test(raw: Any, where: str) -> Test:
+def _test(raw: Any, where: str) -> Condition:
     if not isinstance(raw, Mapping) or not isinstance(raw.get("signal"), str) or len(raw) < 2:
         raise ProfileError(
             f"{where}: a test is {{signal: NAME, above: NUMBER}}, {{..., below: NUMBER}} or {{..., is: true}}"
@@ -226,7 +227,7 @@ def _test(raw: Any, where: str) -> Test:
         value = raw.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 1e15:
             raise ProfileError(f"{where}: `{key}` must be a number, not {value!r:.60}")
-    return Test(signal=signal, above=raw.get("above"), below=raw.get("below"), equal=raw.get("is"))
+    return Condition(signal=signal, above=raw.get("above"), below=raw.get("below"), equal=raw.get("is"))
 
 
 def _hint(word: Any, known: Collection[str]) -> str:

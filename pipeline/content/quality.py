@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.content.profiles import Profile, Rule, Test, load_profile
+from pipeline.content.profiles import Profile, Rule, Condition, load_profile
 
 
 def verdict(
@@ -61,7 +61,7 @@ def failures(
             }
 
 
-def _found(test: Test, signals: Mapping[str, Any]) -> dict[str, Any] | None:
+def _found(test: Condition, signals: Mapping[str, Any]) -> dict[str, Any] | None:
     """The signal, its value and the bound, where the test holds."""
     value = signals.get(test.signal)
     if value is None:
@@ -86,7 +86,7 @@ def _fails(rule: Rule, signals: pa.Table, name_classes: pa.BinaryArray | None) -
     return fails
 
 
-def _holds(test: Test, signals: pa.Table) -> np.ndarray:
+def _holds(test: Condition, signals: pa.Table) -> np.ndarray:
     if test.signal not in signals.column_names:
         return np.zeros(len(signals), bool)
     # Null becomes NaN, which is neither above nor below nor equal.

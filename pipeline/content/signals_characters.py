@@ -56,7 +56,7 @@ def _count_all(data, offsets, points, classes, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def _add(data, start, end, bytes_of, points, classes, out):
+def _add(data, start, end, bytes_of, points, classes, out):  # noqa: PLR0917 - arrays and positions of one kernel
     plain = 0
     for byte in range(128):
         count = bytes_of[byte]

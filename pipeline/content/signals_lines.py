@@ -50,7 +50,7 @@ def _measure_all(data, offsets, kinds, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def _measure(data, at, end, kinds, stack, out):
+def _measure(data, at, end, kinds, stack, out):  # noqa: PLR0917 - arrays and positions of one kernel
     open_indents = open_brackets = 0
     while at < end:
         first = at

@@ -152,7 +152,7 @@ def count_phrases(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
-def _count_all(data, offsets, kinds, firsts, table, out):
+def _count_all(data, offsets, kinds, firsts, table, out):  # noqa: PLR0917 - arrays and positions of one kernel
     for row in range(offsets.shape[0] - 1):
         at, end = offsets[row], offsets[row + 1]
         found = 0

@@ -60,7 +60,7 @@ def _count_all(data, offsets, points, classes, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def _words(data, at, end, points, classes, slots, entries, mask, stamp, out):
+def _words(data, at, end, points, classes, slots, entries, mask, stamp, out):  # noqa: PLR0917 - arrays and positions of one kernel
     """Fill the first four columns; False where the table has no room."""
     words = characters = different = most = known = 0
     while at < end:
@@ -102,7 +102,7 @@ def _words(data, at, end, points, classes, slots, entries, mask, stamp, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def _lines(data, at, end, classes, slots, entries, mask, stamp, out):
+def _lines(data, at, end, classes, slots, entries, mask, stamp, out):  # noqa: PLR0917 - arrays and positions of one kernel
     """Fill the last four columns; False where the table has no room."""
     filled = repeated = line_bytes = repeated_bytes = known = 0
     while at < end:
@@ -136,7 +136,7 @@ def _lines(data, at, end, classes, slots, entries, mask, stamp, out):
 
 
 @numba.njit(nogil=True, cache=True)
-def _placed(data, slots, entries, mask, stamp, state, first, length, known):
+def _placed(data, slots, entries, mask, stamp, state, first, length, known):  # noqa: PLR0917 - arrays and positions of one kernel
     """The entry of equal bytes, which is counted; entry `known` where this is the first; -1 where there is no slot in reach."""
     mixed = (state ^ state >> np.uint64(32)) * _PRIME
     slot = np.int64(mixed >> np.uint64(32)) & mask

@@ -81,7 +81,7 @@ def _lists_all(data, offsets, kinds, out):
                     at += 1
                 stop = at
                 continue
-            if kind != _SPACE and kind != _BETWEEN and first >= 0:
+            if kind not in (_SPACE, _BETWEEN) and first >= 0:
                 longest = max(longest, stop - first)
                 inside += stop - first if stop - first >= LIST else 0
                 first = -1
