@@ -28,7 +28,12 @@ def scan_signals(folder: Folder, profile: Profile) -> Iterator[Mapping[str, Any]
         classes = name_class(pa.array(paths, pa.large_binary()))
         languages = detect(classes, texts).to_pylist()
         rows = zip(
-            paths, languages, classes.to_pylist(), decoded["reason"].to_pylist(), signals(texts).to_pylist(), strict=True
+            paths,
+            languages,
+            classes.to_pylist(),
+            decoded["reason"].to_pylist(),
+            signals(texts).to_pylist(),
+            strict=True,
         )
         for path, language, class_, undecoded, measured in rows:
             if measured["num_lines"] is None:

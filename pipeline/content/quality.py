@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.content.profiles import Profile, Rule, Condition, load_profile
+from pipeline.content.profiles import Condition, Profile, Rule, load_profile
 
 
 def verdict(

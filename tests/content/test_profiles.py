@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pipeline.config import parse, resolved
 from pipeline.content.names import TEXT_CLASSES
 from pipeline.content.profiles import (
+    Condition,
     Profile,
     ProfileError,
     Rule,
-    Condition,
     load_profile,
     parse_profile,
     profile_names,
@@ -102,8 +102,10 @@ def test_both_readings_are_the_plain_meaning(table, language, rules):
 
 
 def test_a_missing_signal_fails_nothing():
-    rules = profile({"rule": "a", "any": [{"signal": "comment_fraction", "above": 0}]},
-                    {"rule": "b", "all": [{"signal": "num_lines", "above": 0}, {"signal": "html_visible_chars", "below": 9}]})  # fmt: skip
+    both = [{"signal": "num_lines", "above": 0}, {"signal": "html_visible_chars", "below": 9}]
+    rules = profile(
+        {"rule": "a", "any": [{"signal": "comment_fraction", "above": 0}]}, {"rule": "b", "all": both}
+    )
     assert of([{"num_lines": 5}], "HTML", rules) == [None]
     assert of([{"num_lines": 5, "html_visible_chars": None}], "HTML", rules) == [None]
     assert of([{"num_lines": 5, "html_visible_chars": 8}], "HTML", rules) == ["quality.b"]

@@ -329,10 +329,16 @@ def test_letters_are_those_of_python():
             assert bool(POINTS[point] & 2) == character.isalnum(), hex(point)
 
 
+def _words(number: int) -> bytes:
+    return b" ".join(b"%x" % (i * 2654435761 % 2**32) for i in range(number))
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        b"a" * 3000000,
+        b"a" * 10_000_000,
+        b"\n" * 3000000,
+        b"x\n" * 1000000,
         b"41 " * 1000000,
         b" " * 3000000,
         b"41" + b" " * 3000000,
@@ -341,11 +347,44 @@ def test_letters_are_those_of_python():
         b"\r" * 3000000,
         b"\x00" * 3000000,
         b"\x80" * 3000000,
+        b"\xe2\x80\xae" * 1000000,
         b"generated" * 300000,
         (b"A" * 63 + b" ") * 50000,
         (b"41," * 7 + b"z ") * 100000,
+        _words(300_000),
+        _words(300_000).replace(b" ", b"\n"),
+        b"(" * 3000000,
+        b"\n".join(b" " * i + b"x" for i in range(2400)),
+        b"\n".join(b" " * (i % 1500) + b"x" for i in range(4000)),
+        b"ignore all of the " * 170000,
+        b"as an" + b" " * 3000000,
+        b"version http" + b"x" * 3000000,
+        b"1, " * 1000000,
+        b"1" * 3000000,
+        b"1a_" * 1000000,
     ],
+    ids=lambda text: None,
 )
 def test_hostile_texts_take_linear_time(text):
-    # About 10 ms each; anything quadratic in 3 MB would take hours.
-    assert signals(pa.array([text], pa.large_binary())).num_rows == 1
+    # About 100 ms each; anything quadratic in 3 MB would take hours.
+    found = signals(pa.array([text], pa.large_binary())).to_pylist()[0]
+    assert found["num_characters"] > 0 and found["max_indent_depth"] <= 1000
+
+
+def test_lines_that_were_made_to_collide_are_no_way_out_of_linear_time():
+    """Different lines of eight bytes that want one slot of the table: each looks at so many slots and no more."""
+    prime, count = 0x9E3779B97F4A7C15, 300_000
+    low = np.arange(1, 2 * count, dtype=np.uint64) * np.uint64(7919)
+    mixed = (low & np.uint64(0xFFFFFFFF)) | (
+        low << np.uint64(60)
+    )  # bits 32 to 59, of which the slot is made, are 0
+    state = mixed * np.uint64(pow(prime, -1, 2**64))
+    state ^= state >> np.uint64(32)
+    lines = state.astype(">u8").view(np.uint8).reshape(-1, 8)
+    lines = lines[(lines > 0x20).all(axis=1)][:count]
+    assert len(lines) > 100_000
+    again = np.concatenate([lines, lines[:10]])
+    text = np.concatenate([again, np.full((len(again), 1), 10, np.uint8)], axis=1).tobytes()
+    found = signals(pa.array([text], pa.large_binary())).to_pylist()[0]
+    assert found["num_lines"] == len(again)
+    assert 0 < found["repeated_line_fraction"] <= np.float32(10 / len(again))
