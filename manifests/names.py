@@ -22,6 +22,7 @@ CHANGELOG = "CHANGELOG.md"
 CHANGES_FILE = "changes.parquet"
 REMOVALS_FILE = "removals.jsonl"
 SIGNALS_FILE = "signals.parquet"
+QUALITY_SIGNALS_FILE = "quality-signals.parquet"
 DATA_FOLDER = "data"
 UNLISTED = frozenset({MANIFEST, SIGNATURE, SIGSTORE_BUNDLE, CHECKSUMS})
 """Files of a release that its manifest cannot list: itself, and what is made from it."""

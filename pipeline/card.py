@@ -13,6 +13,7 @@ import yaml
 
 from manifests.card_facts import CardFacts
 from pipeline import config as configuration
+from pipeline.config_quality import profile_name
 
 
 def card_facts(config: Mapping[str, Any], *, opt_out_entries: int | None = None) -> CardFacts:
@@ -26,7 +27,7 @@ def card_facts(config: Mapping[str, Any], *, opt_out_entries: int | None = None)
         redaction=_redaction(config["secrets"]),
         steps=_steps(config),
         opt_out_entries=opt_out_entries,
-        signals=_signals(config["near_duplicates"]),
+        signals=_signals(config),
     )
 
 
@@ -78,12 +79,17 @@ def _deduplication(near: Mapping[str, Any]) -> str:
     )
 
 
-def _signals(near: Mapping[str, Any]) -> str | None:
-    """What `signals.parquet` has, where the release has it."""
-    contained, repeated = near["containment"], near["repeated"]
-    if contained is None and repeated is None:
-        return None
-    said = ["`signals.parquet` tells more of some rows, by `row_id`; no row was cut for it."]
+def _signals(config: Mapping[str, Any]) -> str | None:
+    """What the two files of signals have, where the release has them."""
+    contained, repeated = config["near_duplicates"]["containment"], config["near_duplicates"]["repeated"]
+    said = []
+    if config["quality"]["signals"] == "public":
+        said.append(
+            "`quality-signals.parquet` has the quality signals of every row, by `row_id`, for thresholds of your own: lines,"
+            " characters, words, repetition, encoded data, hidden characters."
+        )
+    if contained is not None or repeated is not None:
+        said.append("`signals.parquet` tells more of some rows, by `row_id`; no row was cut for it.")
     if contained is not None:
         said.append(
             f"`contained_in` names a bigger row that holds at least {contained['least']} of a row's 5-token shingles,"
@@ -94,7 +100,7 @@ def _signals(near: Mapping[str, Any]) -> str | None:
             f"`repeated_share` is the share of a row's lines, in bytes, that lie in blocks of {repeated['lines']} lines which"
             f" {repeated['contents']:,} files of {repeated['origins']:,} repositories or more have in common."
         )
-    return " ".join(said)
+    return " ".join(said) or None
 
 
 def _repeated(near: Mapping[str, Any]) -> str:
@@ -125,10 +131,11 @@ def _steps(config: Mapping[str, Any]) -> dict[str, str]:
         if licenses["scancode"]
         else "SPDX tags and package manifests (no license texts are recognised in this release)"
     )
-    profile = (
-        "the thresholds of The Stack v2 (line lengths, shares of letters, encoded data)"
-        if quality["profile"] == "the-stack-v2"
-        else "no thresholds of quality"
+    profile = {
+        "the-stack-v2": "the thresholds of The Stack v2 (line lengths, shares of letters, encoded data)",
+        "none": "no thresholds of quality",
+    }.get(profile_name(quality["profile"])) or (
+        f"the quality rules of the profile {profile_name(quality['profile'])!r}"
     )
     generated = ", machine-written files" if quality["generated"] == "drop" else ""
     chosen = (

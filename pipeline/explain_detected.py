@@ -69,7 +69,8 @@ def _languages(record: Record, sha256: str) -> list[dict[str, Any]]:
 def _quality(
     record: Record, signals: dict[str, Any], languages: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    from pipeline.content.quality import failures, load_profile
+    from pipeline.content.profiles import load_profile
+    from pipeline.content.quality import failures
     from pipeline.content.shown import unescape
 
     profile = load_profile(record.facts["config"]["quality"]["profile"])

@@ -29,7 +29,7 @@ from manifests.changelog import section
 from manifests.diff import compare
 from manifests.facts import Contents, Digests, Origins, Parent, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
-from manifests.names import CHANGES_FILE, MANIFEST, REMOVALS_FILE, SIGNALS_FILE
+from manifests.names import CHANGES_FILE, MANIFEST, QUALITY_SIGNALS_FILE, REMOVALS_FILE, SIGNALS_FILE
 from manifests.papers import papers
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
@@ -187,6 +187,7 @@ class Parts:
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens
     candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
     signals: Signals | None = None  # None: none were asked for
+    quality_signals: Done | None = None
     step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
@@ -266,11 +267,15 @@ class Parts:
     def _more(self, staging: Path) -> dict[str, Any]:
         """What not every release has: the files are put into `staging`."""
         told = self._against_parent(staging)
-        if self.signals is None:
-            return told
-        folder = self.signals.file.stage.folder
-        self.runner.store.fetch(f"{folder}/{SIGNALS_FILE}", staging / SIGNALS_FILE)
-        return {**told, "extra": (*told.get("extra", ()), SIGNALS_FILE)}
+        written = {
+            SIGNALS_FILE: self.signals and self.signals.file,
+            QUALITY_SIGNALS_FILE: self.quality_signals,
+        }
+        for name, done in written.items():
+            if done is not None:
+                self.runner.store.fetch(f"{done.stage.folder}/{name}", staging / name)
+                told = {**told, "extra": (*told.get("extra", ()), name)}
+        return told
 
     def _against_parent(self, staging: Path) -> dict[str, Any]:
         """What the release has because of its parent; its two files are put into `staging`."""

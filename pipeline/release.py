@@ -80,6 +80,7 @@ from pipeline.stages.licenses import license_wave
 from pipeline.stages.listed import list_contents
 from pipeline.stages.near import near_wave
 from pipeline.stages.origins import settle
+from pipeline.stages.quality_signals import quality_signals_wave
 from pipeline.stages.resolve import resolve
 from pipeline.stages.secrets import secrets_wave
 from pipeline.stages.selections import read_selections
@@ -131,6 +132,7 @@ class _Flow:
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
     candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
     signals: Signals | None = None
+    quality_signals: Done | None = None
 
 
 def run_flow(
@@ -178,7 +180,10 @@ def run_flow(
     )
 
     bodies = fetch(runner, "bodies", w1.ref("survivors"), source, asked=asked)
-    rules = {**settings.quality.model_dump(mode="json"), "languages": list(files.languages)}
+    rules = {
+        **settings.quality.model_dump(mode="json", exclude={"signals"}),
+        "languages": list(files.languages),
+    }
     w2 = judge_wave(runner, text_wave(runner, w1, bodies), rules, licenses.policy)
     secrets_wave(runner, w2, sensitivity, sketch_settings(near.model_dump()) if near.enabled else None)
 
@@ -227,6 +232,7 @@ def run_flow(
         sensitivity=sensitivity,
     )
     signals = signals_wave(runner, kept, repeated, duplicates, sensitivity=sensitivity)
+    quality_signals = quality_signals_wave(runner, kept) if settings.quality.signals == "public" else None
     tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
     index = make_index(
         runner,
@@ -263,6 +269,7 @@ def run_flow(
         tokens=tokens,
         candidates=_candidates(runner, pairs) if near.enabled else None,
         signals=signals,
+        quality_signals=quality_signals,
     )
 
 
@@ -369,6 +376,7 @@ def make_release(
                 tokens=flow.tokens,
                 candidates=flow.candidates,
                 signals=flow.signals,
+                quality_signals=flow.quality_signals,
             )
             if before is not None:
                 parts = _compared(parts, flow, before, settings.optout.registry)

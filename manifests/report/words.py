@@ -39,11 +39,13 @@ REASONS: Mapping[str, str] = {
 }
 QUALITY: Mapping[str, str] = {
     "empty": "no line",
+    "lfs_pointer": "a pointer of Git LFS, not the file",
     "long_file": "too many lines",
     "line_length": "lines are too long",
     "alphabetic": "too few letters",
     "encoded": "mostly encoded data",
     "data_like": "data of many lines",
+    "html_text": "a page with hardly any text to see",
     "text": "plain text, other than a README or the like",
 }
 """Rules of the default quality profile."""

@@ -1,10 +1,11 @@
-"""`pipeline scan languages|licenses|secrets|duplicates DIR`: what the pipeline would say of any folder."""
+"""`pipeline scan languages|licenses|secrets|signals|duplicates DIR`: what the pipeline would say of any folder."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -77,6 +78,45 @@ def secrets(
 
     records = scan.secrets(_folder(directory, max_bytes), sensitivity=sensitivity)
     _print(records, as_json, lambda r: f"{r['kind']}\t{r['rule']}\t{r['path']}:{r['start']}-{r['end']}")
+
+
+@app.command("signals")
+def signals(
+    directory: Directory,
+    as_json: AsJson = False,
+    profile: Annotated[
+        str, typer.Option("--profile", help="Filter profile: a name, or a YAML file; docs/quality.md.")
+    ] = "the-stack-v2",
+    max_bytes: MaxBytes = _LIMIT,
+) -> None:
+    """The files that a quality profile would drop, and why; with --json of every file {path, language, reason, fails, signals}.
+
+    What it comes to is said on stderr.
+    """
+    from pipeline.content.profiles import load_profile
+    from pipeline.scan_signals import scan_signals
+
+    rules = load_profile(profile)  # before a folder is walked
+    found: Counter[str] = Counter()
+
+    def counted() -> Iterator[Mapping[str, Any]]:
+        for record in scan_signals(_folder(directory, max_bytes), rules):
+            found[str(record["reason"] or "passed")] += 1
+            if as_json or record["reason"]:
+                yield record
+
+    _print(counted(), as_json, _failed)
+    for reason, files in sorted(found.items(), key=lambda item: (-item[1], item[0])):
+        typer.echo(f"{files:>10,}  {reason}", err=True)
+
+
+def _failed(record: Mapping[str, Any]) -> str:
+    tests = "; ".join(
+        f"{one['signal']} is {one['value']}"
+        + "".join(f", {side} {one[side]}" for side in ("above", "below") if side in one)
+        for one in record["fails"]
+    )
+    return f"{record['reason']}\t{record['path']}\t{tests}"
 
 
 @app.command("duplicates")

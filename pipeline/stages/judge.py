@@ -6,13 +6,15 @@ The decision is taken anew in every release from their annotations, so another t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.policy import Policy
-from pipeline.content.quality import load_profile, verdict
-from pipeline.content.signal_schema import SCHEMA as SIGNALS
+from pipeline.content.profiles import load_profile
+from pipeline.content.quality import verdict
+from pipeline.content.signal_schema import KNOWN
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
@@ -96,8 +98,8 @@ def _permitted(headers: pa.ChunkedArray, policy: Policy) -> pa.Array:
     return pc.fill_null(verdicts.take(encoded.indices), True)
 
 
-def _quality(rows: pa.Table, profile: str) -> pa.Array:
-    measured = rows.select(SIGNALS.names).combine_chunks()
+def _quality(rows: pa.Table, profile: str | Mapping[str, Any]) -> pa.Array:
+    measured = rows.select([name for name in KNOWN if name in rows.column_names]).combine_chunks()
     language = rows["language"].combine_chunks().cast(pa.string())
     classes = rows["name_class"].combine_chunks().cast(pa.binary())
     return verdict(measured, language, load_profile(profile), name_classes=classes)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.content.names import name_class
-from pipeline.content.quality import ProfileError, failures, load_profile, verdict
+from pipeline.content.profiles import ProfileError, load_profile
+from pipeline.content.quality import failures, verdict
 from pipeline.content.signals import SCHEMA, signals
 
 GOOD = {

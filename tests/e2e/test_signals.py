@@ -202,7 +202,7 @@ def test_rows_do_not_depend_on_signals_nor_signals_on_buckets(archive, made, wor
     assert (
         b"signals.parquet" in with_signals["SHA256SUMS"] and b"`signals.parquet`" in with_signals["README.md"]
     )
-    assert b"signals.parquet" not in plain["README.md"]
+    assert b"`signals.parquet`" not in plain["README.md"]
 
 
 def test_one_signal_alone(archive, made, work, tmp_path):
