@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -90,6 +90,12 @@ _GATE = (
 )
 _SPEAKS = re.compile(_WORDS, re.IGNORECASE)
 _LOWER = re.compile(_WORDS)
+_STATES = re.compile(
+    rf"licen[cs]|gpl|proprietary|confidential|commercial|copyleft|\beula\b|(?:public|trade|general|creative){_GAP}"
+    r"(?:domain|secret|public|commons)",
+    re.IGNORECASE,
+)
+"""What leaves a notice open in which ScanCode finds nothing; "permitted" or "copying" are said of data, too."""
 _TAG = re.compile(rf"{tags.MARK}\s{{0,8}}:[^\r\n]*", re.IGNORECASE)
 _NOT_IN_COMMENTS = ("use", "distribution")
 """Riders whose phrases ("not used", "not copied") stand in any comment on code."""
@@ -206,6 +212,7 @@ def _open_paragraphs(
 ) -> tuple[str, int, int] | None:
     """The paragraphs from the first to the last one in which a word of licenses stands in `rest`, normalised.
 
+    With them go those right before and behind that speak of licenses, too: a statement may have several paragraphs.
     `rest`: spans of what is not known, counted from `first`.
     """
     words = [
@@ -214,7 +221,13 @@ def _open_paragraphs(
     if not words:
         return None
     spans = [paragraph.span() for paragraph in _PARAGRAPH.finditer(comments, first)]
-    spans = [(start, end) for start, end in spans if end > words[0] and start <= words[-1]]
+    low = next(n for n, (_, end) in enumerate(spans) if end > words[0])
+    high = next(n for n, (_, end) in enumerate(spans) if end > words[-1])
+    while low > 0 and _spoken(comments[slice(*spans[low - 1])]):
+        low -= 1
+    while high + 1 < len(spans) and _spoken(comments[slice(*spans[high + 1])]):
+        high += 1
+    spans = spans[low : high + 1]
     notice = "\n\n".join(text for start, end in spans if (text := normalised(comments[start:end])))
     return (notice, spans[0][0], spans[-1][1]) if notice else None
 
@@ -235,16 +248,30 @@ def answered(header: Header, answer: Sequence[Detection]) -> Header:
     """A header with what ScanCode said of its notice in place of what was known of these paragraphs.
 
     ScanCode is told of paragraphs without their marks, so all it finds has the extent of the notice. Where it finds
-    nothing, the notice stays open.
+    nothing, what was known stays; and the notice stays open if it speaks of a license.
     """
-    if not answer or header.notice_start is None or header.notice_end is None:
+    if header.notice is None or header.notice_start is None or header.notice_end is None:
         return header
+    if not answer:
+        return header if _STATES.search(header.notice) else Header(header.detections)
     start, end = header.notice_start, header.notice_end
-    outside = [
-        d for d in header.detections if d.detector == tags.DETECTOR or d.end <= start or d.start >= end
+    kept = [
+        d
+        for d in header.detections
+        if not d.detector.startswith("known ") or d.end <= start or d.start >= end
     ]
     placed = [dataclasses.replace(d, start=start, end=end) for d in answer]
-    return Header(tuple(sorted([*outside, *placed], key=_position)))
+    return Header(tuple(sorted([*kept, *placed], key=_position)))
+
+
+def from_row(row: Mapping[str, Any]) -> Header:
+    """The header that a row of HEADERS, as a dictionary, tells of."""
+    return Header(
+        tuple(Detection(**detection) for detection in row["detections"]),
+        row["notice"],
+        row["notice_start"],
+        row["notice_end"],
+    )
 
 
 def _whole_characters(head: bytes) -> bytes:
