@@ -4,10 +4,10 @@
                    ScanCode, riders, what remains
     known_batch    the same without ScanCode, for the files where it has nothing to add
 
-Source files speak for themselves in their first lines: `headers`. All are pure functions of (detection class of the name, bytes), row by row aligned with their input, in the
-schema `DETECTIONS`. A file's expression is the AND of its detections: what stands in one file applies
-together, unless its own text says OR. Content never makes them fail: what is binary, broken or unknown has
-the expression null.
+Source files speak for themselves in their first lines: `headers`. Both are pure functions of (detection class
+of the name, bytes), row by row aligned with their input, in the schema `DETECTIONS`. A file's expression is
+the AND of its detections: what stands in one file applies together, unless its own text says OR. Content
+never makes them fail: what is binary, broken or unknown has the expression null.
 
 The cascade for a text: SPDX tags; the texts that are known word for word (`known`); ScanCode, unless all is
 explained or what remains holds no word that terms or names of licenses are made of; then, in license files,
