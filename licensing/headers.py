@@ -96,16 +96,22 @@ _STATES = re.compile(
     re.IGNORECASE,
 )
 """What leaves a notice open in which ScanCode finds nothing; "permitted" or "copying" are said of data, too."""
-_TAG = re.compile(rf"{tags.MARK}\s{{0,8}}:[^\r\n]*", re.IGNORECASE)
 _NOT_IN_COMMENTS = ("use", "distribution")
 """Riders whose phrases ("not used", "not copied") stand in any comment on code."""
 
 _PARAGRAPH = re.compile(r"(?:[^\n]*\w[^\n]*(?:\n|\Z))+")
 _SAYS_NOTHING = re.compile(
-    r"\W*(?:copyright|\(c\)|©|\(r\)|spdx-\w+:|author|written by|created by|all rights reserved|(?:en)?coding[:=]|-\*-|vim?:)",
+    r"\W*(?:copyright\b[^\n]{0,20}?(?:\(c\)|©|\d{4})|\(c\)|©|spdx-\w+:|authors?:|all rights reserved"
+    r"|(?:en)?coding[:=]|-\*-|vim?:)",
     re.IGNORECASE,
 )
 """Lines that are left out of a notice unless they have a word of licenses, too."""
+
+_WRAPPED = re.compile(
+    r"(?<=[\w,.;)\"'])([^\S\n]*)\n(?=[^\w\n]*copyright\s+(?:holders?|owners?|notices?|laws?|licen[cs]es?|and)\b)",
+    re.IGNORECASE,
+)
+"""Where a line of a sentence begins like a copyright line."""
 
 _FRAME = re.compile(r"\A\W+|[^\w.,:;)\"'>]+\Z")
 _RUN = re.compile(r"([^\w\s])\1{3,}")
@@ -160,14 +166,15 @@ def read_header(head: bytes, known: Matcher | None) -> Header:
     if read is None:
         return _SILENT
     found = tags.find(read.text)
-    # What tags say is told above: a sentence about tags, or a tag that is data, must not come in by another door.
-    comments = _TAG.sub(lambda tag: " " * len(tag.group()), header_text(read.text))
+    comments = header_text(read.text)
+    for tag in (tag for tag in found if tag.start < len(comments)):  # told once
+        comments = comments[: tag.start] + " " * (tag.end - tag.start) + comments[tag.end :]
     speaking = _speaking(comments)
     if speaking is None:
         return _header(found, read)
     # A known text may begin or end with a paragraph that has no such word.
     first, end = speaking
-    text = comments[first:end]
+    text = _WRAPPED.sub(r"\1 ", comments[first:end])
     stated: Sequence[Detection] = ()
     rest: Sequence[tuple[int, int]] = [(0, len(text))]
     if known is not None:

@@ -1,6 +1,7 @@
 """What source files say of their own license in their first lines."""
 
 import hashlib
+import re
 import textwrap
 import time
 from importlib import resources
@@ -83,8 +84,9 @@ def _notices():
             if (
                 f"license_expression: {family}" not in lines
                 or "is_license_notice: yes" not in lines
-                or any(line.startswith(("relevance:", "is_continuous", "minimum_coverage")) for line in lines)
+                or any(line.startswith("relevance:") and line != "relevance: 100" for line in lines)
                 or not 150 < len(text) < 2_000
+                or not re.search("licen[cs]e|permission|redistribut", text, re.IGNORECASE)
             ):
                 continue
             yield name, expression, text.replace("{{", "").replace("}}", "").strip()
@@ -98,7 +100,7 @@ NOTICES = {name: (expression, text) for name, expression, text in _notices()}
 
 def test_there_are_notices_of_each_family():
     assert {expression for expression, _ in NOTICES.values()} == set(FAMILIES.values())
-    assert len(NOTICES) > 25
+    assert len(NOTICES) > 20
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -108,10 +110,25 @@ def test_a_notice_is_known_in_any_comment_and_wrapping(policy, name, style):
     widths = [40, 57, 72, 100]
     width = widths[hashlib.sha256(f"{name} {style}".encode()).digest()[0] % len(widths)]
     found = header(comment(" ".join(text.split()) if style == "frame" else text, style, width))
-    assert found.expression is not None
-    if found.notice is None:
+    if found.notice is None:  # else it is asked for: see below
+        assert any(d.expression == expression for d in found.detections)
         assert policy.decide(found.expression).permitted == policy.decide(expression).permitted
-    assert any(d.expression == expression for d in found.detections)
+
+
+def test_most_of_them_are_known_without_scancode_and_it_agrees_on_the_rest(policy, scancode):
+    found = {
+        (name, style): header(comment(text, style, 70))
+        for name, (_, text) in NOTICES.items()
+        for style in STYLES
+    }
+    left = {key: one for key, one in found.items() if one.notice is not None}
+    assert len(left) < 0.15 * len(found)
+    asked = {one.notice for one in left.values()}
+    assert len(asked) < 0.5 * len(left), "a notice is one notice in every comment"
+    answers = {notice: scancode.detect(notice) for notice in asked}
+    for (name, style), one in left.items():
+        expression = answered(one, answers[one.notice]).expression
+        assert policy.decide(expression).permitted == policy.decide(NOTICES[name][0]).permitted, (name, style)
 
 
 def test_spans_are_bytes_of_the_file():
@@ -145,10 +162,15 @@ def test_contradicting_tags_apply_together():
     assert header(f"# {TAG} MIT\n# {TAG} GPL-3.0-only\n").expression == "GPL-3.0-only AND MIT"
 
 
-def test_a_tag_is_told_once_and_talk_of_tags_is_none():
-    assert len(header(f"# {TAG} MIT\nx = 1\n").detections) == 1
-    found = header(f"# write {TAG} GPL-3.0-only at the top\nx = 1\n")
-    assert (found.detections, found.notice) == ((), None)
+def test_a_tag_is_told_once():
+    (found,) = header(f"# {TAG} MIT\nx = 1\n").detections
+    assert found.detector.startswith("spdx-tag")
+
+
+def test_a_tag_in_a_sentence_is_read_as_words():
+    """Whether it is a statement or talk, nobody knows: it is not passed over."""
+    found = header(f"# Files may be used under {TAG} GPL-3.0-only and nothing else.\nx = 1\n")
+    assert found.expression == "GPL-3.0-only" or found.notice is not None
 
 
 @pytest.mark.parametrize(
@@ -158,9 +180,7 @@ def test_a_tag_is_told_once_and_talk_of_tags_is_none():
         f"def test():\n    # {GPL}\n    pass\n",
         "int main(void) { gpl(); license(); }\n",
         f'x = "{TAG} GPL-3.0-only"\n',
-        f"import os\n\nGIVEN = '''\n# {TAG} GPL-3.0-only,\n# {GPL}\n'''[1:]\n".replace(
-            f"# {TAG}", f"'# {TAG}"
-        ),
+        f"import os\n\nGIVEN = '''\n# {GPL}\n'''[1:]\n",
         "x = 1\n" + comment(GPL, "stars", 60),
     ],
     ids=["string", "comment-in-code", "calls", "tag-in-string", "fixture", "after-code"],
@@ -185,7 +205,7 @@ def test_what_is_not_known_is_left_with_its_place():
     found = header(head)
     assert found.notice == UNKNOWN
     inside = head.encode()[found.notice_start : found.notice_end].decode()
-    assert "Quux Secret" in inside and "parses dates" not in inside and "Copyright" not in inside
+    assert "clergy" in inside and "parses" not in inside and "Copyright" not in inside
 
 
 def test_one_notice_for_all_files_that_have_it():
@@ -213,7 +233,7 @@ def test_answers_take_the_place_of_what_was_known_of_the_notice():
     answer = Detection("MIT OR GPL-2.0-only", "scancode 0", "both", 90.0, 0, 12)
     found = answered(left, [answer])
     assert (
-        found.expression == "BSD-2-Clause AND ISC AND LicenseRef-stackmill-rider-x AND (GPL-2.0-only OR MIT)"
+        found.expression == "BSD-2-Clause AND ISC AND LicenseRef-stackmill-rider-x AND (MIT OR GPL-2.0-only)"
     )
     assert found.notice is None
     assert (40, 90) in {(d.start, d.end) for d in found.detections}
