@@ -83,11 +83,13 @@ _WORDS = (
 )
 """Words of license statements. "All rights reserved" states no license, and stands in most of those that give one."""
 
-_GATE = (
+GATE = (
     rf"(?i)(?:{_WORDS}"
     r"|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xc2\xad"  # characters that nobody sees may stand within a word
     r"|\A(?:\xff\xfe|\xfe\xff|[^\x00]\x00|\x00[^\x00]))"  # UTF-16
 )
+"""Of RE2, over bytes: a head without a match says nothing of licenses."""
+
 _SPEAKS = re.compile(_WORDS, re.IGNORECASE)
 _LOWER = re.compile(_WORDS)
 _STATES = re.compile(
@@ -145,7 +147,7 @@ def header_batch(bodies: pa.Array | pa.ChunkedArray, known: Matcher | None) -> p
     whole = bodies.combine_chunks() if isinstance(bodies, pa.ChunkedArray) else bodies
     heads = pc.binary_slice(whole.cast(pa.large_binary()), 0, HEADER_BYTES)
     found = [_SILENT] * len(heads)
-    for row in pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(heads, _GATE), False)).to_pylist():
+    for row in pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(heads, GATE), False)).to_pylist():
         found[row] = read_header(heads[row].as_py(), known)
     return table_of(found)
 
@@ -180,10 +182,21 @@ def read_header(head: bytes, known: Matcher | None) -> Header:
     if known is not None:
         told = known.find(text)
         stated, rest = told.detections, told.remainder
-    if rest:
-        stated = [*stated, *(r for r in riders.find(text, stated) if r.rule not in _NOT_IN_COMMENTS)]
+        if rest:
+            stated = [*stated, *_restrictions(text, stated)]
     found += (dataclasses.replace(d, start=first + d.start, end=first + d.end) for d in stated)
     return _header(found, read, _open_paragraphs(comments, first, rest))
+
+
+def _restrictions(text: str, stated: Sequence[Detection]) -> list[Detection]:
+    """Riders in paragraphs that speak of a license: comments on code speak of models, services and evaluation, too."""
+    found = [rider for rider in riders.find(text, stated) if rider.rule not in _NOT_IN_COMMENTS]
+    speaking = (
+        [span for span in (p.span() for p in _PARAGRAPH.finditer(text)) if _STATES.search(text, *span)]
+        if found
+        else []
+    )
+    return [r for r in found if any(start <= r.start < end for start, end in speaking)]
 
 
 def _speaking(comments: str) -> tuple[int, int] | None:

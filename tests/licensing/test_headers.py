@@ -224,6 +224,13 @@ def test_a_restriction_beside_a_known_notice_is_told(policy):
     assert not policy.decide(found.expression).permitted
 
 
+def test_comments_on_code_restrict_nothing():
+    """Breach: "do not import machine learning models here" makes a file one that may not be used."""
+    doc = "Import nothing of machine learning models here, only what copying needs.\n\nIt is not for internal use."
+    assert header(comment(doc, "doc", 80)).expression is None
+    assert header(comment(f"Licensed under the MIT license.\n\n{doc}", "doc", 80)).expression == "MIT"
+
+
 def test_answers_take_the_place_of_what_was_known_of_the_notice():
     known = Detection("MIT", "known 1", "mit_1.RULE", 100.0, 50, 60)
     elsewhere = Detection("ISC", "known 1", "isc_1.RULE", 100.0, 5, 30)
