@@ -51,7 +51,7 @@ _CLOSED_BLOCKS = (
 _LINE = (
     r"//",
     r"#(?!(?:include|define|undef|if|ifdef|ifndef|elif|else|endif|error|warning|pragma|region|endregion|import|using)\b)"
-    r"(?!!?\[)(?![\w-]+[^\n]*[{,]\s*$)",  # no directive of C or C#, no attribute of Rust, no selector of CSS
+    r"(?!!?\[)(?![\w-]+[^\n]*[{,][ \t]*(?:\n|\Z))",  # no directive of C or C#, no attribute of Rust, no selector of CSS
     r"--", r";", r"%", r"!", r"\.\.(?=\s)", r"\.?\\\"", r"'\\\"",
     r"'(?!.*(?:'\W|'$|\W'))", r'"(?!.*")',  # Visual Basic, Vim; no string
     r"(?i:@?rem|dnl|@c|@comment)(?=\s)", r"::(?=\s)", r"NB\.", r"(?:(?<=\n)|\A)(?:[\d ]{6})?\*(?=[\s*])", r"\\(?=\s)",

@@ -3,12 +3,11 @@
     detect_batch   license-like files and package manifests, whole: tags, declared license, known texts,
                    ScanCode, riders, what remains
     known_batch    the same without ScanCode, for the files where it has nothing to add
-    header_batch   any source file, its first bytes: tags
 
-All are pure functions of (detection class of the name, bytes), row by row aligned with their input, in the
-schema `DETECTIONS`. A file's expression is the AND of its detections: what stands in one file applies
-together, unless its own text says OR. Content never makes them fail: what is binary, broken or unknown has
-the expression null.
+Source files speak for themselves in their first lines: `headers`. Both are pure functions of (detection class
+of the name, bytes), row by row aligned with their input, in the schema `DETECTIONS`. A file's expression is
+the AND of its detections: what stands in one file applies together, unless its own text says OR. Content
+never makes them fail: what is binary, broken or unknown has the expression null.
 
 The cascade for a text: SPDX tags; the texts that are known word for word (`known`); ScanCode, unless all is
 explained or what remains holds no word that terms or names of licenses are made of; then, in license files,
@@ -23,7 +22,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from licensing import declared, residue, riders, tags
@@ -38,16 +36,11 @@ from licensing.text import MAX_BYTES, LicenseText, read_text
 
 __all__ = [
     "DETECTIONS",
-    "HEADER_BYTES",
     "Detection",
     "detect_batch",
-    "header_batch",
     "known_batch",
     "versions",
 ]
-
-HEADER_BYTES = 4_096
-"""Bytes at the start of a source file in which a tag speaks for the file."""
 
 
 def versions(scancode: ScanCode | None) -> list[str]:
@@ -87,20 +80,6 @@ def known_batch(names: pa.Array, bodies: pa.Array, *, scancode: ScanCode) -> tup
         for name, body in zip(classes, _present(_array(bodies)), strict=True)
     ]
     return _table(row or [] for row in rows), pa.array([row is not None for row in rows], pa.bool_())
-
-
-def header_batch(bodies: pa.Array) -> pa.Table:
-    """SPDX tags in the first HEADER_BYTES of source files; a table in the schema DETECTIONS.
-
-    Made to pass by files without tags at memory speed.
-    """
-    heads = pc.binary_slice(_array(bodies).cast(pa.large_binary()), 0, HEADER_BYTES)
-    tagged = pc.fill_null(pc.match_substring(heads, tags.MARK), False)
-    found: list[list[Detection]] = [[]] * len(heads)
-    for row in pc.indices_nonzero(tagged).to_pylist():
-        # Latin-1: a character is a byte, so offsets need no translation, and a tag is ASCII.
-        found[row] = tags.find(heads[row].as_py().decode("latin-1"))
-    return _table(found)
 
 
 def _known(scancode: ScanCode) -> KnownTexts | None:

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,23 +83,37 @@ _WORDS = (
 )
 """Words of license statements. "All rights reserved" states no license, and stands in most of those that give one."""
 
-_GATE = (
+GATE = (
     rf"(?i)(?:{_WORDS}"
     r"|\xe2\x80[\x8b-\x8f]|\xe2\x81[\xa0-\xa4]|\xc2\xad"  # characters that nobody sees may stand within a word
     r"|\A(?:\xff\xfe|\xfe\xff|[^\x00]\x00|\x00[^\x00]))"  # UTF-16
 )
+"""Of RE2, over bytes: a head without a match says nothing of licenses."""
+
 _SPEAKS = re.compile(_WORDS, re.IGNORECASE)
 _LOWER = re.compile(_WORDS)
-_TAG = re.compile(rf"{tags.MARK}\s{{0,8}}:[^\r\n]*", re.IGNORECASE)
+_STATES = re.compile(
+    rf"licen[cs]|gpl|proprietary|confidential|commercial|copyleft|\beula\b|(?:public|trade|general|creative){_GAP}"
+    r"(?:domain|secret|public|commons)",
+    re.IGNORECASE,
+)
+"""What leaves a notice open in which ScanCode finds nothing; "permitted" or "copying" are said of data, too."""
 _NOT_IN_COMMENTS = ("use", "distribution")
 """Riders whose phrases ("not used", "not copied") stand in any comment on code."""
 
 _PARAGRAPH = re.compile(r"(?:[^\n]*\w[^\n]*(?:\n|\Z))+")
 _SAYS_NOTHING = re.compile(
-    r"\W*(?:copyright|\(c\)|©|\(r\)|spdx-\w+:|author|written by|created by|all rights reserved|(?:en)?coding[:=]|-\*-|vim?:)",
+    r"\W*(?:copyright\b[^\n]{0,20}?(?:\(c\)|©|\d{4})|\(c\)|©|spdx-\w+:|authors?:|all rights reserved"
+    r"|(?:en)?coding[:=]|-\*-|vim?:)",
     re.IGNORECASE,
 )
 """Lines that are left out of a notice unless they have a word of licenses, too."""
+
+_WRAPPED = re.compile(
+    r"(?<=[\w,.;)\"'])([^\S\n]*)\n(?=[^\w\n]*copyright\s+(?:holders?|owners?|notices?|laws?|licen[cs]es?|and)\b)",
+    re.IGNORECASE,
+)
+"""Where a line of a sentence begins like a copyright line."""
 
 _FRAME = re.compile(r"\A\W+|[^\w.,:;)\"'>]+\Z")
 _RUN = re.compile(r"([^\w\s])\1{3,}")
@@ -133,7 +147,7 @@ def header_batch(bodies: pa.Array | pa.ChunkedArray, known: Matcher | None) -> p
     whole = bodies.combine_chunks() if isinstance(bodies, pa.ChunkedArray) else bodies
     heads = pc.binary_slice(whole.cast(pa.large_binary()), 0, HEADER_BYTES)
     found = [_SILENT] * len(heads)
-    for row in pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(heads, _GATE), False)).to_pylist():
+    for row in pc.indices_nonzero(pc.fill_null(pc.match_substring_regex(heads, GATE), False)).to_pylist():
         found[row] = read_header(heads[row].as_py(), known)
     return table_of(found)
 
@@ -154,23 +168,35 @@ def read_header(head: bytes, known: Matcher | None) -> Header:
     if read is None:
         return _SILENT
     found = tags.find(read.text)
-    # What tags say is told above: a sentence about tags, or a tag that is data, must not come in by another door.
-    comments = _TAG.sub(lambda tag: " " * len(tag.group()), header_text(read.text))
+    comments = header_text(read.text)
+    for tag in (tag for tag in found if tag.start < len(comments)):  # told once
+        comments = comments[: tag.start] + " " * (tag.end - tag.start) + comments[tag.end :]
     speaking = _speaking(comments)
     if speaking is None:
         return _header(found, read)
     # A known text may begin or end with a paragraph that has no such word.
     first, end = speaking
-    text = comments[first:end]
+    text = _WRAPPED.sub(r"\1 ", comments[first:end])
     stated: Sequence[Detection] = ()
     rest: Sequence[tuple[int, int]] = [(0, len(text))]
     if known is not None:
         told = known.find(text)
         stated, rest = told.detections, told.remainder
-    if rest:
-        stated = [*stated, *(r for r in riders.find(text, stated) if r.rule not in _NOT_IN_COMMENTS)]
+        if rest:
+            stated = [*stated, *_restrictions(text, stated)]
     found += (dataclasses.replace(d, start=first + d.start, end=first + d.end) for d in stated)
     return _header(found, read, _open_paragraphs(comments, first, rest))
+
+
+def _restrictions(text: str, stated: Sequence[Detection]) -> list[Detection]:
+    """Riders in paragraphs that speak of a license: comments on code speak of models, services and evaluation, too."""
+    found = [rider for rider in riders.find(text, stated) if rider.rule not in _NOT_IN_COMMENTS]
+    speaking = (
+        [span for span in (p.span() for p in _PARAGRAPH.finditer(text)) if _STATES.search(text, *span)]
+        if found
+        else []
+    )
+    return [r for r in found if any(start <= r.start < end for start, end in speaking)]
 
 
 def _speaking(comments: str) -> tuple[int, int] | None:
@@ -206,6 +232,7 @@ def _open_paragraphs(
 ) -> tuple[str, int, int] | None:
     """The paragraphs from the first to the last one in which a word of licenses stands in `rest`, normalised.
 
+    With them go those right before and behind that speak of licenses, too: a statement may have several paragraphs.
     `rest`: spans of what is not known, counted from `first`.
     """
     words = [
@@ -214,7 +241,13 @@ def _open_paragraphs(
     if not words:
         return None
     spans = [paragraph.span() for paragraph in _PARAGRAPH.finditer(comments, first)]
-    spans = [(start, end) for start, end in spans if end > words[0] and start <= words[-1]]
+    low = next(n for n, (_, end) in enumerate(spans) if end > words[0])
+    high = next(n for n, (_, end) in enumerate(spans) if end > words[-1])
+    while low > 0 and _spoken(comments[slice(*spans[low - 1])]):
+        low -= 1
+    while high + 1 < len(spans) and _spoken(comments[slice(*spans[high + 1])]):
+        high += 1
+    spans = spans[low : high + 1]
     notice = "\n\n".join(text for start, end in spans if (text := normalised(comments[start:end])))
     return (notice, spans[0][0], spans[-1][1]) if notice else None
 
@@ -235,16 +268,30 @@ def answered(header: Header, answer: Sequence[Detection]) -> Header:
     """A header with what ScanCode said of its notice in place of what was known of these paragraphs.
 
     ScanCode is told of paragraphs without their marks, so all it finds has the extent of the notice. Where it finds
-    nothing, the notice stays open.
+    nothing, what was known stays; and the notice stays open if it speaks of a license.
     """
-    if not answer or header.notice_start is None or header.notice_end is None:
+    if header.notice is None or header.notice_start is None or header.notice_end is None:
         return header
+    if not answer:
+        return header if _STATES.search(header.notice) else Header(header.detections)
     start, end = header.notice_start, header.notice_end
-    outside = [
-        d for d in header.detections if d.detector == tags.DETECTOR or d.end <= start or d.start >= end
+    kept = [
+        d
+        for d in header.detections
+        if not d.detector.startswith("known ") or d.end <= start or d.start >= end
     ]
     placed = [dataclasses.replace(d, start=start, end=end) for d in answer]
-    return Header(tuple(sorted([*outside, *placed], key=_position)))
+    return Header(tuple(sorted([*kept, *placed], key=_position)))
+
+
+def from_row(row: Mapping[str, Any]) -> Header:
+    """The header that a row of HEADERS, as a dictionary, tells of."""
+    return Header(
+        tuple(Detection(**detection) for detection in row["detections"]),
+        row["notice"],
+        row["notice_start"],
+        row["notice_end"],
+    )
 
 
 def _whole_characters(head: bytes) -> bytes:

@@ -2,12 +2,13 @@
 release.
 
 A license-like file or manifest that states something is judged by what it states itself. Every other file
-has the license of its directory (`attribution`); its own header tag can refuse what the directory permits,
+has the license of its directory (`attribution`); its own header (`headers`) can refuse what the directory permits,
 and permits what the directory does not only if `header_grants` says so.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directories
-from licensing.evidence import HEADER_BYTES, detect_batch, header_batch
+from licensing.detection import Detection
+from licensing.evidence import detect_batch
 from licensing.expressions import conjunction, ids
+from licensing.headers import HEADER_BYTES, Header, Matcher, answered, ask, from_row, header_batch
+from licensing.known import KnownTexts
 from licensing.names import detection_class
 from licensing.policy import NONE_FOUND, Policy
 from licensing.scancode import ScanCode
@@ -43,12 +47,12 @@ def scan_tree(
     directories = [path.rpartition(b"/")[0] for path in paths]
     own = _own_statements(paths, read, scancode)
     attributed = _attribute(paths, directories, own, policy)
+    answers: dict[str, list[Detection]] = {}
+    known = KnownTexts.load()
     for start in range(0, len(paths), _BATCH):
         rows = range(start, min(start + _BATCH, len(paths)))
-        headers = header_batch(
-            pa.array([read(row)[:HEADER_BYTES] for row in rows], pa.large_binary())
-        ).to_pylist()
-        for row, header in zip(rows, headers, strict=True):
+        heads = pa.array([read(row)[:HEADER_BYTES] for row in rows], pa.large_binary())
+        for row, header in zip(rows, _headers(heads, known, scancode, answers), strict=True):
             place = attributed[directories[row]]
             path = paths[row].decode("utf-8", "backslashreplace")
             statement = own.get(row)
@@ -56,6 +60,19 @@ def scan_tree(
                 yield _judged_alone(path, statement, policy)
             else:
                 yield _judged_by_place(path, header, place, policy, header_grants)
+
+
+def _headers(
+    heads: pa.Array, known: Matcher, scancode: ScanCode | None, answers: dict[str, list[Detection]]
+) -> Iterator[Header]:
+    """What heads say; `answers` keeps what ScanCode said of a notice."""
+    for row in header_batch(heads, known).to_pylist():
+        header = from_row(row)
+        if header.notice is not None and scancode is not None:
+            if header.notice not in answers:
+                (answers[header.notice],) = ask([header.notice], scancode)
+            header = answered(header, answers[header.notice])
+        yield header
 
 
 def _own_statements(
@@ -102,19 +119,18 @@ def _judged_alone(path: str, statement: dict[str, Any], policy: Policy) -> dict[
 
 
 def _judged_by_place(
-    path: str, header: dict[str, Any], place: dict[str, Any], policy: Policy, header_grants: bool
+    path: str, header: Header, place: dict[str, Any], policy: Policy, header_grants: bool
 ) -> dict[str, Any]:
     permitted, sub_reason = place["permitted"], place["sub_reason"]
     expression, licenses = place["license_expression"], set(place["detected_licenses"])
-    if header["expression"] is not None:
-        decision = policy.decide(header["expression"])
-        licenses.update(ids(header["expression"]))
-        expression = (
-            header["expression"] if permitted or header_grants else _both(expression, header["expression"])
-        )
+    stated, decision = header.expression, policy.decide(header.expression)
+    if stated is not None and decision.sub_reason != NONE_FOUND:
+        licenses.update(ids(stated))
+        expression = stated if permitted or header_grants else _both(expression, stated)
         if permitted or header_grants:
             permitted, sub_reason = decision.permitted, decision.sub_reason
-    evidence = [_entry(path, None, d) for d in header["detections"]] + place["license_evidence"]
+    detections = [dataclasses.asdict(d) for d in header.detections]
+    evidence = [_entry(path, None, d) for d in detections] + place["license_evidence"]
     return {
         "path": path,
         "expression": expression,

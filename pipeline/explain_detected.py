@@ -5,7 +5,9 @@ Of findings only kinds, rules and numbers are told, never where they are or what
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow.compute as pc
@@ -24,14 +26,16 @@ _SIGNALS = (
 def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     """Everything by annotator; null where one was never asked, because the decision had been taken before.
 
-    Keys: `encoding`, `undecoded`, `header` (the file's own license tag), `signals`, `languages` (one for each class of
+    Keys: `encoding`, `undecoded`, `header` (the license that the file states of itself), `header_detections` (expression,
+    detector, rule, score, start, end: bytes of the file's text in UTF-8), `header_open` (start, end, text: what it says of
+    licenses and nobody understood), `signals`, `languages` (one for each class of
     names that the content has), `quality` (every test that fails), `findings`, `shingles`, `candidates`.
     """
     texts = record.annotations("text", "sha256", sha256).to_pylist()
     text = texts[0] if texts else None
     measured = record.annotations("signals", "sha256", sha256).to_pylist()
     signals = measured[0] if measured else None
-    headers = record.annotations("header", "sha256", sha256).to_pylist()
+    header = _header(record, sha256)
     languages = _languages(record, sha256)
     released = record.annotations(
         "released", "sha256", sha256, ["findings", "released_bytes", "content_sha256"]
@@ -40,7 +44,9 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     return {
         "encoding": text and text["encoding"],
         "undecoded": text and text["undecoded"],
-        "header": headers[0]["header"] if headers else None,
+        "header": header and header["expression"],
+        "header_detections": header and header["detections"],
+        "header_open": header and header["open"],
         "signals": signals and {name: signals[name] for name in _SIGNALS},
         "languages": languages,
         "quality": _quality(record, signals, languages)
@@ -52,6 +58,25 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
         "shingles": sketched[0]["shingles"] if sketched else None,
         "candidates": _candidates(record, sha256, limit),
     }
+
+
+def _header(record: Record, sha256: str) -> dict[str, Any] | None:
+    found = record.annotations("header", "sha256", sha256).to_pylist()
+    if not found:
+        return None
+    from licensing.detection import Detection
+    from licensing.headers import answered, from_row
+
+    header = from_row(found[0])
+    if header.notice is not None:
+        notice = hashlib.sha256(header.notice.encode()).hexdigest()
+        for answer in record.annotations("notices", "notice", notice).to_pylist():
+            header = answered(header, [Detection(**one) for one in answer["detections"]])
+    left = None
+    if header.notice is not None:
+        left = {"start": header.notice_start, "end": header.notice_end, "text": header.notice}
+    detections = [asdict(detection) for detection in header.detections]
+    return {"expression": header.expression, "detections": detections, "open": left}
 
 
 def _languages(record: Record, sha256: str) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ _WORDS = {
     Reason.CORRUPT: "its object does not hold the bytes that its hashes promise",
     Reason.BINARY: "it is not text",
     Reason.UNDECODABLE: "its encoding could not be told without loss",
-    Reason.LICENSE_HEADER: "its own license tag is not permitted",
+    Reason.LICENSE_HEADER: "its own header names a license that is not permitted",
     Reason.LANGUAGE: "its language is unknown or was not asked for",
     Reason.GENERATED: "it is generated",
     Reason.SECRETS_BUDGET: "it holds more secrets or personal data than can be redacted sensibly",
@@ -47,6 +47,7 @@ BY = {
 """How a language was told, in words."""
 
 _SHOWN = 5  # of candidates, members and evidence
+_LONGEST_NOTICE = 200  # characters of what was not understood
 
 
 def why(reason: str) -> str:
@@ -184,7 +185,13 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         generated = "; looks generated" if one["is_generated"] else ""
         yield f"  language: {one['language'] or 'unknown'} ({BY[one['by']]}: {one['name_class'] or 'no extension'}){generated}"
     if found["header"] is not None:
-        yield f"  license tag in the file: {found['header']}"
+        yield f"  its own header: {found['header']}"
+        for one in found["header_detections"][:_SHOWN]:
+            place = f"bytes {one['start']:,} to {one['end']:,}"
+            yield f"      {one['expression']} by {one['detector']}, {one['rule']}, score {one['score']:.6g}, {place}"
+    if (left := found["header_open"]) is not None:
+        place = f"bytes {left['start']:,} to {left['end']:,}"
+        yield f"  its header says more of licenses, which was not understood ({place}): {_short(left['text'])}"
     for one in found["quality"] or ():
         limit = (
             f", above {one['above']}"
@@ -202,6 +209,11 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         yield f"  findings: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"
     for one in found["candidates"][:_SHOWN]:
         yield f"  compared with {one['sha256']}: similarity {_share(one['similarity'])}"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_NOTICE else f"{line[:_LONGEST_NOTICE]} ..."
 
 
 def _rank(standing: dict[str, Any]) -> str:

@@ -177,14 +177,18 @@ def run_flow(
         processes=licenses.processes,
         policy=licenses.policy,
         selected=settings.select.licenses,
+        header_grants=licenses.header_grants,
     )
 
     bodies = fetch(runner, "bodies", w1.ref("survivors"), source, asked=asked)
     rules = {
         **settings.quality.model_dump(mode="json", exclude={"signals"}),
         "languages": list(files.languages),
+        "headers": licenses.headers_read,
+        "selected": list(settings.select.licenses),
     }
-    w2 = judge_wave(runner, text_wave(runner, w1, bodies), rules, licenses.policy)
+    texts = text_wave(runner, w1, bodies, headers=licenses.headers_read, processes=licenses.processes)
+    w2 = judge_wave(runner, texts, rules, licenses.policy)
     secrets_wave(runner, w2, sensitivity, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(

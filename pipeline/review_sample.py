@@ -124,7 +124,7 @@ def kept_items(rows: Rows, record: Record, seed: str, n: int) -> Iterator[Item]:
             "swhid": row["swhid"], "origin": row["origin"], "path": row["path"], "language": row["language"],
             "language told": "; ".join(BY[one["by"]] for one in seen["languages"]),
             "license": row["license_expression"], "evidence": _evidence(row.get("license_evidence") or []),
-            "license tag in the file": seen["header"],
+            "license header of the file": seen["header"],
             "redacted": ", ".join(sorted({one["kind"] for one in row["redactions"]})) or "nothing",
         }  # fmt: skip
         yield Item(item=f"k{number:04d}", kind="kept", id=identity, reason=None, facts=facts, text=_cut(text))
@@ -164,7 +164,7 @@ def dropped_items(
             "language": found["language"], "similarity": found["similarity"], "stand-in": found["stand_in_row_id"],
             "license": license_[0]["expression"] or license_[0]["reason"] if license_ else None,
             "evidence": _evidence(license_[0]["evidence"]) if license_ else None,
-            "license tag in the file": seen and seen["header"],
+            "license header of the file": seen and seen["header"],
             "fails": seen and "; ".join(_failed(one) for one in seen["quality"] or []),
             "findings": seen and "; ".join(f"{one['count']} {one['kind']}" for one in seen["findings"] or []),
         }  # fmt: skip

@@ -439,6 +439,8 @@ SURVIVORS = pa.schema(
         ("is_vendor", pa.bool_()),
         ("origins", pa.int64()),  # origins of the root that did not opt out
         *ELECTION_COLUMNS,
+        # Why the directory's license does not permit the file, with licenses.header_grants: its header may. Null: it does.
+        ("refusal", pa.string()),
     ]
 )
 ESTIMATED = "~"
@@ -458,9 +460,22 @@ DROPPED = pa.schema(
 )
 """Why a survivor of W0 was dropped later; rows with a null reason are the kept ones."""
 
+HEADER_EVIDENCE = pa.struct(
+    [
+        pa.field("expression", pa.string()),
+        pa.field("detector", pa.string()),
+        pa.field("rule", pa.string()),
+        pa.field("score", pa.float32()),
+    ]
+)
+_HEADER = [
+    ("header", pa.string()),  # SPDX expression of the file's own header; null: it states none
+    ("header_evidence", pa.list_(HEADER_EVIDENCE)),  # by expression, the best detection of each; null with it
+]
 JUDGED = pa.schema(
     [
         *SURVIVORS,
+        *_HEADER,
         ("language", pa.string()),
         ("is_generated", pa.bool_()),
         ("reason", pa.string()),
@@ -475,6 +490,7 @@ ELECTED = pa.schema(
         ("num_occurrences", pa.int64()),
         ("num_origins", pa.int64()),
         *[(f.name, f.type) for f in SURVIVORS if f.name not in ("sha256", "origins")],
+        *_HEADER,
         ("language", pa.string()),
         ("is_generated", pa.bool_()),
     ]

@@ -29,6 +29,7 @@ from pipeline.errors import IntegrityError
 from pipeline.row_ids import row_id
 from pipeline.stages import shard_files
 from pipeline.stages.ledger import FINAL
+from pipeline.stages.row_licenses import with_headers
 from pipeline.stages.secrets import released_stores
 from pipeline.stages.shard_files import FOLDER, MISSING, SHARD_ROWS, TO_WRITE, present
 from pipeline.stages.text_signals import SIGNALS_OF
@@ -117,6 +118,7 @@ def rows(task: Task) -> Mapping[str, pa.Table]:
         r=task.read("roots"),
         a=task.read("attributions"),
     )
+    table = with_headers(table)
     identities = [row_id(sha256) for sha256 in table["sha256"].to_pylist()]
     keys = [
         placement_key(o, p)

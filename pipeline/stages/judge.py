@@ -11,18 +11,30 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from licensing.policy import Policy
+from licensing.policy import NONE_FOUND, Policy
+from licensing.selection import takes
 from pipeline.content.profiles import load_profile
 from pipeline.content.quality import verdict
 from pipeline.content.signal_schema import KNOWN
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
-from pipeline.stages.text_headers import HEADER_OF
+from pipeline.stages.header_notices import headers_of
 from pipeline.stages.text_languages import LANGUAGE_OF
 from pipeline.stages.text_signals import SIGNALS_OF
 from pipeline.stages.texts import TEXT_OF, text_stores
 from pipeline.tables import DROPPED, JUDGED, Reason
+
+_EVIDENCE = """
+    list_transform(
+        list_distinct(list_transform(h.header_detections, lambda d: d.expression)).list_sort(),
+        lambda e: list_transform(
+            list_filter(h.header_detections, lambda d: d.expression = e),
+            lambda d: {'score': d.score, 'detector': d.detector, 'rule': d.rule, 'expression': d.expression}
+        ).list_sort('desc')[1]
+    )
+"""
+"""Of a header's detections the best one of each expression, by expression."""
 
 
 def judge(task: Task) -> Mapping[str, pa.Table]:
@@ -30,12 +42,13 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     rules = task.config
     survivors = task.read("survivors")
     rows = task.sql(
-        """
+        f"""
         select s.* replace (coalesce(s.blake2s256, t.true_blake2s256) as blake2s256),
             coalesce(s.sha1_git <> t.true_sha1_git or s.blake2s256 <> t.true_blake2s256, false) as lies,
             case when lies then 'corrupt' else f.status end as status, f.status = 'ok' as had,
             case when lies then 'a hash in the graph is not that of the bytes' else f.detail end as fetch_detail,
-            t.undecoded, h.header, l.language, coalesce(l.is_generated, false) as is_generated, q.* exclude (sha256),
+            t.undecoded, h.header, h.undetermined, {_EVIDENCE} as header_evidence,
+            l.language, coalesce(l.is_generated, false) as is_generated, q.* exclude (sha256),
             t.sha256 is not null as has_text, h.sha256 is not null as has_header, l.sha256 is not null as has_language
         from s left join f using (sha256) left join t using (sha256) left join h using (sha256) left join q using (sha256)
             left join l on l.sha256 = s.sha256 and l.name_class = s.name_class
@@ -44,7 +57,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         s=survivors,
         f=task.read("status"),
         t=TEXT_OF.open(task).read(wanted=survivors),
-        h=HEADER_OF.open(task).read(wanted=survivors),
+        h=headers_of(task, survivors),
         l=LANGUAGE_OF.open(task).read(wanted=survivors),
         q=SIGNALS_OF.open(task).read(wanted=survivors),
     )
@@ -53,23 +66,28 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     for name in ("text", "header", "language"):
         require_all(name, had.num_rows, pc.sum(had[f"has_{name}"]).as_py() or 0)
     require_all("signals", had.num_rows, pc.count(had["num_lines"]).as_py())
-    rows = rows.append_column(
-        "header_permitted", _permitted(rows["header"], Policy.load(task.kept("policy")))
-    )
+    verdicts = _verdicts(rows["header"], Policy.load(task.kept("policy")), rules["selected"])
+    for name, verdict_of in verdicts.items():
+        rows = rows.append_column(name, verdict_of)
+    undetermined = rows.filter(pc.fill_null(rows["undetermined"], False))
+    task.count("headers.undetermined", pc.count_distinct(undetermined["sha256"]).as_py())
     rows = rows.append_column("quality", _quality(rows, rules["profile"]))
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
     judged = task.sql(
         f"""
-        select *,
-            case when status <> 'ok' then status
+        select * replace (case when says then header end as header, case when says then header_evidence end as header_evidence),
+            case when refusal is not null and not (says and header_permitted) then '{Reason.LICENSE}'
+                 when status <> 'ok' then status
                  when undecoded is not null then undecoded
-                 when not header_permitted then '{Reason.LICENSE_HEADER}'
+                 when says and not header_permitted then '{Reason.LICENSE_HEADER}'
+                 when says and not header_taken then '{Reason.LICENSE_NOT_SELECTED}'
                  when language is null then '{Reason.LANGUAGE}'
                  {f"when language not in ({listed}) then '{Reason.LANGUAGE}'" if listed else ""}
                  when is_generated and {rules["generated"] == "drop"} then '{Reason.GENERATED}'
                  else quality end as reason,
-            case when status <> 'ok' then fetch_detail
-                 when undecoded is null and not header_permitted then header
+            case when refusal is not null and not (says and header_permitted) then refusal
+                 when status <> 'ok' then fetch_detail
+                 when undecoded is null and says and not (header_permitted and header_taken) then header
                  when undecoded is null and language is null then 'unknown'
                  else language end as detail
         from t
@@ -89,13 +107,23 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     return {"passed": judged.filter(pc.is_null(judged["reason"])), "dropped": dropped}
 
 
-def _permitted(headers: pa.ChunkedArray, policy: Policy) -> pa.Array:
-    """False where a file's own tag names a license that the policy does not permit."""
+def _verdicts(headers: pa.ChunkedArray, policy: Policy, selected: list[str]) -> dict[str, pa.Array]:
+    """Of each header: whether it states terms (`says`), and if these are permitted and among the licenses asked for.
+
+    A header that only points to a license ("see LICENSE") says nothing.
+    """
     encoded = headers.combine_chunks().dictionary_encode()
-    verdicts = pa.array(
-        [policy.decide(value).permitted for value in encoded.dictionary.to_pylist()], pa.bool_()
-    )
-    return pc.fill_null(verdicts.take(encoded.indices), True)
+    values = encoded.dictionary.to_pylist()
+    decisions = [policy.decide(value) for value in values]
+    verdicts = {
+        "says": [decision.sub_reason != NONE_FOUND for decision in decisions],
+        "header_permitted": [decision.permitted for decision in decisions],
+        "header_taken": [not selected or takes(selected, value, policy) for value in values],
+    }
+    return {
+        name: pc.fill_null(pa.array(known, pa.bool_()).take(encoded.indices), False)
+        for name, known in verdicts.items()
+    }
 
 
 def _quality(rows: pa.Table, profile: str | Mapping[str, Any]) -> pa.Array:
@@ -106,7 +134,7 @@ def _quality(rows: pa.Table, profile: str | Mapping[str, Any]) -> pa.Array:
 
 
 def judge_wave(
-    runner: Runner, texts: Mapping[str, Ref], config: Mapping[str, object], policy: str | None
+    runner: Runner, texts: Mapping[str, Ref], config: Mapping[str, Any], policy: str | None
 ) -> Done:
     """Decide what `text_wave` annotated (its result is `texts`). Returns the stage with what passed and what was dropped."""
     order = ("sha256", "root", "path")
@@ -119,7 +147,11 @@ def judge_wave(
                 "passed": Output(schema=JUDGED, order=order),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
-            config={**config, "policy": Policy.load(as_path(policy)).digest, "stores": text_stores()},
+            config={
+                **config,
+                "policy": Policy.load(as_path(policy)).digest,
+                "stores": text_stores(config["headers"]),
+            },
             extra={"policy": runner.keep(policy)},
         )
     )

@@ -116,22 +116,24 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
         f=files,
         a=_taken(attributed, task.config["selected"], policy),
     )
+    # What the header of a file may permit is decided when its body has been read.
+    left = "permitted and not taken" if task.config["header_grants"] else "not (permitted and taken)"
     dropped = task.sql(
         f"""
         select root, path, sha1_git,
             case when permitted then '{Reason.LICENSE_NOT_SELECTED}' else '{Reason.LICENSE}' end as reason,
             case when permitted then license_expression else sub_reason end as detail,
             null::varchar as stand_in, null::varchar as similarity, null::varchar as language
-        from t where not (permitted and taken)
+        from t where {left}
         """,
         t=rows,
     )
     survivors = task.sql(
-        """
+        f"""
         select t.root, t.path, t.directory, t.name_class, t.sha1_git, t.sha1, t.sha256, t.blake2s256, t.length, t.is_vendor,
             r.origins - r.opted_out as origins, r.is_fork, r.stars, r.forks, r.revision_date,
-            t.components as path_components, r.origin
-        from t join r using (root) where t.permitted and t.taken
+            t.components as path_components, r.origin, case when not t.permitted then t.sub_reason end as refusal
+        from t join r using (root) where not ({left})
         """,
         t=_with_components(rows),
         r=roots,
@@ -167,10 +169,10 @@ def license_wave(
     processes: int,
     policy: str | None,
     selected: tuple[str, ...] = (),
+    header_grants: bool = False,
 ) -> Done:
     """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors."""
     wanted = files.ref("licenses")
-    groups = _groups(runner.buckets, processes)
     stores = {"bodies": BODIES_OF.key(), "licenses": DETECTIONS_OF.key(scancode=scancode)}
     inputs: dict[str, Ref] = {"wanted": wanted, "status": fetched.ref("status")}
     runner.run(
@@ -179,7 +181,9 @@ def license_wave(
             run=detect,
             inputs=inputs,
             outputs={},
-            units=tuple({"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in groups),
+            units=tuple(
+                {"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in groups(runner.buckets, processes)
+            ),
             config={"scancode": scancode, "stores": stores},
             extra={"processes": processes},
             libraries=("scancode-toolkit-mini", "license-expression"),
@@ -205,13 +209,18 @@ def license_wave(
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git")),
                 "survivors": Output(schema=SURVIVORS, order=("sha256", "root", "path"), route="sha256"),
             },
-            config={"policy": Policy.load(as_path(policy)).digest, "selected": list(selected)},
+            config={
+                "policy": Policy.load(as_path(policy)).digest,
+                "selected": list(selected),
+                "header_grants": header_grants,
+            },
             extra={"policy": runner.keep(policy)},
             libraries=("duckdb", "pyarrow", "license-expression"),
         )
     )
 
 
-def _groups(buckets: int, processes: int) -> list[list[int]]:
+def groups(buckets: int, processes: int) -> list[list[int]]:
+    """The buckets of each unit of a stage that loads ScanCode."""
     size = min(-(-buckets // processes), _MAX_GROUP)
     return [list(range(start, min(start + size, buckets))) for start in range(0, buckets, size)]

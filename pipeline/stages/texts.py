@@ -16,8 +16,9 @@ from pipeline.engine.annotations import Annotator
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Ref, Stage, Task
 from pipeline.stages.fetch import BODIES_OF
+from pipeline.stages.header_notices import ask_about_headers
 from pipeline.stages.reading import Bodies, Reader, read_bodies
-from pipeline.stages.text_headers import HEADER
+from pipeline.stages.text_headers import FULL, HEADER, header_key
 from pipeline.stages.text_languages import HEAD_BYTES, LANGUAGE
 from pipeline.stages.text_signals import SIGNALS
 
@@ -77,19 +78,22 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     return {}
 
 
-def text_stores() -> dict[str, str]:
-    """Keys of the stores that this wave fills and `judge` reads."""
+def text_stores(headers: str) -> dict[str, str]:
+    """Keys of the stores that this wave fills and `judge` reads; `headers`: what is read of license headers."""
     return {
         "bodies": BODIES_OF.key(),
         "text": TEXT_OF.key(),
-        "header": HEADER.annotator.key(),
+        "header": header_key(headers),
         "language": LANGUAGE.annotator.key(head=HEAD_BYTES),
         "signals": SIGNALS.annotator.key(),
     }
 
 
-def text_wave(runner: Runner, wave: Done, fetched: Done) -> dict[str, Ref]:
-    """Annotate the survivors of a wave; returns the inputs of `judge`."""
+def text_wave(runner: Runner, wave: Done, fetched: Done, *, headers: str, processes: int) -> dict[str, Ref]:
+    """Annotate the survivors of a wave; returns the inputs of `judge`.
+
+    `headers`: what is read of license headers (pipeline.stages.text_headers); `processes`: of ScanCode on a machine.
+    """
     inputs = {"survivors": wave.ref("survivors"), "status": fetched.ref("status")}
     runner.run(
         Stage(
@@ -97,7 +101,8 @@ def text_wave(runner: Runner, wave: Done, fetched: Done) -> dict[str, Ref]:
             run=annotate_text,
             inputs=inputs,
             outputs={},
-            config={"stores": text_stores()},
+            config={"stores": text_stores(headers), "headers": headers},
         )
     )
-    return inputs
+    asked = ask_about_headers(runner, inputs, text_stores(headers), processes) if headers == FULL else {}
+    return {**inputs, **asked}

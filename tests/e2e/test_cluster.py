@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from pipeline.engine.store import Store
-from pipeline.stages.licenses import _groups
+from pipeline.stages.licenses import groups
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_SECONDS = 900
@@ -64,9 +64,9 @@ def wait_for(store: Store, prefix: str, driver: subprocess.Popen[str]) -> None:
 )
 def test_license_units_are_many_enough_for_a_cluster(buckets, processes, units):
     """Breach: two units of 2,048 buckets each, which two nodes of a hundred work at for days."""
-    groups = _groups(buckets, processes)
-    assert len(groups) == units
-    assert [bucket for group in groups for bucket in group] == list(range(buckets))
+    found = groups(buckets, processes)
+    assert len(found) == units
+    assert [bucket for group in found for bucket in group] == list(range(buckets))
 
 
 @pytest.mark.slow

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from licensing import tags
-from licensing.detection import DETECTIONS
-from licensing.evidence import HEADER_BYTES, header_batch
+from licensing.headers import HEADER_BYTES, HEADERS, header_batch
 
 TAG = "SPDX-License-" + "Identifier:"
 
@@ -51,15 +50,15 @@ def test_what_is_no_statement(line):
 
 def test_contradicting_tags_apply_together():
     body = f"# {TAG} MIT\n# {TAG} GPL-3.0-only\n".encode()
-    table = header_batch(pa.array([body, None, b"", b"\x00\xff" + body], pa.large_binary()))
-    assert table.schema.equals(DETECTIONS)
+    table = header_batch(pa.array([body, None, b"", b"\x00\xff" + body], pa.large_binary()), None)
+    assert table.schema.equals(HEADERS)
     assert table.column("expression").to_pylist()[:3] == ["GPL-3.0-only AND MIT", None, None]
 
 
 def test_only_the_head_counts_and_offsets_are_bytes():
     tag = f"# {TAG} MIT\n".encode()
     filler = "é\n".encode() * 10
-    found = header_batch(pa.array([filler + tag, b"x" * HEADER_BYTES + b"\n" + tag])).to_pylist()
+    found = header_batch(pa.array([filler + tag, b"x" * HEADER_BYTES + b"\n" + tag]), None).to_pylist()
     detection = found[0]["detections"][0]
     assert (filler + tag)[detection["start"] : detection["end"]] == f"{TAG} MIT".encode()
     assert found[1]["expression"] is None

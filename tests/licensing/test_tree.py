@@ -49,5 +49,30 @@ def test_a_header_grants_only_if_told_to(policy, grants):
     assert (rows["b.py"]["permitted"], rows["b.py"]["sub_reason"]) == (False, "none_found")
 
 
+def test_headers_are_read_as_in_a_release(policy, scancode, license_text):
+    gpl = [
+        "This program is free software; you can redistribute it and/or modify",
+        "it under the terms of the GNU General Public License as published by",
+        "the Free Software Foundation; either version 2 of the License, or",
+        "(at your option) any later version.",
+    ]
+    rows = scan(
+        {
+            "LICENSE": license_text("mit"),
+            "a.c": "/*\n" + "".join(f" * {line}\n" for line in gpl) + " */\nint a;\n",
+            "b.py": 'x = """\n' + "\n".join(gpl) + '\n"""\n',
+            "c.js": "// Licensed under the Apache License, Version 2.0, as we like it\nf();\n",
+            "d.py": "# See LICENSE for details.\n",
+        },
+        policy,
+        scancode,
+    )
+    assert [path for path, row in rows.items() if not row["permitted"]] == ["a.c"]
+    assert rows["a.c"]["expression"] == "GPL-2.0-or-later"
+    assert rows["a.c"]["evidence"][0]["rule"].startswith("gpl-2.0-plus")
+    assert rows["c.js"]["expression"] == "Apache-2.0"
+    assert (rows["d.py"]["expression"], rows["d.py"]["licenses"]) == ("MIT", ["MIT"])
+
+
 def test_an_empty_tree(policy):
     assert scan({}, policy) == {}
