@@ -48,7 +48,7 @@ def test_nearest_decides_and_the_union_is_kept():
     assert (inner["license_expression"], inner["permitted"]) == ("MIT", True)
     assert inner["detected_licenses"] == ["GPL-3.0-only", "MIT"]
     assert [e["path"] for e in inner["license_evidence"]] == ["third_party/x/LICENSE"]
-    outer = attribute(b"third_party", *files)
+    outer = attribute(b"src", *files)
     assert (outer["license_expression"], outer["license_type"]) == ("GPL-3.0-only", "non_permissive")
 
 
