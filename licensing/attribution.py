@@ -42,8 +42,8 @@ import pyarrow as pa
 
 from licensing.detection import DETECTION
 from licensing.expressions import NO_LICENSE_FOUND, alternatives, conjunction, disjunction, ids
-from licensing.names import license_text, speaks_of_more, vendored_above
-from licensing.path_statements import base_of, claims_in, is_sidecar, split
+from licensing.names import license_text, speaks_of_more, split, vendored_above
+from licensing.path_statements import base_of, claims_in, is_sidecar
 from licensing.policy import NONE_FOUND, UNLICENSED, UNRECOGNISED, VENDORED, WEAK_COPYLEFT, Decision, Policy
 
 DIRECTORIES = pa.schema([pa.field("root", pa.string()), pa.field("dir", pa.binary())])

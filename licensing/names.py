@@ -107,6 +107,16 @@ def speaks_of_more(names: pa.Array) -> pa.BooleanArray:
     return _matches(names, _DOCUMENT)
 
 
+def split(place: bytes) -> list[bytes]:
+    """The components of a place (of licensing.attribution): of a directory, or of a file behind a slash."""
+    return place.removeprefix(b"/").split(b"/")
+
+
+def place_of(path: bytes) -> bytes:
+    """The place of a file of which something is stated by its name."""
+    return b"/" + path
+
+
 def vendored_above(place: bytes) -> list[bytes]:
     """The directories at or above `place` (of licensing.attribution) whose own name says that others wrote what is in
     them, from the outermost."""

@@ -21,9 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.expressions import conjunction, ids
+from licensing.names import place_of, split
 from licensing.tags import DETECTOR as TAG
 
-MAX_PATTERNS = 512
+MAX_PATTERNS = 2_048
 """Patterns of one file that are heeded, and MAX_PATTERN characters of each; who states more is not understood."""
 
 MAX_PATTERN = 400
@@ -63,16 +64,6 @@ def patterns_of(rule: str) -> list[str] | None:
 def literal(text: str) -> str:
     """A pattern that is this text and nothing else."""
     return re.sub(r"([\\*?])", r"\\\1", text)
-
-
-def split(place: bytes) -> list[bytes]:
-    """The components of a place."""
-    return place.removeprefix(b"/").split(b"/")
-
-
-def place_of(path: bytes) -> bytes:
-    """The place of a file of which something is stated by its name."""
-    return b"/" + path
 
 
 def is_sidecar(path: bytes, detections: Sequence[dict[str, Any]]) -> bool:
@@ -148,24 +139,24 @@ def _of_files(stating: list[dict[str, Any]], paths: pa.Array) -> dict[int, list[
     for base in sorted(by_base, key=lambda b: (-len(split(b)) if b else 0, b)):
         prefix = base + b"/" if base else b""
         rows = pc.indices_nonzero(pc.starts_with(paths, pattern=prefix))
-        relative = pc.binary_slice(paths.take(rows), len(prefix))
-        here: set[int] = set()
+        here = paths.take(rows)
+        taken: set[int] = set()
         for row in sorted(by_base[base], key=lambda r: r["path"]):
             stated, others = _stated(row["path"], row["detections"])
             if is_sidecar(row["path"], row["detections"]):
                 stated, others = [(literal_bytes(row["path"], prefix), None)], row["detections"]
             last: dict[int, int] = {}
             for number, (pattern, _) in enumerate(stated):
-                matches = pc.match_substring_regex(relative, _regex(pattern))
+                matches = pc.match_substring_regex(here, _regex(prefix, pattern))
                 last.update(dict.fromkeys(rows.filter(matches).to_pylist(), number))
             for at, number in last.items():
-                here.add(at)
+                taken.add(at)
                 pattern, detection = stated[number]
                 if at not in named and _directory(pattern) is None:
                     claim = _claim(b"", detection, others)
                     told = {"expression": claim.expression, "detections": claim.detections}
                     found.setdefault(at, []).append({**row, **told})
-        named |= here
+        named |= taken
     return found
 
 
@@ -206,14 +197,14 @@ def _directory(pattern: str) -> bytes | None:
     return "".join(t[1:] if t[0] == "\\" else t for t in tokens).encode("utf-8", "surrogateescape")
 
 
-def _regex(pattern: str) -> str:
+def _regex(prefix: bytes, pattern: str) -> str:
     """RE2 in Latin-1, as Arrow matches bytes: each character of the expression stands for one byte of the path."""
-    parts = []
+    parts = ["".join(f"\\x{b:02x}" for b in prefix)]
     for token in _WILD.findall(pattern):
         wild = {"**": "(?s:.*)", "*": "[^/]*", "?": "(?s:.)"}.get(token)
         text = token[1:] if token[0] == "\\" and len(token) > 1 else token
         parts.append(wild or "".join(f"\\x{b:02x}" for b in text.encode("utf-8", "surrogateescape")))
-    return "^" + "".join(parts) + "$"
+    return "\\A" + "".join(parts) + "\\z"
 
 
 def _join(base: bytes, directory: bytes) -> bytes:

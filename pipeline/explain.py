@@ -17,7 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from licensing.path_statements import place_of
+from licensing.names import place_of
 from manifests.reader import Release
 from pipeline.content.shown import escape, unescape
 from pipeline.engine.point import scalar
