@@ -15,6 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from licensing.names import detection_class
+
 MAX_CANDIDATES = 2_000
 """Targets that are tried for one link, the nearest first."""
 
@@ -39,6 +41,8 @@ def followed(evidence: pa.Table, unread: pa.Table) -> pa.Table:
     added = []
     for root, here in sorted(links.items()):
         targets = resolve({one["path"]: one["sha1_git"] for one in here}, files.get(root, {}))
+        # A README that is a link to a license is read otherwise than the license itself.
+        targets = {link: path for link, path in targets.items() if _class(link) == _class(path)}
         for one in sorted(here, key=lambda one: one["path"]):
             known = files.get(root, {}).get(targets.get(one["path"], b""))
             told = {name: known[name] for name in ("sha1_git", "expression", "detections")} if known else {}
@@ -91,6 +95,11 @@ def _target(
 
 def _parent(path: bytes) -> bytes:
     return path.rpartition(b"/")[0]
+
+
+def _class(path: bytes) -> bytes:
+    found: bytes = detection_class(pa.array([path.rpartition(b"/")[2]], pa.binary()))[0].as_py()
+    return found
 
 
 def _blob(data: bytes) -> str:

@@ -31,7 +31,9 @@ MAX_PATTERN = 400
 EVERYTHING = "**"
 
 _PREFIX = "files "
-_STATING = r"(?s)(?:\A|/)(?:debian/copyright|\.reuse/dep5|REUSE\.toml|[^/]*\.license)\z"
+STATING = r"(?s)(?:\A|/)(?:debian/copyright|\.reuse/dep5|REUSE\.toml|[^/]*\.license)\z"
+"""Paths of files that may state something of paths."""
+
 _WILD = re.compile(r"(?s)\\.|\*\*|\*|\?|[^\\*?]+|\\")
 _SIDECAR = re.compile(rb"(?s)[^/]*[^/.][^/]*\.[A-Za-z][A-Za-z0-9]{0,9}\.license")
 
@@ -105,7 +107,7 @@ def place_files(files: pa.Table, evidence: pa.Table) -> tuple[pa.Array, pa.Table
     """
     directories = files["directory"].combine_chunks().cast(pa.binary())
     names = evidence["path"].combine_chunks().cast(pa.binary())
-    stating = evidence.filter(pc.match_substring_regex(names, _STATING)).to_pylist()
+    stating = evidence.filter(pc.match_substring_regex(names, STATING)).to_pylist()
     if not stating:
         return directories, evidence
     places, added = directories.to_pylist(), []

@@ -391,6 +391,7 @@ def make_release(
                 "folders": flow.folders,
                 "release": address_of(place),
                 "uses": sorted(runner.used),
+                "license_policy": runner.keep(settings.licenses.policy),
             }
             store.put(record_key(place), json.dumps(record).encode())
             store.delete(UNFINISHED)
