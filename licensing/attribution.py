@@ -82,7 +82,9 @@ ATTRIBUTIONS = pa.schema(
         pa.field("detected_licenses", pa.list_(pa.string()), nullable=False),  # sorted
         pa.field("permitted", pa.bool_(), nullable=False),
         pa.field("sub_reason", pa.string(), nullable=False),  # one of policy.SUB_REASONS
-        pa.field("license_type", pa.string(), nullable=False),  # permissive | weak_copyleft | non_permissive | no_license
+        pa.field(
+            "license_type", pa.string(), nullable=False
+        ),  # permissive | weak_copyleft | non_permissive | no_license
         pa.field("license_evidence", pa.list_(EVIDENCE), nullable=False),  # by path, expression
     ]
 )
@@ -212,7 +214,9 @@ def _by_place(files: list[_File], policy: Policy) -> dict[bytes, list[_File]]:
             continue  # it speaks for one file, and `place_files` has asked for that
         claims, others = claims_in(file.path, file.detections)
         for claim in claims:
-            told = _File(file.path, claim.place, file.sha1_git, claim.expression, claim.detections, False, False)
+            told = _File(
+                file.path, claim.place, file.sha1_git, claim.expression, claim.detections, False, False
+            )
             found.setdefault(claim.place, []).append(told)
         own = file
         if others is not file.detections:

@@ -97,7 +97,9 @@ def _npm(text: str) -> Statement | None:
     content = _mapping(json.loads(text))
     stated = content.get("license", content.get("licenses"))
     entries = stated if isinstance(stated, list) else [stated]
-    names = [entry.get("type", entry.get("name", "")) if isinstance(entry, dict) else entry for entry in entries]
+    names = [
+        entry.get("type", entry.get("name", "")) if isinstance(entry, dict) else entry for entry in entries
+    ]
     # Several, the form of before 2015, are a choice: npm's documentation rewrites them to an OR.
     return _join("license", names, disjunction)
 
@@ -136,7 +138,9 @@ def _pyproject(text: str) -> Statement | None:
     for field, table in (("tool.poetry.license", poetry), ("tool.flit.metadata.license", flit)):
         if isinstance(table.get("license"), str) and (found := _free(field, table["license"])):
             return found
-    classified = _classified(project.get("classifiers", poetry.get("classifiers", flit.get("classifiers", []))))
+    classified = _classified(
+        project.get("classifiers", poetry.get("classifiers", flit.get("classifiers", [])))
+    )
     if classified is None and isinstance(stated, dict) and isinstance(named := stated.get("file"), str):
         there = _in_file(named)
         return ("project.license.file", named, there) if there else None
@@ -203,7 +207,9 @@ _ADDRESSES = (
 
 
 def _of_address(address: str) -> str | None:
-    if (named := re.fullmatch(r"https?://licenses\.nuget\.org/([A-Za-z0-9.%() +-]{1,200})", address)) is not None:
+    if (
+        named := re.fullmatch(r"https?://licenses\.nuget\.org/([A-Za-z0-9.%() +-]{1,200})", address)
+    ) is not None:
         return from_text(named.group(1).replace("%20", " "))
     for pattern, expression in _ADDRESSES:
         if re.fullmatch(rf"https?://{pattern}(?:\.(?:txt|html|php))?/?", address, re.IGNORECASE):

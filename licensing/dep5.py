@@ -20,9 +20,7 @@ from licensing.path_statements import EVERYTHING, MAX_PATTERN, MAX_PATTERNS, rul
 
 DETECTOR = "dep5 1"
 
-_FORMAT = re.compile(
-    r"\A\s{0,99}(?:Format|Format-Specification|Upstream-Name|Files)\s{0,9}:", re.IGNORECASE
-)
+_FORMAT = re.compile(r"\A\s{0,99}(?:Format|Format-Specification|Upstream-Name|Files)\s{0,9}:", re.IGNORECASE)
 _HAS_FORMAT = re.compile(
     r"^Format(?:-Specification)?\s{0,9}:[^\n]{0,200}(?:copyright-format|dep5?\b|CopyrightFormat)", re.I | re.M
 )
@@ -64,14 +62,18 @@ def find(text: str, recognised: Sequence[Detection] = ()) -> list[Detection]:
         patterns = [_pattern(p) for p in files.value.replace(",", " ").split()]
         patterns_left -= len(patterns)
         if patterns_left < 0 or any(len(p) > MAX_PATTERN for p in patterns) or not patterns:
-            found.append(Detection(UNPARSABLE, DETECTOR, rule_of([EVERYTHING]), 100.0, files.start, files.end))
+            found.append(
+                Detection(UNPARSABLE, DETECTOR, rule_of([EVERYTHING]), 100.0, files.start, files.end)
+            )
             break
         expression, last = UNPARSABLE, files
         if stated is not None:
             expression = _expression(stated.value.strip().partition("\n")[0], texts, recognised)
             last = stated
         end = last.start + len(last.value.partition("\n")[0]) if "\n" in last.value else last.end
-        found.append(Detection(expression, DETECTOR, rule_of(patterns), 100.0, files.start, max(end, files.end)))
+        found.append(
+            Detection(expression, DETECTOR, rule_of(patterns), 100.0, files.start, max(end, files.end))
+        )
     return found
 
 

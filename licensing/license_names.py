@@ -98,7 +98,8 @@ _GNU_NAMES = {name: family for family, names in _GNU.items() for name in names.s
 
 _FILLER = re.compile(r"\b(?:the|licen[cs]ed?|software|version|ver|under|terms|osi approved)\b")
 _EXCEPTION = re.compile(
-    r"(?P<license>.*?),?[\s-]+(?:with|w/)[\s-]+(?:the\s+)?(?P<name>[a-z][a-z -]{1,40}?)[\s-]+exceptions?", re.IGNORECASE
+    r"(?P<license>.*?),?[\s-]+(?:with|w/)[\s-]+(?:the\s+)?(?P<name>[a-z][a-z -]{1,40}?)[\s-]+exceptions?",
+    re.IGNORECASE,
 )
 _POINTER = re.compile(
     r"[,;.]?\s*\(?\b(?:see|refer to|as in|as described in)\b[^()]{0,80}\)?\s*$|\s*\*+$", re.IGNORECASE

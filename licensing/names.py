@@ -69,9 +69,7 @@ _MANIFEST = (
 )
 """Exact case, as the package managers themselves read them."""
 
-_LICENSE_TEXT = (
-    r"(?i)\A(?:li[cs]en[cs]es?|copying|unlicense|patents?|additional[-_ ]terms|eula)(?:\.(?:txt|md|rst|html?))?\z"
-)
+_LICENSE_TEXT = r"(?i)\A(?:li[cs]en[cs]es?|copying|unlicense|patents?|additional[-_ ]terms|eula)(?:\.(?:txt|md|rst|html?))?\z"
 
 _VENDORED = frozenset(
     b"third_party third-party thirdparty 3rd_party 3rd-party 3rdparty vendor vendors vendored _vendor _vendored extern"

@@ -92,7 +92,9 @@ def claims_in(
         if (directory := _directory(pattern)) is None:
             continue
         # A later statement on a directory takes the place of an earlier one on what lies below it.
-        for known in [d for d in directories if not directory or d == directory or d.startswith(directory + b"/")]:
+        for known in [
+            d for d in directories if not directory or d == directory or d.startswith(directory + b"/")
+        ]:
             del directories[known]
         directories[directory] = detection
     places = {_join(base, directory): detection for directory, detection in directories.items()}

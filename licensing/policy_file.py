@@ -49,7 +49,9 @@ def read_change(path: Path, pinned: Mapping[str, Any]) -> dict[str, Any]:
     known = [name for part in ("permitted", "refused", "removed", "ignored") for name in pinned[part]]
     for key, value in content.items():
         if key not in KEYS:
-            raise PolicyError(f"{where}: unknown key {key!r}{_meant(str(key), KEYS)}; known: {', '.join(KEYS)}")
+            raise PolicyError(
+                f"{where}: unknown key {key!r}{_meant(str(key), KEYS)}; known: {', '.join(KEYS)}"
+            )
         if key == "vendored":
             if value not in VENDORED:
                 raise PolicyError(f"{where}: vendored is {value!r}; write one of {', '.join(VENDORED)}")

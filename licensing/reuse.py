@@ -33,7 +33,10 @@ def find(text: str) -> list[Detection]:
         return [_unknown(text)]
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         return [_unknown(text)]
-    marks = [mark.start() for mark in re.finditer(r"^\s{0,99}\[\[\s{0,9}annotations\s{0,9}\]\]", text, re.MULTILINE)]
+    marks = [
+        mark.start()
+        for mark in re.finditer(r"^\s{0,99}\[\[\s{0,9}annotations\s{0,9}\]\]", text, re.MULTILINE)
+    ]
     found, left = [], MAX_PATTERNS
     for number, table in enumerate(tables):
         start = marks[number] if len(marks) == len(tables) else 0
@@ -70,5 +73,7 @@ def _patterns(path: Any) -> list[str]:
         if not isinstance(one, str) or not 0 < len(one) <= MAX_PATTERN:
             return []
         parts = re.findall(r"\\.|\*{2,}|\*|[^\\*]+|\\", one.removeprefix("./"), re.DOTALL)
-        found.append("".join("**" if p[:2] == "**" else re.sub(r"\?", r"\\?", p) if p[0] != "\\" else p for p in parts))
+        found.append(
+            "".join("**" if p[:2] == "**" else re.sub(r"\?", r"\\?", p) if p[0] != "\\" else p for p in parts)
+        )
     return found

@@ -27,7 +27,14 @@ from pipeline.engine import inputs
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.records import Record
 
-COMPARED = ("license_expression", "permitted", "sub_reason", "license_type", "detected_licenses", "license_evidence")
+COMPARED = (
+    "license_expression",
+    "permitted",
+    "sub_reason",
+    "license_type",
+    "detected_licenses",
+    "license_evidence",
+)
 """What of an attribution must come out again."""
 
 
@@ -114,7 +121,9 @@ class Replay:
             return body
         return None
 
-    def attribute(self, root: str, files: Sequence[File], places: Iterable[bytes]) -> dict[bytes, dict[str, Any]]:
+    def attribute(
+        self, root: str, files: Sequence[File], places: Iterable[bytes]
+    ) -> dict[bytes, dict[str, Any]]:
         """The rows of ATTRIBUTIONS of some places of a root, decided again from these files."""
         asked = list(places)
         again = [dict(one.again) for one in files]
@@ -159,7 +168,9 @@ def relevant(evidence: pa.Table, place: bytes) -> pa.Table:
     stating = pc.match_substring_regex(paths, STATING).to_pylist()
     mask = [
         directory in above or (states and base_of(path) in above)
-        for directory, path, states in zip(evidence["dir"].to_pylist(), paths.to_pylist(), stating, strict=True)
+        for directory, path, states in zip(
+            evidence["dir"].to_pylist(), paths.to_pylist(), stating, strict=True
+        )
     ]
     return evidence.filter(pa.array(mask, pa.bool_()))
 

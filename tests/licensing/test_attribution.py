@@ -82,7 +82,9 @@ def test_a_policy_can_let_vendored_code_inherit():
 def test_patents_stand_beside_a_license_and_are_no_choice():
     """Breach: LICENSE and PATENTS read as if one could choose, or PATENTS passed over."""
     for name in ("PATENTS", "PATENTS.txt", "ADDITIONAL-TERMS.md", "EULA.txt"):
-        found = attribute(b"a", ("LICENSE", "BSD-3-Clause"), (name, "LicenseRef-scancode-facebook-patent-rights-2"))
+        found = attribute(
+            b"a", ("LICENSE", "BSD-3-Clause"), (name, "LicenseRef-scancode-facebook-patent-rights-2")
+        )
         assert found["license_expression"] == "BSD-3-Clause AND LicenseRef-scancode-facebook-patent-rights-2"
         assert not found["permitted"]
         row = attribute(b"a", ("LICENSE", "BSD-3-Clause"), (name, None))
@@ -93,12 +95,20 @@ def test_weak_copyleft_and_unlicensed_code_by_policy():
     """Breach: code is released under a type that says more than is known of it."""
     weak = Policy.of(pinned_list(), {"allow": ["weak_copyleft"]})
     row = attribute(b"a", ("LICENSE", "LGPL-2.1-only"), policy=weak)
-    assert (row["permitted"], row["license_type"], row["sub_reason"]) == (True, "weak_copyleft", "weak_copyleft")
+    assert (row["permitted"], row["license_type"], row["sub_reason"]) == (
+        True,
+        "weak_copyleft",
+        "weak_copyleft",
+    )
     assert attribute(b"a", ("LICENSE", "MIT"), policy=weak)["license_type"] == "permissive"
     free = Policy.of(pinned_list(), {"allow": ["unlicensed"]})
     for files, place in (((), b"a"), ((("x/LICENSE", "MIT"),), b"a"), ((("LICENSE", "MIT"),), b"vendor/x")):
         row = attribute(place, *files, policy=free)
-        assert (row["permitted"], row["license_type"], row["license_expression"]) == (True, "no_license", "NONE")
+        assert (row["permitted"], row["license_type"], row["license_expression"]) == (
+            True,
+            "no_license",
+            "NONE",
+        )
         assert row["license_evidence"] == []
         assert free.decide(row["license_expression"]).permitted and not POLICY.decide("NONE").permitted
     # What is there and not understood is not unlicensed.

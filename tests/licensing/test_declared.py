@@ -44,7 +44,11 @@ from licensing.license_names import from_classifiers, from_text
         ("Cargo.toml", '[package]\nlicense-file = "terms.txt"\n', UNREAD),
         ("pyproject.toml", '[project]\nlicense = {file = "terms.txt"}\n', UNREAD),
         ("pyproject.toml", '[tool.flit.metadata]\nlicense = "BSD"\n', "BSD-3-Clause"),
-        ("pyproject.toml", '[tool.poetry]\nclassifiers = ["License :: OSI Approved :: MIT License"]\n', "MIT"),
+        (
+            "pyproject.toml",
+            '[tool.poetry]\nclassifiers = ["License :: OSI Approved :: MIT License"]\n',
+            "MIT",
+        ),
         (
             "pom.xml",
             "<licenses><license><url>https://www.apache.org/licenses/LICENSE-2.0.txt</url></license></licenses>",

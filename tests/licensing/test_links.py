@@ -11,7 +11,9 @@ from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directo
 from licensing.links import followed, resolve
 from licensing.policy import Policy
 
-UNREAD = pa.schema([("root", pa.string()), ("path", pa.binary()), ("directory", pa.binary()), ("sha1_git", pa.string())])
+UNREAD = pa.schema(
+    [("root", pa.string()), ("path", pa.binary()), ("directory", pa.binary()), ("sha1_git", pa.string())]
+)
 
 
 def blob(target: bytes) -> str:
@@ -53,7 +55,9 @@ def test_a_link_says_what_its_target_says(target, expression):
     assert row["license_evidence"][0]["swhid"] != f"swh:1:cnt:{blob(target)}", "the bytes that were read"
 
 
-@pytest.mark.parametrize("target", [b"/usr/share/licenses/MIT", b"../LICENSE", b"LICENSE", b"../../src/LICENSE.py"])
+@pytest.mark.parametrize(
+    "target", [b"/usr/share/licenses/MIT", b"../LICENSE", b"LICENSE", b"../../src/LICENSE.py"]
+)
 def test_a_link_that_leads_nowhere_is_a_license_that_nobody_read(target):
     row = judged(b"pkg/a", FILES, [(b"pkg/a/LICENSE", blob(target))])
     assert (row["permitted"], row["sub_reason"]) == (False, "unrecognised")
@@ -62,7 +66,9 @@ def test_a_link_that_leads_nowhere_is_a_license_that_nobody_read(target):
 
 def test_what_is_too_large_to_be_read_is_not_passed_over():
     assert judged(b"a", [(b"LICENSE", "MIT")], [(b"a/COPYING", "0" * 40)])["sub_reason"] == "unrecognised"
-    assert judged(b"a", [(b"LICENSE", "MIT")], [(b"a/README", "0" * 40)])["permitted"], "no license by its name"
+    assert judged(b"a", [(b"LICENSE", "MIT")], [(b"a/README", "0" * 40)])["permitted"], (
+        "no license by its name"
+    )
 
 
 def test_links_to_links():
@@ -74,7 +80,9 @@ def test_links_to_links():
 
 
 NAMES = st.sampled_from([b"LICENSE", b"COPYING", b"\xff", b"a b"])
-PATHS = st.tuples(st.lists(st.sampled_from([b"a", b"b", b"\xfe"]), max_size=3), NAMES).map(lambda p: b"/".join([*p[0], p[1]]))
+PATHS = st.tuples(st.lists(st.sampled_from([b"a", b"b", b"\xfe"]), max_size=3), NAMES).map(
+    lambda p: b"/".join([*p[0], p[1]])
+)
 
 
 @given(PATHS, PATHS)

@@ -15,7 +15,9 @@ from licensing.path_statements import MAX_PATTERNS, literal, patterns_of, place_
 from licensing.policy import Policy
 
 FORMAT = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
-DEP5 = FORMAT + """Upstream-Name: x
+DEP5 = (
+    FORMAT
+    + """Upstream-Name: x
 
 Files: *
 Copyright: 2020 Somebody
@@ -35,6 +37,7 @@ License: GPL-2+
  .
  Really.
 """
+)
 MIT = "SPDX-License-Identifier: MIT\n"
 
 
@@ -44,7 +47,13 @@ def judged(*tree, policy=None):
     names = pa.array([path.rpartition(b"/")[2] for path in bodies], pa.binary())
     found = detect_batch(names, pa.array(list(bodies.values()), pa.large_binary()), scancode=None).to_pylist()
     rows = [
-        {"root": "r", "dir": path.rpartition(b"/")[0], "path": path, "sha1_git": hashlib.sha1(body).hexdigest(), **one}
+        {
+            "root": "r",
+            "dir": path.rpartition(b"/")[0],
+            "path": path,
+            "sha1_git": hashlib.sha1(body).hexdigest(),
+            **one,
+        }
         for (path, body), one in zip(bodies.items(), found, strict=True)
     ]
     evidence = pa.Table.from_pylist(rows, schema=EVIDENCE_FILES)
@@ -77,15 +86,23 @@ def test_each_path_has_the_license_of_the_last_stanza_that_names_it():
 
 
 def test_a_later_stanza_on_everything_takes_all():
-    body = FORMAT + "\nFiles: src/*\nLicense: GPL-2\n\nFiles: src/a.c\nLicense: GPL-3\n\nFiles: *\nLicense: ISC\n"
+    body = (
+        FORMAT
+        + "\nFiles: src/*\nLicense: GPL-2\n\nFiles: src/a.c\nLicense: GPL-3\n\nFiles: *\nLicense: ISC\n"
+    )
     assert set(expressions(("debian/copyright", body), ("src/a.c", ""), ("b.c", "")).values()) == {"ISC"}
 
 
 def test_what_is_stated_afar_adds_to_a_nearer_license_and_does_not_replace_it():
     """Breach: a packager's list frees a file from the license that lies beside it."""
     body = FORMAT + "\nFiles: lib/a.c\nLicense: Expat\n"
-    found = judged(("debian/copyright", body), ("lib/LICENSE", "SPDX-License-Identifier: GPL-3.0-only"), ("lib/a.c", ""))
-    assert (found["lib/a.c"]["license_expression"], found["lib/a.c"]["permitted"]) == ("GPL-3.0-only AND MIT", False)
+    found = judged(
+        ("debian/copyright", body), ("lib/LICENSE", "SPDX-License-Identifier: GPL-3.0-only"), ("lib/a.c", "")
+    )
+    assert (found["lib/a.c"]["license_expression"], found["lib/a.c"]["permitted"]) == (
+        "GPL-3.0-only AND MIT",
+        False,
+    )
 
 
 def test_a_license_that_no_name_tells_is_told_by_its_text_or_not_at_all():
@@ -125,7 +142,10 @@ SPDX-License-Identifier = "ISC"
 path = "notes.md"
 SPDX-FileCopyrightText = "somebody"
 """
-    tree = [("REUSE.toml", toml), *((p, "") for p in ("a.c", "art/a.svg", "art/x/b.svg", "gen/x/y.c", "what?.c", "whats.c"))]
+    tree = [
+        ("REUSE.toml", toml),
+        *((p, "") for p in ("a.c", "art/a.svg", "art/x/b.svg", "gen/x/y.c", "what?.c", "whats.c")),
+    ]
     found = expressions(*tree)
     assert found["a.c"] == found["art/x/b.svg"] == found["whats.c"] == "Apache-2.0"
     assert found["art/a.svg"] == found["what?.c"] == "CC-BY-SA-4.0 AND MIT"
@@ -134,7 +154,9 @@ SPDX-FileCopyrightText = "somebody"
     assert below["lib/art/a.svg"] == "CC-BY-SA-4.0 AND MIT" and below["other.c"] is None
 
 
-@pytest.mark.parametrize("text", ["annotations = 1", "[[annotations]]\npath = 1\nSPDX-License-Identifier = 'MIT'", "[["])
+@pytest.mark.parametrize(
+    "text", ["annotations = 1", "[[annotations]]\npath = 1\nSPDX-License-Identifier = 'MIT'", "[["]
+)
 def test_a_broken_reuse_toml_permits_nothing(text):
     row = judged(("LICENSE", MIT), ("REUSE.toml", text), ("a.c", ""))["a.c"]
     assert (row["permitted"], row["sub_reason"]) == (False, "unparsable")
@@ -167,7 +189,9 @@ def test_patterns_go_through_a_rule():
     assert patterns_of("License-Expression") is None and patterns_of("files {") is None
 
 
-PIECES = st.lists(st.sampled_from(["a", "b", "/", ".", "*", "?", "\\", "[", "\u00e9", "\n", "x" * 50]), max_size=8)
+PIECES = st.lists(
+    st.sampled_from(["a", "b", "/", ".", "*", "?", "\\", "[", "\u00e9", "\n", "x" * 50]), max_size=8
+)
 
 
 @given(PIECES.map("".join).filter(bool))
@@ -192,6 +216,11 @@ def test_any_text_is_read(text):
 
 
 def test_hostile_sizes():
-    for body in (b"Files:" * 20_000, FORMAT.encode() + b"\n\nFiles: *" * 20_000, b"\n" * 200_000, b"[[annotations]]\n" * 4_000):
+    for body in (
+        b"Files:" * 20_000,
+        FORMAT.encode() + b"\n\nFiles: *" * 20_000,
+        b"\n" * 200_000,
+        b"[[annotations]]\n" * 4_000,
+    ):
         declared.find(b"dep5", body)
         declared.find(b"REUSE.toml", body)

@@ -210,7 +210,9 @@ def test_the_pinned_list_is_that_of_the_installed_scancode():
     spec.loader.exec_module(script)
     pinned = p.pinned_list()
     ratings = {
-        spdx: why[0].removeprefix("Blue Oak: ") for spdx, why in pinned["permitted"].items() if why[0].startswith("Blue Oak")
+        spdx: why[0].removeprefix("Blue Oak: ")
+        for spdx, why in pinned["permitted"].items()
+        if why[0].startswith("Blue Oak")
     }
     script.blue_oak = lambda _: (pinned["sources"][0], ratings)
     built = script.build(Path("unused"))
