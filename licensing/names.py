@@ -5,12 +5,12 @@ go-license-detector): the word stands alone between the name's ends or one of `-
 `LICENSE`, `License-MIT.txt`, `COPYING.LESSER`, `gpl-3.0.txt` and `README.md` match, `relicense` does not.
 
 Two rules are ours. Instruments that stand beside a license and change what it permits (`PATENTS`, `ADDITIONAL-TERMS`,
-`EULA`, as such or with the extension of a document) are license-like too. And fewer programs are: the published pattern also takes program sources and binaries whose stem happens to be such
-a word (`license.py`, `copying.c`, `about.js`, `notice.png`); a program about licenses is not a license, and
-what it quotes would be held against its whole directory. So a name that ends in one of `PROGRAM_EXTENSIONS`
-or `BINARY_EXTENSIONS` is never license-like (its own header is still read with the other sources). These are
-compared in lower case only, because `COPYING.LIB` and `LICENSE.TCL` are licenses. Documents and data
-(`.html`, `.rst`, `.xml`, `.json`) stay in, as published.
+`EULA`, as such or with the extension of a document) are license-like too. And fewer programs are: the published pattern
+also takes program sources and binaries whose stem happens to be such a word (`license.py`, `copying.c`, `about.js`,
+`notice.png`); a program about licenses is not a license, and what it quotes would be held against its whole directory.
+So a name that ends in one of `PROGRAM_EXTENSIONS` or `BINARY_EXTENSIONS` is never license-like (its own header is still
+read with the other sources). These are compared in lower case only, because `COPYING.LIB` and `LICENSE.TCL` are
+licenses. Documents and data (`.html`, `.rst`, `.xml`, `.json`) stay in, as published.
 """
 
 from __future__ import annotations

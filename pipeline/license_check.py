@@ -97,7 +97,8 @@ def _why(pinned: Mapping[str, Any], one: str) -> str:
     for part in (name, exception):
         if not part:
             continue
-        folded = {key.lower(): key for kind in ("permitted", "refused", "removed", "ignored", "exceptions") for key in pinned[kind]}  # fmt: skip
+        kinds = ("permitted", "refused", "removed", "ignored", "exceptions")
+        folded = {key.lower(): key for kind in kinds for key in pinned[kind]}
         key = folded.get(part.lower(), part)
         if key in pinned["removed"]:
             said.append(f"{key}: left out, {pinned['removed'][key]}")
@@ -124,7 +125,8 @@ def _policy_lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield f"policy {told['digest']}{' (the list that ships with the product)' if told['default'] else ''}"
     if not told["decisions"]:
         for source in told["sources"]:
-            yield f"  source {source['name']} {source['version']}, {source['license']}, {source['digest_of']} {source['sha256'][:16]}"
+            digest = f"{source['digest_of']} {source['sha256'][:16]}"
+            yield f"  source {source['name']} {source['version']}, {source['license']}, {digest}"
         yield f"  unlicensed code: {'permitted' if told['unlicensed'] else 'not permitted'}"
         yield f"  vendored code without a license of its own: {'inherits' if told['inherits_vendored'] else 'not permitted'}"
         yield f"  {len(told['permitted']):,} ids permitted, {len(told['weak_copyleft']):,} of them as weak copyleft:"

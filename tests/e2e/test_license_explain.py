@@ -270,3 +270,54 @@ def test_a_release_of_before_is_told(licensed, monkeypatch):
     monkeypatch.setattr(type(record), "rows", lambda *_: {}["evidence"])
     with pytest.raises(ConfigError, match="earlier version"):
         Replay(record).recorded_evidence("0" * 40)
+
+
+# ---------------------------------------------------------------------------------------------------------- notices
+
+
+def test_notices_name_every_license_file_that_rows_rest_on(licensed):
+    """Breach: a row's license file is not in the notices, or one that no row rests on is."""
+    outcome, _ = licensed
+    rows = pq.read_table(outcome.directory / "notices.parquet").to_pylist()
+    data = [
+        row
+        for part in (outcome.directory / "data").rglob("*.parquet")
+        for row in pq.read_table(part).to_pylist()
+    ]
+    wanted = {
+        (row["directory_id"], row["license_expression"], e["path"], e["swhid"])
+        for row in data
+        for e in row["license_evidence"]
+    }
+    told = {(r["directory_id"], r["license_expression"], r["license_path"], r["swhid"]) for r in rows}
+    assert told == wanted and len(rows) == len(told)
+    assert sum(row["rows"] for row in rows) == sum(
+        len({e["path"] for e in r["license_evidence"]}) for r in data
+    )
+    assert [row["notice_id"] for row in rows] == sorted(row["notice_id"] for row in rows)
+    listed = {
+        file["path"] for file in json.loads((outcome.directory / "manifest.json").read_bytes())["files"]
+    }
+    assert "notices.parquet" in listed
+
+
+def test_notices_hold_copyright_lines_and_notice_files(tmp_path):
+    """Breach: whose code it is cannot be told from the release, or an address is published for it."""
+    text = b"SPDX-License-Identifier: Apache-2.0\nCopyright (c) 2019 The Tide Project <team@tide.example>\n"
+    files = {
+        b"LICENSE": archives.File(text, late="quality.text"),
+        b"NOTICE": archives.File(b"Tide\nCopyright 2018 Reef Works\n", late="quality.text"),
+        b"lib/a.py": python("notice a"),
+    }
+    small = archives.World([archives.Origin(url=f"{HOST}/tide", files=files)])
+    outcome = runs.release(archives.write(small, tmp_path / "archive"), tmp_path)
+    rows = {r["license_path"]: r for r in pq.read_table(outcome.directory / "notices.parquet").to_pylist()}
+    assert rows["LICENSE"]["copyrights"] == ["Copyright (c) 2019 The Tide Project <email>"]
+    assert rows["NOTICE"]["copyrights"] == ["Copyright 2018 Reef Works"]
+    assert {r["license_expression"] for r in rows.values()} == {"Apache-2.0"}
+    page = (outcome.directory / "NOTICE.md").read_text()
+    for words in ("Reef Works", "The Tide Project", f"{HOST}/tide", "GPL-2.0-only", "NOTICE files stay"):
+        assert words in page.replace("\\", ""), words
+    assert "team@" not in page
+    other = runs.release(tmp_path / "archive", tmp_path / "again", buckets=8)
+    assert other.digest == outcome.digest, "as many buckets as you like"
