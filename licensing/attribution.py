@@ -19,13 +19,19 @@ not free
 - Any other file without a detection, or with one that states no terms ("see the license file"), is no
 evidence.
 
-Several files of one directory apply together (AND). The exception are files named after what they hold, as in
-`LICENSE-MIT` and `LICENSE-APACHE`: they are a choice (OR) if each one of them would be permitted alone, or if
-another file of the directory states this choice.
+- A vendored directory (`names.vendored`: third_party, vendor, node_modules, ...) inherits nothing: the license of
+  a project says nothing of the code of others that lies in it. Without a license of its own the code there is
+  refused as `vendored`. A policy can say otherwise (`vendored: inherit`).
+- Statements about paths (`path_statements`) speak for the directories and files that they name.
+
+Several files of one directory apply together (AND): LICENSE and PATENTS. The exception are files named after what they
+hold, as in `LICENSE-MIT` and `LICENSE-APACHE`: they are a choice (OR) if each one of them would be permitted alone, or
+if another file of the directory states this choice.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,13 +41,14 @@ import numpy as np
 import pyarrow as pa
 
 from licensing.detection import DETECTION
-from licensing.expressions import alternatives, conjunction, disjunction, ids
-from licensing.names import license_text, speaks_of_more
-from licensing.policy import NONE_FOUND, UNRECOGNISED, Decision, Policy
+from licensing.expressions import NO_LICENSE_FOUND, alternatives, conjunction, disjunction, ids
+from licensing.names import license_text, speaks_of_more, split, vendored_above
+from licensing.path_statements import base_of, claims_in, is_sidecar
+from licensing.policy import NONE_FOUND, UNLICENSED, UNRECOGNISED, VENDORED, WEAK_COPYLEFT, Decision, Policy
 
 DIRECTORIES = pa.schema([pa.field("root", pa.string()), pa.field("dir", pa.binary())])
-"""Input: the directories to attribute. `dir` is relative to the root, without leading or trailing slash; the
-root itself is empty."""
+"""Input: the places to attribute: directories, relative to the root, without leading or trailing slash, the root itself
+being empty; or files of which something is stated by name, with a leading slash (`path_statements.place_files`)."""
 
 EVIDENCE_FILES = pa.schema(
     [
@@ -70,11 +77,14 @@ ATTRIBUTIONS = pa.schema(
     [
         pa.field("root", pa.string()),
         pa.field("dir", pa.binary()),
-        pa.field("license_expression", pa.string()),  # null: no evidence in any directory above
+        # null: no evidence in any directory above; NONE where the policy permits that
+        pa.field("license_expression", pa.string()),
         pa.field("detected_licenses", pa.list_(pa.string()), nullable=False),  # sorted
         pa.field("permitted", pa.bool_(), nullable=False),
         pa.field("sub_reason", pa.string(), nullable=False),  # one of policy.SUB_REASONS
-        pa.field("license_type", pa.string(), nullable=False),  # permissive | non_permissive | no_license
+        pa.field(
+            "license_type", pa.string(), nullable=False
+        ),  # permissive | weak_copyleft | non_permissive | no_license
         pa.field("license_evidence", pa.list_(EVIDENCE), nullable=False),  # by path, expression
     ]
 )
@@ -82,10 +92,14 @@ ATTRIBUTIONS = pa.schema(
 
 PERMISSIVE, NON_PERMISSIVE, NO_LICENSE = "permissive", "non_permissive", "no_license"
 
+UNDETECTED = "LicenseRef-stackmill-unrecognised"
+"""In the evidence of a directory (never in that of a released row): a license file that no detector knows."""
+
 
 @dataclass(frozen=True, slots=True)
 class _File:
     path: bytes
+    place: bytes  # that it speaks for
     sha1_git: str
     expression: str | None
     detections: Sequence[dict[str, Any]]
@@ -101,29 +115,25 @@ class _Attribution:
     evidence: tuple[dict[str, Any], ...]
 
 
-_NOTHING = _Attribution(None, (), Decision(False, NONE_FOUND), ())
-
-
 def attribute_directories(dirs: pa.Table, evidence: pa.Table, policy: Policy) -> pa.Table:
-    """The license of every directory in `dirs` (DIRECTORIES, any roots, any order): a table in ATTRIBUTIONS.
+    """The license of every place in `dirs` (DIRECTORIES, any roots, any order): a table in ATTRIBUTIONS.
 
     `evidence` (EVIDENCE_FILES) holds the evidence of the same roots, in any order; the answer depends on
     neither order. Work is linear in the bytes of the paths.
     """
     evidence_of = _files_by_root(evidence)
     names = dirs.column("dir").cast(pa.binary()).to_pylist()
-    unique: list[_Attribution] = [_NOTHING]
+    nothing = _Attribution(None, (), policy.decide(None), ())
+    unique: list[_Attribution] = [nothing]
     places = np.zeros(len(names), dtype=np.int64)
     for root, rows in _rows_by_root(dirs.column("root")):
         here = evidence_of.get(root)
         if here is None:
             continue
-        found = _attribute(here, [names[row] for row in rows], policy)
-        position: dict[int, int] = {}
+        found = _attribute(here, [names[row] for row in rows], policy, nothing)
+        position: dict[int, int] = {id(nothing): 0}
         for row in rows:
             attribution = found[names[row]]
-            if attribution is _NOTHING:
-                continue
             if id(attribution) not in position:
                 position[id(attribution)] = len(unique)
                 unique.append(attribution)
@@ -135,53 +145,100 @@ def attribute_directories(dirs: pa.Table, evidence: pa.Table, policy: Policy) ->
 
 
 def license_type(decision: Decision) -> str:
-    """The Stack v2's word for a decision."""
+    """The Stack v2's word for a decision; `weak_copyleft` is ours."""
+    if decision.sub_reason in (NONE_FOUND, UNLICENSED):
+        return NO_LICENSE
     if decision.permitted:
-        return PERMISSIVE
-    return NO_LICENSE if decision.sub_reason == NONE_FOUND else NON_PERMISSIVE
+        return WEAK_COPYLEFT if decision.sub_reason == WEAK_COPYLEFT else PERMISSIVE
+    return NON_PERMISSIVE
 
 
 def _attribute(
-    evidence: dict[bytes, list[_File]], directories: Iterable[bytes], policy: Policy
+    files: list[_File], places: Iterable[bytes], policy: Policy, nothing: _Attribution
 ) -> dict[bytes, _Attribution]:
-    """Attribution of each of `directories` of one root, in one walk in tree order with a stack of
-    ancestors."""
-    combined = {d: files for d, f in evidence.items() if (files := _telling(f, policy))}
+    """Attribution of each of `places` of one root, in one walk in tree order with a stack of ancestors."""
+    combined = _by_place(files, policy)
+    asked = {*places, *combined}
+    boundaries: set[bytes] = set()
+    if not policy.inherits_vendored:
+        boundaries = {above for place in asked for above in vendored_above(place)}
     found: dict[bytes, _Attribution] = {}
     above: list[tuple[bytes, _Attribution]] = []
     # Compared by components, a directory comes right before everything below it, whatever bytes names hold.
-    for directory in sorted({*directories, *combined}, key=lambda d: d.split(b"/")):
-        while above and not _contains(above[-1][0], directory):
+    for place in sorted(asked | boundaries, key=lambda p: (split(p), p)):
+        while above and not _contains(above[-1][0], place):
             above.pop()
-        inherited = above[-1][1] if above else _NOTHING
-        if directory in combined:
-            inherited = _combine(combined[directory], inherited, policy)
-            above.append((directory, inherited))
-        found[directory] = inherited
+        inherited = above[-1][1] if above else nothing
+        if place in boundaries or place in combined:
+            if place in boundaries:
+                inherited = _cut(inherited, policy)
+            if place in combined:
+                nearest = above[-1][0] if above else b""
+                inherited = _combine(_heard(combined[place], nearest), inherited, policy)
+            above.append((place, inherited))
+        found[place] = inherited
     return found
 
 
-def _contains(ancestor: bytes, directory: bytes) -> bool:
-    return not ancestor or directory == ancestor or directory.startswith(ancestor + b"/")
+def _heard(files: list[_File], nearest: bytes) -> list[_File]:
+    """What is stated of a file from afar only adds to what holds in a nearer directory, and does not replace it."""
+    return [
+        dataclasses.replace(f, adds_only=True)
+        if f.place.startswith(b"/") and len(nearest) > len(base_of(f.path))
+        else f
+        for f in files
+    ]
 
 
-def _telling(files: list[_File], policy: Policy) -> list[_File]:
-    """The files that are evidence, by path."""
-    return sorted((f for f in files if f.is_license or _states_terms(f, policy)), key=lambda f: f.path)
+def _cut(outside: _Attribution, policy: Policy) -> _Attribution:
+    """What a vendored directory has before its own files are looked at."""
+    decision = policy.decide(None)
+    if not decision.permitted and outside.decision.sub_reason != NONE_FOUND:
+        decision = Decision(False, VENDORED)
+    return _Attribution(None, outside.licenses, decision, ())
 
 
-def _states_terms(file: _File, policy: Policy) -> bool:
-    return file.expression is not None and policy.decide(file.expression).sub_reason != NONE_FOUND
+def _contains(ancestor: bytes, place: bytes) -> bool:
+    path = place.removeprefix(b"/")
+    return not ancestor or place == ancestor or path.startswith(ancestor + b"/")
+
+
+def _by_place(files: list[_File], policy: Policy) -> dict[bytes, list[_File]]:
+    """The files that are evidence, by the place that they speak for, each list by path."""
+    found: dict[bytes, list[_File]] = {}
+    for file in files:
+        if file.place.startswith(b"/"):
+            found.setdefault(file.place, []).append(file)
+            continue
+        if is_sidecar(file.path, file.detections):
+            continue  # it speaks for one file, and `place_files` has asked for that
+        claims, others = claims_in(file.path, file.detections)
+        for claim in claims:
+            told = _File(
+                file.path, claim.place, file.sha1_git, claim.expression, claim.detections, False, False
+            )
+            found.setdefault(claim.place, []).append(told)
+        own = file
+        if others is not file.detections:
+            expression = conjunction(d["expression"] for d in others)
+            own = dataclasses.replace(file, expression=expression, detections=others)
+        if own.is_license or policy.states_terms(own.expression):
+            found.setdefault(file.place, []).append(own)
+    return {place: sorted(here, key=_position) for place, here in found.items()}
+
+
+def _position(file: _File) -> tuple[bytes, str]:
+    return file.path, file.expression or ""
 
 
 def _combine(files: list[_File], inherited: _Attribution, policy: Policy) -> _Attribution:
-    """The attribution of a directory with these files under a directory with that attribution."""
-    stated = [f for f in files if _states_terms(f, policy)]
+    """The attribution of a place with these files under a directory with that attribution."""
+    stated = [f for f in files if policy.states_terms(f.expression)]
     speaking = [f for f in files if not f.adds_only]
     own = _expression(stated, policy)
     replaces = bool(speaking)
     expression = own if replaces else conjunction(e for e in (inherited.expression, own) if e)
-    unknown = any(not _states_terms(f, policy) for f in speaking)
+    unknown = any(not policy.states_terms(f.expression) for f in speaking)
     decision = policy.decide(expression)
     if unknown and (decision.permitted or decision.sub_reason == NONE_FOUND):
         decision = Decision(False, UNRECOGNISED)
@@ -236,8 +293,9 @@ def _folded(expressions: Iterable[str]) -> set[str]:
 
 
 def _entries(file: _File) -> list[dict[str, Any]]:
-    """Rows of EVIDENCE: for each expression found in the file its best-scored detection."""
-    best: dict[str, dict[str, Any]] = {}
+    """Rows of EVIDENCE: for each expression found in the file its best-scored detection; one row where there is none."""
+    nothing = {"expression": UNDETECTED, "detector": "none", "rule": "no detection", "score": 0.0}
+    best: dict[str, dict[str, Any]] = {} if file.detections else {UNDETECTED: nothing}
     for detection in file.detections:
         known = best.get(detection["expression"])
         if known is None or detection["score"] > known["score"]:
@@ -255,14 +313,14 @@ def _entries(file: _File) -> list[dict[str, Any]]:
     ]
 
 
-def _files_by_root(evidence: pa.Table) -> dict[str, dict[bytes, list[_File]]]:
+def _files_by_root(evidence: pa.Table) -> dict[str, list[_File]]:
     paths = evidence.column("path").cast(pa.binary()).to_pylist()
     names = pa.array([path.rpartition(b"/")[2] for path in paths], pa.binary())
-    found: dict[str, dict[bytes, list[_File]]] = {}
-    for root, directory, path, sha1_git, expression, detections, is_license, adds_only in zip(
+    found: dict[str, list[_File]] = {}
+    for root, path, place, sha1_git, expression, detections, is_license, adds_only in zip(
         evidence.column("root").to_pylist(),
-        evidence.column("dir").cast(pa.binary()).to_pylist(),
         paths,
+        evidence.column("dir").cast(pa.binary()).to_pylist(),
         evidence.column("sha1_git").to_pylist(),
         evidence.column("expression").to_pylist(),
         evidence.column("detections").to_pylist(),
@@ -270,8 +328,8 @@ def _files_by_root(evidence: pa.Table) -> dict[str, dict[bytes, list[_File]]]:
         speaks_of_more(names).to_pylist(),
         strict=True,
     ):
-        file = _File(path, sha1_git, expression, detections or (), is_license, adds_only)
-        found.setdefault(root, {}).setdefault(directory, []).append(file)
+        file = _File(path, place, sha1_git, expression, detections or (), is_license, adds_only)
+        found.setdefault(root, []).append(file)
     return found
 
 
@@ -285,11 +343,16 @@ def _rows_by_root(roots: pa.ChunkedArray) -> Iterable[tuple[str, list[int]]]:
         yield root, order[bounds[code] : bounds[code + 1]].tolist()
 
 
+def _shown(attribution: _Attribution) -> str | None:
+    unlicensed = attribution.expression is None and attribution.decision.sub_reason == UNLICENSED
+    return NO_LICENSE_FOUND if unlicensed else attribution.expression
+
+
 def _columns(attributions: list[_Attribution]) -> pa.Table:
     fields = [ATTRIBUTIONS.field(name) for name in ATTRIBUTIONS.names[2:]]
     return pa.table(
         {
-            "license_expression": [a.expression for a in attributions],
+            "license_expression": [_shown(a) for a in attributions],
             "detected_licenses": [a.licenses for a in attributions],
             "permitted": [a.decision.permitted for a in attributions],
             "sub_reason": [a.decision.sub_reason for a in attributions],

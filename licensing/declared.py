@@ -1,5 +1,8 @@
 """The license that a package manifest declares: PKG-INFO, package.json, Cargo.toml and others.
 
+`go.mod` is not among them: it declares none; it makes its directory a module, and the license file beside it speaks. A
+member of a Cargo workspace that inherits declares nothing: what the workspace states above it holds.
+
 Fields that are SPDX expressions by their format's own rules are read as such; free text ("Apache License,
 Version 2.0", Python classifiers) goes through a table of names (`license_names.py`), and what the table does
 not know is no evidence. Parsing is bounded (`MAX_BYTES`), and a broken manifest declares nothing.
@@ -8,17 +11,23 @@ not know is no evidence. Parsing is bounded (`MAX_BYTES`), and a broken manifest
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from licensing.detection import Detection
-from licensing.expressions import conjunction, disjunction, read
-from licensing.license_names import PROPRIETARY, from_classifiers, from_text
+import pyarrow as pa
 
-DETECTOR = "declared 1"
+from licensing import dep5, reuse
+from licensing.detection import Detection
+from licensing.expressions import UNREAD, conjunction, disjunction, read
+from licensing.license_names import PROPRIETARY, from_classifiers, from_text
+from licensing.names import license_like
+from licensing.text import read_text
+
+DETECTOR = "declared 2"
 
 MAX_BYTES = 262_144
 """Bytes of a manifest that are parsed; a longer one (a bundled README makes some PKG-INFO long) is cut for
@@ -29,7 +38,10 @@ Statement = tuple[str, str, str]
 
 
 def find(name: bytes, body: bytes) -> list[Detection]:
-    """What the manifest with this base name declares: at most one detection; offsets in BYTES of the file."""
+    """What the manifest with this base name declares; offsets in BYTES of the file. At most one detection, but for those
+    that speak for paths (`path_statements`)."""
+    if name in (b"dep5", b"REUSE.toml"):
+        return _of_paths(name, body)
     reader = _reader(name)
     if reader is None:
         return []
@@ -47,6 +59,16 @@ def find(name: bytes, body: bytes) -> list[Detection]:
     start = body.find(written.encode("utf-8"))
     end = start + len(written.encode("utf-8")) if start >= 0 and written else len(body)
     return [Detection(expression, DETECTOR, field, 100.0, max(start, 0), end)]
+
+
+def _of_paths(name: bytes, body: bytes) -> list[Detection]:
+    read_in = read_text(body)
+    if read_in is None:
+        return []
+    found = dep5.find(read_in.text) if name == b"dep5" else reuse.find(read_in.text)
+    if not read_in.complete:
+        found = [dataclasses.replace(d, expression=UNREAD) for d in found]  # what follows may say otherwise
+    return [dataclasses.replace(d, start=read_in.byte(d.start), end=read_in.byte(d.end)) for d in found]
 
 
 def _reader(name: bytes) -> Callable[[str], Statement | None] | None:
@@ -75,8 +97,11 @@ def _npm(text: str) -> Statement | None:
     content = _mapping(json.loads(text))
     stated = content.get("license", content.get("licenses"))
     entries = stated if isinstance(stated, list) else [stated]
-    names = [entry.get("type", "") if isinstance(entry, dict) else entry for entry in entries]
-    return _join("license", names, conjunction)
+    names = [
+        entry.get("type", entry.get("name", "")) if isinstance(entry, dict) else entry for entry in entries
+    ]
+    # Several, the form of before 2015, are a choice: npm's documentation rewrites them to an OR.
+    return _join("license", names, disjunction)
 
 
 def _composer(text: str) -> Statement | None:
@@ -86,8 +111,16 @@ def _composer(text: str) -> Statement | None:
 
 
 def _cargo(text: str) -> Statement | None:
-    stated = _mapping(tomllib.loads(text)).get("package", {}).get("license")
-    return ("package.license", stated, read(stated)) if isinstance(stated, str) else None
+    content = _mapping(tomllib.loads(text))
+    for field in ("package", "workspace.package"):
+        table: Any = content
+        for key in field.split("."):
+            table = table.get(key, {})
+        if isinstance(stated := table.get("license"), str):
+            return f"{field}.license", stated, read(stated)
+        if isinstance(named := table.get("license-file"), str) and (there := _in_file(named)):
+            return f"{field}.license-file", named, there
+    return None
 
 
 def _pyproject(text: str) -> Statement | None:
@@ -101,9 +134,17 @@ def _pyproject(text: str) -> Statement | None:
         if found:
             return found
     poetry = content.get("tool", {}).get("poetry", {})
-    if isinstance(poetry.get("license"), str):
-        return _free("tool.poetry.license", poetry["license"])
-    return _classified(project.get("classifiers", []))
+    flit = content.get("tool", {}).get("flit", {}).get("metadata", {})
+    for field, table in (("tool.poetry.license", poetry), ("tool.flit.metadata.license", flit)):
+        if isinstance(table.get("license"), str) and (found := _free(field, table["license"])):
+            return found
+    classified = _classified(
+        project.get("classifiers", poetry.get("classifiers", flit.get("classifiers", [])))
+    )
+    if classified is None and isinstance(stated, dict) and isinstance(named := stated.get("file"), str):
+        there = _in_file(named)
+        return ("project.license.file", named, there) if there else None
+    return classified
 
 
 def _setup_cfg(text: str) -> Statement | None:
@@ -117,19 +158,63 @@ def _setup_cfg(text: str) -> Statement | None:
     return found or _classified(line.strip() for line in classifiers.splitlines())
 
 
+_COMMENT = re.compile(r"<!--.{0,20000}?-->", re.DOTALL)
+
+
 def _pom(text: str) -> Statement | None:
+    text = _COMMENT.sub("", text)
     start = text.find("<licenses>")
     end = text.find("</licenses>", start)
     if start < 0 or not start < end < start + 10_000:
         return None
-    names = re.findall(r"<name>\s{0,99}([^<\s][^<]{0,200})</name>", text[start:end])
+    names = []
+    for entry in text[start:end].split("<license>")[1:]:
+        name = re.search(r"<name>\s{0,99}([^<\s][^<]{0,200})</name>", entry)
+        address = re.search(r"<url>\s{0,99}([^<\s]{1,200})", entry)
+        told = name.group(1).strip() if name else ""
+        if address and not from_text(told):
+            told = _of_address(address.group(1)) or told
+        names.append(told)
     # Several are a choice: Maven assumes that "the user can select which license they want".
-    return _join("licenses", [name.strip() for name in names], disjunction)
+    return _join("licenses", names, disjunction)
 
 
 def _nuspec(text: str) -> Statement | None:
     stated = re.search(r"<license\s{1,9}type=\"expression\">([^<]{1,200})</license>", text)
-    return ("license", stated.group(1).strip(), read(stated.group(1))) if stated else None
+    if stated:
+        return "license", stated.group(1).strip(), read(stated.group(1))
+    named = re.search(r"<license\s{1,9}type=\"file\">([^<]{1,200})</license>", text)
+    if named:
+        there = _in_file(named.group(1))
+        return ("license", named.group(1), there) if there else None
+    address = re.search(r"<licenseUrl>\s{0,9}([^<\s]{1,200})", text)
+    known = _of_address(address.group(1)) if address else None
+    return ("licenseUrl", address.group(1), known) if address and known else None
+
+
+_ADDRESSES = (
+    (r"(?:www\.)?apache\.org/licenses/LICENSE-2\.0", "Apache-2.0"),
+    (r"(?:www\.)?opensource\.org/licenses/(?:MIT|mit-license)", "MIT"),
+    (r"(?:www\.)?opensource\.org/licenses/BSD-3-Clause", "BSD-3-Clause"),
+    (r"(?:www\.)?opensource\.org/licenses/BSD-2-Clause", "BSD-2-Clause"),
+    (r"(?:www\.)?eclipse\.org/legal/epl-v10", "EPL-1.0"),
+    (r"(?:www\.)?eclipse\.org/legal/epl-(?:v20|2\.0)", "EPL-2.0"),
+    (r"(?:www\.)?gnu\.org/licenses/(?:old-licenses/)?lgpl-2\.1", "LGPL-2.1-only"),
+    (r"(?:www\.)?gnu\.org/licenses/(?:old-licenses/)?gpl-2\.0", "GPL-2.0-only"),
+    (r"(?:www\.)?gnu\.org/licenses/gpl-3\.0", "GPL-3.0-only"),
+)
+"""Pages of a license's own publisher, where a name says nothing."""
+
+
+def _of_address(address: str) -> str | None:
+    if (
+        named := re.fullmatch(r"https?://licenses\.nuget\.org/([A-Za-z0-9.%() +-]{1,200})", address)
+    ) is not None:
+        return from_text(named.group(1).replace("%20", " "))
+    for pattern, expression in _ADDRESSES:
+        if re.fullmatch(rf"https?://{pattern}(?:\.(?:txt|html|php))?/?", address, re.IGNORECASE):
+            return expression
+    return None
 
 
 def _gemspec(text: str) -> Statement | None:
@@ -175,12 +260,28 @@ def _join(
     return (field, stated[0], expression) if expression else None
 
 
+_SEE = re.compile(r"SEE LICEN[CS]E IN\s+(\S.*)", re.IGNORECASE)
+_SEE_OWN = re.compile(
+    r"(?:see\s+)?(?:the\s+)?(?:li[cs]en[cs]e|copying)(?:\.(?:md|txt|rst))?(?:\s+file)?", re.IGNORECASE
+)
+
+
 def _expressions(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         if name.strip().upper() in ("UNLICENSED", "PROPRIETARY"):
             yield PROPRIETARY
-        elif not name.upper().startswith("SEE LICENSE IN"):
+        elif (see := _SEE.fullmatch(name.strip())) is not None:
+            yield from filter(None, [_in_file(see.group(1))])
+        elif not _SEE_OWN.fullmatch(name.strip()):
             yield from_text(name) or read(name)
+
+
+def _in_file(named: str) -> str | None:
+    """What it says that the license stands in a file: nothing where that file is read as evidence of this directory or of
+    one above it; else that there is a license which is not read."""
+    path = re.sub(r"^(?:\./|(?:\.\./)+)", "", named.strip())
+    read_anyway = "/" not in path and license_like(pa.array([path.encode()]))[0].as_py()
+    return None if read_anyway else UNREAD
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from licensing import declared, residue, riders, tags
+from licensing import declared, dep5, residue, reuse, riders, tags
 from licensing.detection import DETECTIONS, Detection
 from licensing.expressions import REMARK, UNREAD, conjunction
 from licensing.known import Known, KnownTexts
@@ -45,7 +45,7 @@ __all__ = [
 
 def versions(scancode: ScanCode | None) -> list[str]:
     """Names and versions of the detectors, for the key of an annotation store and for a manifest."""
-    own = [tags.DETECTOR, declared.DETECTOR, riders.DETECTOR, residue.DETECTOR]
+    own = [tags.DETECTOR, declared.DETECTOR, dep5.DETECTOR, reuse.DETECTOR, riders.DETECTOR, residue.DETECTOR]
     if scancode is None:
         return own
     known = _known(scancode)
@@ -97,6 +97,8 @@ def _detect(name: bytes, body: bytes, scancode: ScanCode | None, known: KnownTex
     read = read_text(body)
     if read is None:
         return []
+    if name == b"LICENSE" and dep5.is_dep5(read.text):
+        return _finished(name, _of_paths(read.text, scancode), read)
     found = tags.find(read.text)
     if scancode is None:
         if name == b"LICENSE":
@@ -114,6 +116,13 @@ def _detect(name: bytes, body: bytes, scancode: ScanCode | None, known: KnownTex
     return _finished(name, found, read)
 
 
+def _of_paths(text: str, scancode: ScanCode | None) -> list[Detection]:
+    """What a DEP-5 file says of the paths that it names, not of where it lies, and the riders that hold for all of them."""
+    recognised = scancode.examine(text)[0] if scancode else []
+    everything = [Detection("", "", "", 100.0, 0, len(text))]
+    return dep5.find(text, recognised) + riders.find(text, recognised or everything)
+
+
 def _detect_known(name: bytes, body: bytes, known: KnownTexts | None) -> list[Detection] | None:
     """The answer of the cascade where ScanCode has nothing to add; None where it must be asked."""
     if name not in (b"LICENSE", b"README"):
@@ -121,7 +130,7 @@ def _detect_known(name: bytes, body: bytes, known: KnownTexts | None) -> list[De
     read = read_text(body)
     if read is None or not read.text.strip():
         return []
-    if known is None:
+    if known is None or dep5.is_dep5(read.text):
         return None
     text = known.find(read.text[:MAX_TEXT])
     tagged = tags.find(read.text)

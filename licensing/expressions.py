@@ -22,6 +22,9 @@ MAX_EXPRESSION = 1_000
 UNPARSABLE = "LicenseRef-stackmill-unparsable"
 """Stands for a license statement that is there and cannot be read as an expression. No policy permits it."""
 
+NO_LICENSE_FOUND = "NONE"
+"""SPDX's word for code in which no license was found: the expression of a row, where a policy allows such code."""
+
 UNREAD = "LicenseRef-stackmill-unread"
 """Stands for the part of a license file that is beyond the bytes that are read. No policy permits it."""
 

@@ -23,20 +23,22 @@ PROPRIETARY = "LicenseRef-stackmill-proprietary"
 """Declared to be not for use by others."""
 
 _TABLE = {
-    "MIT": "mit|expat|mit expat|x11",
+    "MIT": "mit|expat|mit expat|x11|mit x11|expat mit x11",
     "MIT-0": "mit no attribution|mit 0",
-    "Apache-2.0": "apache|apache 2.0|apache 2|asl 2.0|asl 2|apl 2.0|al 2.0",
+    "Apache-2.0": "apache|apache 2.0|apache 2|asl 2.0|asl 2|apl 2.0|al 2.0|apache public 2.0|apache public 2",
     "Apache-1.1": "apache 1.1",
-    "BSD-3-Clause": "bsd|bsd 3 clause|3 clause bsd|bsd 3|new bsd|modified bsd|revised bsd|bsd new|bsd style",
-    "BSD-2-Clause": "bsd 2 clause|2 clause bsd|bsd 2|simplified bsd|freebsd|2 bsd",
+    "BSD-3-Clause": "bsd|bsd 3 clause|3 clause bsd|bsd 3|bsd3|new bsd|modified bsd|revised bsd|bsd new"
+    "|bsd style|edl 1.0|edl 1|eclipse distribution 1.0|eclipse distribution",
+    "BSD-2-Clause": "bsd 2 clause|2 clause bsd|bsd 2|bsd2|simplified bsd|freebsd|2 bsd",
     "BSD-4-Clause": "bsd 4 clause|4 clause bsd|original bsd",
     "0BSD": "0bsd|zero clause bsd|bsd zero clause|bsd 0 clause",
     "ISC": "isc|iscl",
     "Zlib": "zlib|zlib libpng",
     "Python-2.0": "python foundation|psf|psfl|python|psf 2.0|psf 2|python foundation 2|psf based",
     "Unlicense": "unlicense|un",
-    "CC0-1.0": "cc0|cc0 1.0|cc0 1.0 universal|cc0 1.0 universal public domain dedication",
-    "LicenseRef-scancode-public-domain": "public domain",
+    "CC0-1.0": "cc0|cc0 1.0|cc0 1.0 universal|cc0 1.0 universal public domain dedication"
+    "|public domain per creative commons cc0",
+    "LicenseRef-scancode-public-domain": "public domain|pd",
     "BSL-1.0": "boost 1.0|boost|bsl 1.0",
     "ZPL-2.1": "zope public|zpl 2.1|zpl|zope public 2.1",
     "WTFPL": "wtfpl|do what the fuck you want to public",
@@ -46,11 +48,17 @@ _TABLE = {
     "UPL-1.0": "universal permissive|upl|upl 1.0",
     "MulanPSL-2.0": "mulan permissive 2|mulan psl 2",
     "Artistic-2.0": "artistic 2.0|artistic 2",
-    "Artistic-1.0": "artistic",
-    "MPL-2.0": "mpl 2.0|mpl 2|mozilla public 2.0|mozilla public 2|mpl|mozilla public",
+    "Artistic-1.0": "artistic|artistic 1|artistic 1.0",
+    "OLDAP-2.8": "openldap 2.8|openldap public 2.8",
+    "CPL-1.0": "cpl 1.0|common public 1.0|cpl",
+    "OFL-1.1": "ofl 1.1|sil 1.1|sil ofl 1.1|sil open font 1.1|open font",
+    "CC-BY-4.0": "cc by 4.0|creative commons attribution 4.0|creative commons attribution 4.0 international",
+    "CC-BY-SA-4.0": "cc by sa 4.0|creative commons attribution share alike 4.0",
+    "GFDL-1.3-no-invariants-only": "gfdl niv 1.3",
+    "MPL-2.0": "mpl 2.0|mpl 2|mozilla public 2.0|mozilla public 2|mpl|mozilla public|mozilla public mpl 2.0",
     "MPL-1.1": "mpl 1.1|mozilla public 1.1",
-    "EPL-1.0": "epl 1.0|eclipse public 1.0",
-    "EPL-2.0": "epl 2.0|eclipse public 2.0|epl|eclipse public",
+    "EPL-1.0": "epl 1.0|epl 1|eclipse public 1.0",
+    "EPL-2.0": "epl 2.0|epl 2|eclipse public 2.0|eclipse public 2|epl|eclipse public",
     "EUPL-1.2": "eupl 1.2|european union public 1.2",
     "CDDL-1.0": "cddl|cddl 1.0|common development and distribution 1.0|common development and distribution",
     "AFL-3.0": "afl|academic free|afl 3.0",
@@ -72,10 +80,31 @@ _GNU_VERSIONS = {
     "AGPL": {"": "AGPL-3.0-or-later", "1": "AGPL-1.0", "3": "AGPL-3.0"},
 }
 
+_EXCEPTIONS = {
+    "classpath": "Classpath-exception-2.0",
+    "llvm": "LLVM-exception",
+    "autoconf": "Autoconf-exception-generic",
+    "bison": "Bison-exception-2.2",
+    "libtool": "Libtool-exception",
+    "texinfo": "Texinfo-exception",
+    "font": "Font-exception-2.0",
+    "gcc runtime library": "GCC-exception-3.1",
+    "linux syscall note": "Linux-syscall-note",
+}
+"""Exceptions by the names that people give them after "with"."""
+
 _NAMES = {name: spdx for spdx, names in _TABLE.items() for name in names.split("|")}
 _GNU_NAMES = {name: family for family, names in _GNU.items() for name in names.split("|")}
 
 _FILLER = re.compile(r"\b(?:the|licen[cs]ed?|software|version|ver|under|terms|osi approved)\b")
+_EXCEPTION = re.compile(
+    r"(?P<license>.*?),?[\s-]+(?:with|w/)[\s-]+(?:the\s+)?(?P<name>[a-z][a-z -]{1,40}?)[\s-]+exceptions?",
+    re.IGNORECASE,
+)
+_POINTER = re.compile(
+    r"[,;.]?\s*\(?\b(?:see|refer to|as in|as described in)\b[^()]{0,80}\)?\s*$|\s*\*+$", re.IGNORECASE
+)
+"""What follows a name and is none: where the text is, or the asterisk of a checker that guessed."""
 _LATER = re.compile(r"\s*(?:\+|\bor (?:\(at your option\) )?(?:any )?later\b|\bor newer\b|\bor above\b)\s*$")
 
 
@@ -84,6 +113,7 @@ def from_text(text: str) -> str | None:
     text = " ".join(text.split())
     if not text or len(text) > MAX_EXPRESSION:
         return None
+    text = _POINTER.sub("", text)
     for known in (_single(text), _expression(text)):
         if known:
             return known
@@ -116,14 +146,18 @@ def _expression(text: str) -> str | None:
 
 
 def _single(text: str) -> str | None:
-    """The SPDX id of one license name."""
+    """The SPDX id of one license name, which may have an exception."""
+    if (excepted := _EXCEPTION.fullmatch(text.strip())) is not None:
+        base = _single(excepted["license"])
+        exception = _EXCEPTIONS.get(excepted["name"].lower().replace("-", " "))
+        return canonical(f"{base} WITH {exception}") if base and exception and " " not in base else None
     name = re.sub(r"\([^)]*\)|\[[^\]]*\]", " ", text.lower())
     name = _FILLER.sub(" ", name)
     later = bool(_LATER.search(name))
     name = re.sub(r"[^a-z0-9.+/-]+", " ", _LATER.sub("", name)).replace("/", " ").replace("-", " ")
     name = " ".join(re.sub(r"\bv\.?\s*(?=[0-9])|(?<=[a-z])v(?=[0-9])", " ", name).split()).strip(". ")
     if name in _NAMES:
-        return _NAMES[name]
+        return _NAMES[name].replace("-only", "-or-later") if later else _NAMES[name]
     match = re.fullmatch(r"(.*?)\s*([0-9](?:\.[0-9]+)*)?(?:\s*(only))?", name)
     family = _GNU_NAMES.get(match.group(1).strip()) if match else None
     if match and family:

@@ -4,12 +4,13 @@ The set of license-like words is the published one of The Stack v2 (appendix A.3
 go-license-detector): the word stands alone between the name's ends or one of `- _ . space`, in any case. So
 `LICENSE`, `License-MIT.txt`, `COPYING.LESSER`, `gpl-3.0.txt` and `README.md` match, `relicense` does not.
 
-One rule is ours. The published pattern also takes program sources and binaries whose stem happens to be such
-a word (`license.py`, `copying.c`, `about.js`, `notice.png`); a program about licenses is not a license, and
-what it quotes would be held against its whole directory. So a name that ends in one of `PROGRAM_EXTENSIONS`
-or `BINARY_EXTENSIONS` is never license-like (its own header is still read with the other sources). These are
-compared in lower case only, because `COPYING.LIB` and `LICENSE.TCL` are licenses. Documents and data
-(`.html`, `.rst`, `.xml`, `.json`) stay in, as published.
+Two rules are ours. Instruments that stand beside a license and change what it permits (`PATENTS`, `ADDITIONAL-TERMS`,
+`EULA`, as such or with the extension of a document) are license-like too. And fewer programs are: the published pattern
+also takes program sources and binaries whose stem happens to be such a word (`license.py`, `copying.c`, `about.js`,
+`notice.png`); a program about licenses is not a license, and what it quotes would be held against its whole directory.
+So a name that ends in one of `PROGRAM_EXTENSIONS` or `BINARY_EXTENSIONS` is never license-like (its own header is still
+read with the other sources). These are compared in lower case only, because `COPYING.LIB` and `LICENSE.TCL` are
+licenses. Documents and data (`.html`, `.rst`, `.xml`, `.json`) stay in, as published.
 """
 
 from __future__ import annotations
@@ -64,11 +65,17 @@ _NOT_A_DOCUMENT = rf"\.(?:{_EXTENSIONS})\z"
 
 _MANIFEST = (
     r"\A(?:PKG-INFO|METADATA|package\.json|composer\.json|bower\.json|Cargo\.toml|pyproject\.toml|setup\.cfg"
-    r"|pom\.xml|[^/]*\.(?:gemspec|nuspec))\z"
+    r"|pom\.xml|REUSE\.toml|dep5|[^/]*\.(?:gemspec|nuspec))\z"
 )
 """Exact case, as the package managers themselves read them."""
 
-_LICENSE_TEXT = r"(?i)\A(?:li[cs]en[cs]es?|copying|unlicense)(?:\.(?:txt|md|rst|html?))?\z"
+_LICENSE_TEXT = r"(?i)\A(?:li[cs]en[cs]es?|copying|unlicense|patents?|additional[-_ ]terms|eula)(?:\.(?:txt|md|rst|html?))?\z"
+
+_VENDORED = frozenset(
+    b"third_party third-party thirdparty 3rd_party 3rd-party 3rdparty vendor vendors vendored _vendor _vendored extern"
+    b" node_modules bower_components jspm_packages".split()
+)
+"""Names of directories that hold the code of others, in lower case."""
 
 _DOCUMENT = r"(?i)(?:\A|[-_. ])(?:about|notice|readme|guidelines)(?:\z|[-_. ])"
 
@@ -79,11 +86,13 @@ def license_like(names: pa.Array) -> pa.BooleanArray:
     `names`: Arrow binary, large_binary, string or large_string; a null gives False. Matching is RE2: linear
     in the name's length, on bytes (names need not be UTF-8).
     """
-    return pc.and_not(_matches(names, _LICENSE_LIKE), _matches(names, _NOT_A_DOCUMENT))
+    named = pc.or_(_matches(names, _LICENSE_LIKE), _matches(names, _LICENSE_TEXT))
+    return pc.and_not(named, _matches(names, _NOT_A_DOCUMENT))
 
 
 def license_text(names: pa.Array) -> pa.BooleanArray:
-    """Whether each base name is that of THE license of its directory: `LICENSE`, `COPYING.txt` and the like.
+    """Whether each base name is that of THE license of its directory, or of terms beside it: `LICENSE`, `COPYING.txt`,
+    `PATENTS` and the like.
 
     Where such a file is not understood, its directory must not inherit the license of the directories above.
     """
@@ -94,6 +103,25 @@ def speaks_of_more(names: pa.Array) -> pa.BooleanArray:
     """Whether each base name is that of a document on more than licenses: README, NOTICE, ABOUT,
     guidelines."""
     return _matches(names, _DOCUMENT)
+
+
+def split(place: bytes) -> list[bytes]:
+    """The components of a place (of licensing.attribution): of a directory, or of a file behind a slash."""
+    return place.removeprefix(b"/").split(b"/")
+
+
+def place_of(path: bytes) -> bytes:
+    """The place of a file of which something is stated by its name."""
+    return b"/" + path
+
+
+def vendored_above(place: bytes) -> list[bytes]:
+    """The directories at or above `place` (of licensing.attribution) whose own name says that others wrote what is in
+    them, from the outermost."""
+    directory = place[1:].rpartition(b"/")[0] if place.startswith(b"/") else place
+    parts = directory.split(b"/")
+    ends = [n for n, part in enumerate(parts, 1) if part.lower() in _VENDORED]
+    return [b"/".join(parts[:end]) for end in ends]
 
 
 def manifest_like(names: pa.Array) -> pa.BooleanArray:

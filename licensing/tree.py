@@ -22,6 +22,7 @@ from licensing.expressions import conjunction, ids
 from licensing.headers import HEADER_BYTES, Header, Matcher, answered, ask, from_row, header_batch
 from licensing.known import KnownTexts
 from licensing.names import detection_class
+from licensing.path_statements import place_files
 from licensing.policy import NONE_FOUND, Policy
 from licensing.scancode import ScanCode
 
@@ -44,16 +45,15 @@ def scan_tree(
     that are not UTF-8 as \\xNN); `expression` is None where nothing is known; `licenses` are all ids found
     for the file.
     """
-    directories = [path.rpartition(b"/")[0] for path in paths]
     own = _own_statements(paths, read, scancode)
-    attributed = _attribute(paths, directories, own, policy)
+    places, attributed = _attribute(paths, own, policy)
     answers: dict[str, list[Detection]] = {}
     known = KnownTexts.load()
     for start in range(0, len(paths), _BATCH):
         rows = range(start, min(start + _BATCH, len(paths)))
         heads = pa.array([read(row)[:HEADER_BYTES] for row in rows], pa.large_binary())
         for row, header in zip(rows, _headers(heads, known, scancode, answers), strict=True):
-            place = attributed[directories[row]]
+            place = attributed[places[row]]
             path = paths[row].decode("utf-8", "backslashreplace")
             statement = own.get(row)
             if statement is not None and policy.decide(statement["expression"]).sub_reason != NONE_FOUND:
@@ -91,19 +91,27 @@ def _own_statements(
 
 
 def _attribute(
-    paths: Sequence[bytes], directories: list[bytes], own: dict[int, dict[str, Any]], policy: Policy
-) -> dict[bytes, dict[str, Any]]:
-    unique = sorted(set(directories))
+    paths: Sequence[bytes], own: dict[int, dict[str, Any]], policy: Policy
+) -> tuple[list[bytes], dict[bytes, dict[str, Any]]]:
+    """The place of each file, and the license of each place."""
+    directories = [path.rpartition(b"/")[0] for path in paths]
     evidence = [
         {"root": "", "dir": directories[row], "path": paths[row], **statement}
         for row, statement in own.items()
     ]
-    table = attribute_directories(
-        pa.table({"root": [""] * len(unique), "dir": unique}, schema=DIRECTORIES),
-        pa.Table.from_pylist(evidence, schema=EVIDENCE_FILES),
-        policy,
+    files = pa.table(
+        {
+            "root": pa.array([""] * len(paths), pa.string()),
+            "directory": pa.array(directories, pa.binary()),
+            "path": pa.array(paths, pa.binary()),
+        }
     )
-    return dict(zip(unique, table.to_pylist(), strict=True))
+    places, stated = place_files(files, pa.Table.from_pylist(evidence, schema=EVIDENCE_FILES))
+    unique = sorted(set(places.to_pylist()))
+    table = attribute_directories(
+        pa.table({"root": [""] * len(unique), "dir": unique}, schema=DIRECTORIES), stated, policy
+    )
+    return places.to_pylist(), dict(zip(unique, table.to_pylist(), strict=True))
 
 
 def _judged_alone(path: str, statement: dict[str, Any], policy: Policy) -> dict[str, Any]:

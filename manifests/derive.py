@@ -5,7 +5,7 @@
     totals    the withdrawn rows are dropped, under `withdrawn`
     files     shards, ids.parquet, the card with its sheets, CHANGELOG.md and removals.jsonl follow the rows that are left;
               config.yaml stays; what else described the release as it was (changes.parquet, signals.parquet,
-              quality-signals.parquet, reports) is left out, as the signature is
+              quality-signals.parquet, notices.parquet, reports) is left out, as the signature is
 
 The bytes are a function of the release and of the rows taken out: in two steps or in one, the result is the same. Shards that
 hold no withdrawn row stay the same files. Tokens are not counted again: a copy has none.

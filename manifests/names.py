@@ -23,6 +23,7 @@ CHANGES_FILE = "changes.parquet"
 REMOVALS_FILE = "removals.jsonl"
 SIGNALS_FILE = "signals.parquet"
 QUALITY_SIGNALS_FILE = "quality-signals.parquet"
+NOTICES_FILE = "notices.parquet"
 DATA_FOLDER = "data"
 UNLISTED = frozenset({MANIFEST, SIGNATURE, SIGSTORE_BUNDLE, CHECKSUMS})
 """Files of a release that its manifest cannot list: itself, and what is made from it."""

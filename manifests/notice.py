@@ -6,16 +6,27 @@ the very file that its evidence was found in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from manifests.card_facts import CardFacts
 from manifests.croissant import license_urls
 from manifests.manifest import Manifest
-from manifests.markdown import bullets, link, plain
+from manifests.markdown import bullets, code, link, plain
+from manifests.names import NOTICES_FILE
+from manifests.notice_words import duties, fits
+from manifests.notices import SHOWN, Noticed
 
 FILE = "NOTICE.md"
 
 
-def notice(manifest: Manifest, text: CardFacts | None = None) -> bytes:
-    """Return the bytes of `NOTICE.md`."""
+_LICENSES = 100
+"""License expressions whose repositories are named; the file beside it has all."""
+
+
+def notice(
+    manifest: Manifest, text: CardFacts | None = None, noticed: Mapping[str, Noticed] | None = None
+) -> bytes:
+    """Return the bytes of `NOTICE.md`. `noticed`: figures of `notices.parquet`, where the release has it."""
     from manifests.prose import license_table
 
     text = CardFacts() if text is None else text
@@ -44,8 +55,37 @@ def notice(manifest: Manifest, text: CardFacts | None = None) -> bytes:
         "The notices of a part of the rows, here in DuckDB:",
         "```sql\nSELECT DISTINCT origin, revision_id, license_expression, e.path AS license_file, e.swhid\n"
         "FROM (SELECT *, unnest(license_evidence) AS e FROM 'data/*/*.parquet')\nORDER BY ALL;\n```",
+        *(_by_license(manifest, noticed) if noticed is not None else ()),
+        "## What the licenses ask for",
+        "In short, and no advice: the texts decide.",
+        bullets(duties(licenses)),
+        *(["## How they fit together", bullets(told)] if (told := fits(licenses)) else []),
         "## How sure is it",
         text.license_policy,
         bullets(text.limits),
     ]
     return ("\n\n".join(sections) + "\n").encode("utf-8")
+
+
+def _by_license(manifest: Manifest, noticed: Mapping[str, Noticed]) -> Iterator[str]:
+    """The repositories and copyright lines of each license, as far as a page can hold them."""
+    yield "## By license"
+    yield (
+        f"`{NOTICES_FILE}` has all of it: for each repository and license file that rows rest on, and for each NOTICE file above"
+        " them, the copyright lines in it (without e-mail addresses; `swhid` leads to the file as it is). The lines name"
+        " people because their licenses ask for that; who opts out is left out of the next release."
+    )
+    rows = manifest.contents.licenses
+    ordered = sorted(noticed, key=lambda expression: (-rows.get(expression, 0), expression))
+    for expression in ordered[:_LICENSES]:
+        one = noticed[expression]
+        yield f"### {code(expression)}"
+        yield f"{rows.get(expression, 0):,} files of {one.origins:,} repositories" + (
+            f", {SHOWN} of which are:" if one.origins > SHOWN else ":"
+        )
+        yield bullets([plain(origin) for origin in one.first])
+        if one.lines:
+            yield "Copyright lines" + (f", the first {SHOWN}:" if len(one.lines) == SHOWN else ":")
+            yield bullets([plain(line) for line in one.lines])
+    if len(ordered) > _LICENSES:
+        yield f"{len(ordered) - _LICENSES:,} more expressions are in `{NOTICES_FILE}` only."

@@ -1,4 +1,4 @@
-"""Writing a Parquet file of a release whose rows are sorted by row_id, in pieces, so that its bytes do not tell the pieces."""
+"""Writing a Parquet file of a release whose rows are sorted by an id, in pieces, so that its bytes do not tell the pieces."""
 
 from __future__ import annotations
 
@@ -18,20 +18,25 @@ GROUP_ROWS = 131_072
 
 
 def write_sorted(
-    tables: Iterable[pa.Table], file: Path, schema: pa.Schema, options: Mapping[str, Any]
+    tables: Iterable[pa.Table],
+    file: Path,
+    schema: pa.Schema,
+    options: Mapping[str, Any],
+    *,
+    key: str = "row_id",
 ) -> int:
-    """Write rows of `schema`, already sorted by row_id over all `tables`; returns their number.
+    """Write rows of `schema`, already sorted by `key` over all `tables`; returns their number.
 
     The bytes depend on the rows alone, not on how they were cut. `options`: of `pyarrow.parquet.ParquetWriter`. Memory: one
-    row group and one table. Raises `ReleaseError` when a row_id does not ascend.
+    row group and one table. Raises `ReleaseError` when a key does not ascend.
     """
     rows, last = 0, ""
     with pq.ParquetWriter(file, schema, **options) as writer:
         for group in _groups(tables):
-            ids = group.column("row_id")
+            ids = group.column(key)
             ascends = pc.all(pc.less(ids.slice(0, group.num_rows - 1), ids.slice(1))).as_py()
             if ascends is False or ids[0].as_py() <= last:
-                raise ReleaseError(f"{file.name}: the rows are not sorted by row_id, or one is there twice")
+                raise ReleaseError(f"{file.name}: the rows are not sorted by {key}, or one is there twice")
             last = ids[-1].as_py()
             writer.write_table(group, row_group_size=GROUP_ROWS)
             rows += group.num_rows

@@ -17,6 +17,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from licensing.names import place_of
 from manifests.reader import Release
 from pipeline.content.shown import escape, unescape
 from pipeline.engine.point import scalar
@@ -292,9 +293,10 @@ class _Teller:
         standing = {row["origin"]: _only(places, "origin", row["origin"]) for row in rows}
         licensed: dict[bytes, dict[str, Any]] = {}
         if rows:
-            folders = [_folder(row["path"]) for row in rows]
+            # What is stated of the file by its name comes before what holds in its folder.
+            asked = [place for row in rows for place in (_folder(row["path"]), place_of(row["path"]))]
             licensed = {
-                unescape(one["directory"]): one for one in licenses(known.record, rows[0]["root"], folders)
+                unescape(one["directory"]): one for one in licenses(known.record, rows[0]["root"], asked)
             }
         return [
             {
@@ -318,7 +320,7 @@ class _Teller:
                 }
                 if row["stand_in"]
                 else None,
-                "license": licensed.get(_folder(row["path"])),
+                "license": licensed.get(place_of(row["path"]), licensed.get(_folder(row["path"]))),
                 "standing": _standing(standing[row["origin"]]),
                 "row": whole.get(row["row_id"]),
             }

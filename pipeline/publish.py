@@ -29,7 +29,14 @@ from manifests.changelog import section
 from manifests.diff import compare
 from manifests.facts import Contents, Digests, Origins, Parent, ShardFacts, Tokenizer, Totals
 from manifests.manifest import Manifest
-from manifests.names import CHANGES_FILE, MANIFEST, QUALITY_SIGNALS_FILE, REMOVALS_FILE, SIGNALS_FILE
+from manifests.names import (
+    CHANGES_FILE,
+    MANIFEST,
+    NOTICES_FILE,
+    QUALITY_SIGNALS_FILE,
+    REMOVALS_FILE,
+    SIGNALS_FILE,
+)
 from manifests.papers import papers
 from manifests.release_writer import finish_release
 from pii.rules import rules_digest
@@ -46,6 +53,7 @@ from pipeline.errors import ConfigError, IntegrityError, SourceError
 from pipeline.report import report_makers
 from pipeline.review_card import load_review, with_review
 from pipeline.stages.changes import Step
+from pipeline.stages.notices import noticed
 from pipeline.stages.signals import Signals
 
 LIBRARIES = (
@@ -188,6 +196,7 @@ class Parts:
     candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
     signals: Signals | None = None  # None: none were asked for
     quality_signals: Done | None = None
+    notices: tuple[Done, Done] | None = None  # of the file, and of its figures
     step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
@@ -243,7 +252,7 @@ class Parts:
             text=text,
             tokenizer=self.tokenizer,
             makers={
-                **papers(text),
+                **papers(text, None if self.notices is None else noticed(self.notices[1])),
                 **report_makers(self._figures(), None if self.step is None else self.step.parent.manifest),
             },
             shards_elsewhere=shards_elsewhere,
@@ -270,6 +279,7 @@ class Parts:
         written = {
             SIGNALS_FILE: self.signals and self.signals.file,
             QUALITY_SIGNALS_FILE: self.quality_signals,
+            NOTICES_FILE: self.notices and self.notices[0],
         }
         for name, done in written.items():
             if done is not None:

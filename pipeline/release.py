@@ -79,6 +79,7 @@ from pipeline.stages.ledger import ledger_wave, outcome_wave
 from pipeline.stages.licenses import license_wave
 from pipeline.stages.listed import list_contents
 from pipeline.stages.near import near_wave
+from pipeline.stages.notices import notices_wave
 from pipeline.stages.origins import settle
 from pipeline.stages.quality_signals import quality_signals_wave
 from pipeline.stages.resolve import resolve
@@ -133,6 +134,7 @@ class _Flow:
     candidates: int | None = None  # pairs of the search for near-duplicates; None: there was none
     signals: Signals | None = None
     quality_signals: Done | None = None
+    notices: tuple[Done, Done] | None = None
 
 
 def run_flow(
@@ -237,6 +239,9 @@ def run_flow(
     )
     signals = signals_wave(runner, kept, repeated, duplicates, sensitivity=sensitivity)
     quality_signals = quality_signals_wave(runner, kept) if settings.quality.signals == "public" else None
+    notices = notices_wave(
+        runner, wanted=w0.ref("licenses"), fetched=license_bodies, kept=kept, roots=roots, licenses=w1
+    )
     tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
     index = make_index(
         runner,
@@ -274,6 +279,7 @@ def run_flow(
         candidates=_candidates(runner, pairs) if near.enabled else None,
         signals=signals,
         quality_signals=quality_signals,
+        notices=notices,
     )
 
 
@@ -381,6 +387,7 @@ def make_release(
                 candidates=flow.candidates,
                 signals=flow.signals,
                 quality_signals=flow.quality_signals,
+                notices=flow.notices,
             )
             if before is not None:
                 parts = _compared(parts, flow, before, settings.optout.registry)
@@ -395,6 +402,7 @@ def make_release(
                 "folders": flow.folders,
                 "release": address_of(place),
                 "uses": sorted(runner.used),
+                "license_policy": runner.keep(settings.licenses.policy),
             }
             store.put(record_key(place), json.dumps(record).encode())
             store.delete(UNFINISHED)

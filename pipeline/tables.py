@@ -415,6 +415,9 @@ WANTED_LICENSES = pa.schema(
         ("length", pa.int64()),
     ]
 )
+UNREAD_LICENSES = pa.schema([WANTED_LICENSES.field(n) for n in ("root", "path", "directory", "sha1_git")])
+"""License-like files whose bytes are not read: symbolic links, and what is too large or not archived."""
+
 BODIES = pa.schema([("sha256", pa.string()), ("body", pa.large_binary())])
 FETCH_STATUS = pa.schema([("sha256", pa.string()), ("status", pa.string()), ("detail", pa.string())])
 

@@ -16,7 +16,7 @@ from pipeline.content.names import name_class
 from pipeline.content.vendored import is_vendored
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
-from pipeline.tables import ROOT_FILES, WANTED_LICENSES, Reason
+from pipeline.tables import ROOT_FILES, UNREAD_LICENSES, WANTED_LICENSES, Reason
 
 
 def files(task: Task) -> Mapping[str, pa.Table]:
@@ -78,17 +78,21 @@ def files(task: Task) -> Mapping[str, pa.Table]:
     for item in pc.value_counts(rows["reason"]).to_pylist():
         if item["values"] is not None:
             task.count(f"dropped.{item['values']}", item["counts"])
-    return {"files": rows, "licenses": _licenses(task, rows)}
+    return {"files": rows, **_licenses(task, rows)}
 
 
-def _licenses(task: Task, rows: pa.Table) -> pa.Table:
-    """License-like files and manifests of roots that still count; a file of a language nobody asked for still is evidence."""
+def _licenses(task: Task, rows: pa.Table) -> dict[str, pa.Table]:
+    """License-like files and manifests of roots that still count; a file of a language nobody asked for still is evidence.
+
+    `licenses` will be read. `unread` cannot be, and may not be passed over either: links, and what is too large or not
+    archived.
+    """
     base = rows["base"].combine_chunks().cast(pa.binary())
     evidence = pc.or_(license_like(base), manifest_like(base))
     rows = rows.append_column("name", detection_class(base).cast(pa.binary())).append_column(
         "evidence", evidence
     )
-    return task.sql(
+    wanted = task.sql(
         f"""
         select f.root, f.path, f.directory, f.name, f.sha1_git, f.sha1, f.sha256, f.length
         from f join r on r.root = f.root and r.opted_out < r.origins
@@ -98,6 +102,20 @@ def _licenses(task: Task, rows: pa.Table) -> pa.Table:
         f=rows,
         r=task.read("roots"),
     )
+    unread = task.sql(
+        f"""
+        select f.root, f.path, f.directory, f.sha1_git
+        from f join r on r.root = f.root and r.opted_out < r.origins
+        where f.name in ('LICENSE'::blob, 'README'::blob) and (
+            f.kind = 'symlink' or f.kind = 'file' and (
+                f.reason in ('{Reason.TOO_LARGE}', '{Reason.NOT_ARCHIVED}')
+                or (f.reason is null or f.reason = '{Reason.NOT_SELECTED}')
+                    and f.length > {task.config["max_license_bytes"]}))
+        """,
+        f=rows,
+        r=task.read("roots"),
+    )
+    return {"licenses": wanted, "unread": unread}
 
 
 def _without(paths: pa.Array, pattern: str) -> pa.Array:
@@ -137,6 +155,7 @@ def list_files(
                 "licenses": Output(
                     schema=WANTED_LICENSES, order=("sha256", "name", "root", "path"), route="sha256"
                 ),
+                "unread": Output(schema=UNREAD_LICENSES, order=("root", "path", "sha1_git")),
             },
             config=config,
         )

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from licensing.attribution import ATTRIBUTIONS, attribute_directories
+from licensing.attribution import ATTRIBUTIONS, EVIDENCE_FILES, attribute_directories
 from licensing.evidence import DETECTIONS, detect_batch
+from licensing.links import followed
+from licensing.path_statements import place_files
 from licensing.policy import Policy
 from licensing.scancode import ScanCode
 from licensing.selection import takes
@@ -105,8 +107,13 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
         f=task.read("files"),
         r=roots,
     )
+    evidence_rows = task.read("evidence").rename_columns({"directory": "dir"}).select(EVIDENCE_FILES.names)
+    evidence_rows = followed(evidence_rows.cast(EVIDENCE_FILES), task.read("unread"))
+    places, found = place_files(files, evidence_rows)
+    # From here on the directory of a file is where its license is asked for; a file of which something is stated by its
+    # name is a place of its own.
+    files = files.set_column(files.schema.get_field_index("directory"), "directory", places)
     directories = task.sql("select distinct root, directory as dir from f", f=files)
-    found = task.read("evidence").rename_columns({"directory": "dir"})
     attributed = attribute_directories(directories, found, policy)
     rows = task.sql(
         """
@@ -140,7 +147,12 @@ def attribute(task: Task) -> Mapping[str, pa.Table]:
     )
     for item in pc.value_counts(dropped["reason"]).to_pylist():
         task.count(f"dropped.{item['values']}", item["counts"])
-    return {"attributions": attributed, "dropped": dropped, "survivors": survivors}
+    return {
+        "attributions": attributed,
+        "evidence": evidence_rows,
+        "dropped": dropped,
+        "survivors": survivors,
+    }
 
 
 def _taken(attributed: pa.Table, selected: list[str], policy: Policy) -> pa.Table:
@@ -203,9 +215,16 @@ def license_wave(
         Stage(
             name="licenses.attribute",
             run=attribute,
-            inputs={"files": files.ref("files"), "roots": roots.ref("roots"), "evidence": found.ref("rows")},
+            inputs={
+                "files": files.ref("files"),
+                "unread": files.ref("unread"),
+                "roots": roots.ref("roots"),
+                "evidence": found.ref("rows"),
+            },
             outputs={
                 "attributions": Output(schema=ATTRIBUTIONS, order=("root", "dir")),
+                # In the bucket of its root, for `pipeline license explain`.
+                "evidence": Output(schema=EVIDENCE_FILES, order=("root", "path", "sha1_git")),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git")),
                 "survivors": Output(schema=SURVIVORS, order=("sha256", "root", "path"), route="sha256"),
             },

@@ -1,10 +1,11 @@
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from licensing.attribution import ATTRIBUTIONS, DIRECTORIES, EVIDENCE_FILES, attribute_directories
 from licensing.expressions import ids
-from licensing.policy import Policy
+from licensing.policy import Policy, pinned_list
 
 POLICY = Policy.load()
 
@@ -38,8 +39,8 @@ def directories(*dirs, root="r"):
     return pa.table({"root": [root] * len(dirs), "dir": list(dirs)}, schema=DIRECTORIES)
 
 
-def attribute(directory, *files):
-    return attribute_directories(directories(directory), evidence(*files), POLICY).to_pylist()[0]
+def attribute(directory, *files, policy=POLICY):
+    return attribute_directories(directories(directory), evidence(*files), policy).to_pylist()[0]
 
 
 def test_nearest_decides_and_the_union_is_kept():
@@ -48,8 +49,73 @@ def test_nearest_decides_and_the_union_is_kept():
     assert (inner["license_expression"], inner["permitted"]) == ("MIT", True)
     assert inner["detected_licenses"] == ["GPL-3.0-only", "MIT"]
     assert [e["path"] for e in inner["license_evidence"]] == ["third_party/x/LICENSE"]
-    outer = attribute(b"third_party", *files)
+    outer = attribute(b"src", *files)
     assert (outer["license_expression"], outer["license_type"]) == ("GPL-3.0-only", "non_permissive")
+
+
+@pytest.mark.parametrize("name", ["vendor", "third_party", "node_modules", "Third-Party", "_vendor"])
+def test_vendored_code_does_not_take_the_license_of_the_project(name):
+    """Breach: code that others wrote is released under the license of the project that carries it."""
+    files = [("LICENSE", "MIT"), (f"{name}/x/LICENSE", "ISC"), (f"{name}/y/README", "Zlib")]
+    place = f"lib/{name}/z/src".encode()
+    row = attribute(place, *files)
+    assert (row["permitted"], row["sub_reason"], row["license_type"]) == (False, "vendored", "non_permissive")
+    assert (row["license_expression"], row["license_evidence"]) == (None, [])
+    assert row["detected_licenses"] == ["MIT"], "the union over all directories above, as The Stack v2 has it"
+    assert attribute(f"{name}/x/src".encode(), *files)["license_expression"] == "ISC"
+    assert attribute(f"{name}/y".encode(), *files)["license_expression"] == "Zlib", "it speaks alone"
+    assert attribute(f"{name}x/y".encode(), *files)["license_expression"] == "MIT"
+    inner = attribute(f"{name}/x/{name}/other".encode(), *files)
+    assert inner["sub_reason"] == "vendored", "what lies in what is vendored is not covered either"
+    whole = attribute(place, ("LICENSE", "MIT"), (f"lib/{name}/LICENSE", "BSD-3-Clause"))
+    assert whole["license_expression"] == "BSD-3-Clause"
+    assert attribute(place)["sub_reason"] == "none_found"
+
+
+def test_a_policy_can_let_vendored_code_inherit():
+    policy = Policy.of(pinned_list(), {"vendored": "inherit"})
+    assert policy.digest != POLICY.digest
+    row = attribute(b"vendor/x", ("LICENSE", "MIT"), policy=policy)
+    assert (row["license_expression"], row["permitted"]) == ("MIT", True)
+
+
+def test_patents_stand_beside_a_license_and_are_no_choice():
+    """Breach: LICENSE and PATENTS read as if one could choose, or PATENTS passed over."""
+    for name in ("PATENTS", "PATENTS.txt", "ADDITIONAL-TERMS.md", "EULA.txt"):
+        found = attribute(
+            b"a", ("LICENSE", "BSD-3-Clause"), (name, "LicenseRef-scancode-facebook-patent-rights-2")
+        )
+        assert found["license_expression"] == "BSD-3-Clause AND LicenseRef-scancode-facebook-patent-rights-2"
+        assert not found["permitted"]
+        row = attribute(b"a", ("LICENSE", "BSD-3-Clause"), (name, None))
+        assert (row["permitted"], row["sub_reason"]) == (False, "unrecognised")
+
+
+def test_weak_copyleft_and_unlicensed_code_by_policy():
+    """Breach: code is released under a type that says more than is known of it."""
+    weak = Policy.of(pinned_list(), {"allow": ["weak_copyleft"]})
+    row = attribute(b"a", ("LICENSE", "LGPL-2.1-only"), policy=weak)
+    assert (row["permitted"], row["license_type"], row["sub_reason"]) == (
+        True,
+        "weak_copyleft",
+        "weak_copyleft",
+    )
+    assert attribute(b"a", ("LICENSE", "MIT"), policy=weak)["license_type"] == "permissive"
+    free = Policy.of(pinned_list(), {"allow": ["unlicensed"]})
+    for files, place in (((), b"a"), ((("x/LICENSE", "MIT"),), b"a"), ((("LICENSE", "MIT"),), b"vendor/x")):
+        row = attribute(place, *files, policy=free)
+        assert (row["permitted"], row["license_type"], row["license_expression"]) == (
+            True,
+            "no_license",
+            "NONE",
+        )
+        assert row["license_evidence"] == []
+        assert free.decide(row["license_expression"]).permitted and not POLICY.decide("NONE").permitted
+    # What is there and not understood is not unlicensed.
+    assert not attribute(b"a", ("LICENSE", None), policy=free)["permitted"]
+    reference = "LicenseRef-scancode-unknown-license-reference"
+    assert attribute(b"a", ("README", reference), policy=free)["license_type"] == "no_license"
+    assert not attribute(b"a", ("LICENSE", reference), policy=free)["permitted"]
 
 
 def test_nothing_found():

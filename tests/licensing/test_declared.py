@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from licensing import declared
+from licensing.expressions import UNPARSABLE, UNREAD
 from licensing.license_names import from_classifiers, from_text
 
 
@@ -29,9 +30,38 @@ from licensing.license_names import from_classifiers, from_text
         ("METADATA", "Name: x\n\nLicense: MIT\n", None),
         ("package.json", '{"license": "ISC"}', "ISC"),
         ("package.json", '{"license": {"type": "MIT", "url": "x"}}', "MIT"),
-        ("package.json", '{"licenses": [{"type": "MIT"}, {"type": "GPL-3.0-only"}]}', "GPL-3.0-only AND MIT"),
+        ("package.json", '{"licenses": [{"type": "MIT"}, {"type": "GPL-3.0-only"}]}', "GPL-3.0-only OR MIT"),
         ("package.json", '{"license": "UNLICENSED"}', "LicenseRef-stackmill-proprietary"),
-        ("package.json", '{"license": "SEE LICENSE IN x.txt"}', None),
+        ("package.json", '{"license": "SEE LICENSE IN x.txt"}', UNREAD),
+        ("package.json", '{"license": "SEE LICENSE IN legal/LICENSE"}', UNREAD),
+        ("package.json", '{"license": "SEE LICENSE IN LICENSE.md"}', None),
+        ("package.json", '{"license": "SEE LICENSE IN ../../LICENSE"}', None),
+        ("package.json", '{"license": "see LICENSE file"}', None),
+        ("package.json", '{"license": "MIT*"}', "MIT"),
+        ("package.json", '{"licenses": [{"name": "MIT"}, "Apache 2"]}', "Apache-2.0 OR MIT"),
+        ("Cargo.toml", '[workspace.package]\nlicense = "MIT OR Apache-2.0"\n', "Apache-2.0 OR MIT"),
+        ("Cargo.toml", '[package]\nlicense-file = "LICENSE"\n', None),
+        ("Cargo.toml", '[package]\nlicense-file = "terms.txt"\n', UNREAD),
+        ("pyproject.toml", '[project]\nlicense = {file = "terms.txt"}\n', UNREAD),
+        ("pyproject.toml", '[tool.flit.metadata]\nlicense = "BSD"\n', "BSD-3-Clause"),
+        (
+            "pyproject.toml",
+            '[tool.poetry]\nclassifiers = ["License :: OSI Approved :: MIT License"]\n',
+            "MIT",
+        ),
+        (
+            "pom.xml",
+            "<licenses><license><url>https://www.apache.org/licenses/LICENSE-2.0.txt</url></license></licenses>",
+            "Apache-2.0",
+        ),
+        (
+            "pom.xml",
+            "<!-- <licenses><license><name>GPL</name></license></licenses> --><licenses><license><name>CDDL + GPLv2 with"
+            " classpath exception</name></license></licenses>",
+            UNPARSABLE,
+        ),
+        ("x.nuspec", "<licenseUrl>https://licenses.nuget.org/MIT</licenseUrl>", "MIT"),
+        ("x.nuspec", '<license type="file">legal\\EULA.rtf</license>', UNREAD),
         ("package.json", '{"name": "x"}', None),
         ("package.json", "[1, 2", None),
         (
@@ -80,6 +110,17 @@ def test_manifests(name, body, expression):
         ("Apache License 2.0 or MIT", "Apache-2.0 OR MIT"),
         ("Apache 2.0 and MIT", "Apache-2.0 AND MIT"),
         ("LGPL", "LGPL-2.0-or-later"),
+        ("MIT/Apache-2.0", "Apache-2.0 OR MIT"),
+        ("MIT or Apache", "Apache-2.0 OR MIT"),
+        ("GPLv2+", "GPL-2.0-or-later"),
+        ("BSD*", "BSD-3-Clause"),
+        ("MIT (see LICENSE)", "MIT"),
+        ("MIT, see the LICENSE file", "MIT"),
+        ("EPL v2", "EPL-2.0"),
+        ("GPL-3+ with Bison exception", "GPL-3.0-or-later WITH Bison-exception-2.2"),
+        ("GPLv2 with the Classpath exception", "GPL-2.0-only WITH Classpath-exception-2.0"),
+        ("MIT with advertising exception", None),
+        ("GFDL-NIV-1.3+", "GFDL-1.3-no-invariants-or-later"),
         ("Custom EULA", None),
         ("MIT or whatever", None),
         ("", None),

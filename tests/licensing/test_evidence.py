@@ -110,7 +110,7 @@ def test_without_scancode(license_text):
     tag = "SPDX-License-" + "Identifier: MIT\n"
     assert one(None, tag + license_text("mit"))["expression"] == "MIT"
     assert one(None, license_text("mit"))["expression"] is None
-    assert versions(None) == ["spdx-tag 1", "declared 1", "rider 1"]
+    assert versions(None) == ["spdx-tag 1", "declared 2", "dep5 1", "reuse 1", "rider 1"]
 
 
 def test_slow_texts_are_bounded_by_counting(scancode, policy, monkeypatch):
