@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from licensing.decisions import is_decided_none
 from licensing.detection import DETECTION
 from licensing.expressions import alternatives, conjunction, disjunction, ids
 from licensing.names import license_text, speaks_of_more
@@ -270,6 +271,8 @@ def _files_by_root(evidence: pa.Table) -> dict[str, dict[bytes, list[_File]]]:
         speaks_of_more(names).to_pylist(),
         strict=True,
     ):
+        if is_decided_none(expression, detections):
+            continue
         file = _File(path, sha1_git, expression, detections or (), is_license, adds_only)
         found.setdefault(root, {}).setdefault(directory, []).append(file)
     return found

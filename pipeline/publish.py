@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from licensing.decisions import Decisions
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.changelog import section
@@ -85,6 +86,7 @@ def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
     """What is known of that before any work."""
     resolved = configuration.resolved(settings)
     licenses = Policy.load(as_path(settings.licenses.policy))
+    decisions = Decisions.load(as_path(settings.licenses.decisions)).digest
     registry = Registry.load(as_path(settings.optout.registry))
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
@@ -98,6 +100,7 @@ def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
             "license": licenses.digest,
             "opt_out": registry.digest,
             "secrets": rules_digest(),
+            **({"license_decisions": decisions} if decisions else {}),
         },
         "opt_out_entries": len(registry.origins) + len(registry.owners),
         "detectors": detectors,
@@ -402,6 +405,11 @@ def _config_yaml(facts: Mapping[str, Any]) -> bytes:
     """The configuration as another one can use it; what it cannot hold, since that is a place on a machine, is named."""
     files = {
         "licenses.policy": facts["policies"]["license"],
+        **(
+            {"licenses.decisions": facts["policies"]["license_decisions"]}
+            if "license_decisions" in facts["policies"]
+            else {}
+        ),
         "optout.registry": facts["policies"]["opt_out"],
         **{f"origins.{name}": value for name, value in facts["inputs"].get("selections", {}).items()},
     }

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from licensing.decisions import Decisions
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.facts import StageTotals, Tokenizer, Totals
@@ -176,6 +177,7 @@ def run_flow(
         scancode=licenses.scancode,
         processes=licenses.processes,
         policy=licenses.policy,
+        decisions=licenses.decisions,
         selected=settings.select.licenses,
     )
 
@@ -184,7 +186,7 @@ def run_flow(
         **settings.quality.model_dump(mode="json", exclude={"signals"}),
         "languages": list(files.languages),
     }
-    w2 = judge_wave(runner, text_wave(runner, w1, bodies), rules, licenses.policy)
+    w2 = judge_wave(runner, text_wave(runner, w1, bodies), rules, licenses.policy, licenses.decisions)
     secrets_wave(runner, w2, sensitivity, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(
@@ -335,6 +337,7 @@ def make_release(
     # These are read again where they are used; a wrong one is to be told now, not after an hour.
     before = open_parent_of(settings, parent, version=version, out=out)
     Registry.load(as_path(settings.optout.registry))
+    Decisions.load(as_path(settings.licenses.decisions))
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
     left_checks = check_output(out)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from licensing.decisions import Decisions
 from licensing.policy import Policy
 from pipeline.content.profiles import load_profile
 from pipeline.content.quality import verdict
@@ -53,6 +54,10 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     for name in ("text", "header", "language"):
         require_all(name, had.num_rows, pc.sum(had[f"has_{name}"]).as_py() or 0)
     require_all("signals", had.num_rows, pc.count(had["num_lines"]).as_py())
+    decisions = Decisions.load(task.kept("decisions"))
+    task.facts["decided"] = decisions.used(rows["sha256"])
+    at = rows.schema.get_field_index("header")
+    rows = rows.set_column(at, "header", decisions.override(rows["sha256"], rows["header"]))
     rows = rows.append_column(
         "header_permitted", _permitted(rows["header"], Policy.load(task.kept("policy")))
     )
@@ -106,7 +111,11 @@ def _quality(rows: pa.Table, profile: str | Mapping[str, Any]) -> pa.Array:
 
 
 def judge_wave(
-    runner: Runner, texts: Mapping[str, Ref], config: Mapping[str, object], policy: str | None
+    runner: Runner,
+    texts: Mapping[str, Ref],
+    config: Mapping[str, object],
+    policy: str | None,
+    decisions: str | None,
 ) -> Done:
     """Decide what `text_wave` annotated (its result is `texts`). Returns the stage with what passed and what was dropped."""
     order = ("sha256", "root", "path")
@@ -119,7 +128,12 @@ def judge_wave(
                 "passed": Output(schema=JUDGED, order=order),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
-            config={**config, "policy": Policy.load(as_path(policy)).digest, "stores": text_stores()},
-            extra={"policy": runner.keep(policy)},
+            config={
+                **config,
+                "policy": Policy.load(as_path(policy)).digest,
+                "decisions": Decisions.load(as_path(decisions)).digest,
+                "stores": text_stores(),
+            },
+            extra={"policy": runner.keep(policy), "decisions": runner.keep(decisions)},
         )
     )
