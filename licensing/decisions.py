@@ -115,7 +115,7 @@ class Decisions:
 
         The one detection of a decided content has the detector "decision 1", score 100 and no place in the file (0, 0).
         """
-        if not self._mine(sha256).length():
+        if not len(self._mine(sha256)):
             return found
         expressions, detections = found["expression"].to_pylist(), found["detections"].to_pylist()
         for row, digest in enumerate(sha256.to_pylist()):
@@ -128,7 +128,7 @@ class Decisions:
 
     def override(self, sha256: pa.ChunkedArray, expressions: pa.ChunkedArray) -> pa.ChunkedArray:
         """`expressions` (string or null, aligned with `sha256`) with what was decided in place of what was detected."""
-        if not self._mine(sha256).length():
+        if not len(self._mine(sha256)):
             return expressions
         decided = [
             self.by_sha256[digest].states if digest in self.by_sha256 else said

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,6 +256,11 @@ class Parts:
     def _figures(self) -> dict[str, Any]:
         """What was counted on the way."""
         counted = json.loads(self.runner.table(self.figures.ref("figures"))["figures"][0].as_py())
+        by_language: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for unit in self.shards.facts:
+            for language, licenses in unit["language_licenses"].items():
+                by_language[language].update(licenses)
+        counted["rows"]["language_licenses"] = {name: dict(found) for name, found in by_language.items()}
         most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
         near = self.facts["config"]["near_duplicates"]
         search = None

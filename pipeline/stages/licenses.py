@@ -24,7 +24,7 @@ from pipeline.stages.fetch import BODIES_OF
 from pipeline.tables import DROPPED, SURVIVORS, WANTED_LICENSES, Reason
 
 DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTIONS])
-_PLACE = ("root", "path", "directory", "sha1_git", "sha256")
+_PLACE = ("root", "path", "directory", "name", "sha1_git", "sha256")
 EVIDENCE = pa.schema([*(WANTED_LICENSES.field(name) for name in _PLACE), *DETECTIONS])
 _MAX_GROUP = (
     16  # buckets of one unit: on a cluster they spread, and the 6 s that the index takes to load stay few
@@ -87,7 +87,7 @@ def evidence(task: Task) -> Mapping[str, pa.Table]:
     names = ", ".join(f"d.{name}" for name in DETECTIONS.names)
     rows = task.sql(
         f"""
-        select w.root, w.path, w.directory, w.sha1_git, w.sha256, {names}, d.sha256 is not null as seen
+        select w.root, w.path, w.directory, w.name, w.sha1_git, w.sha256, {names}, d.sha256 is not null as seen
         from w left join d using (sha256, name)
         """,
         w=wanted,
@@ -179,8 +179,10 @@ def license_wave(
     policy: str | None,
     decisions: str | None = None,
     selected: tuple[str, ...] = (),
-) -> Done:
-    """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors."""
+) -> tuple[Done, Done]:
+    """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors, and the one
+    with the evidence.
+    """
     wanted = files.ref("licenses")
     groups = _groups(runner.buckets, processes)
     stores = {"bodies": BODIES_OF.key(), "licenses": DETECTIONS_OF.key(scancode=scancode)}
@@ -208,7 +210,7 @@ def license_wave(
             extra={"decisions": runner.keep(decisions)},
         )
     )
-    return runner.run(
+    attributed = runner.run(
         Stage(
             name="licenses.attribute",
             run=attribute,
@@ -223,6 +225,7 @@ def license_wave(
             libraries=("duckdb", "pyarrow", "license-expression"),
         )
     )
+    return attributed, found
 
 
 def _groups(buckets: int, processes: int) -> list[list[int]]:
