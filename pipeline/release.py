@@ -266,7 +266,7 @@ def run_flow(
         for name, done in {
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
             "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
-            "license_evidence": evidence, "license_review": queue,
+            "license_evidence": evidence, "license_review": queue, "license_unknown": unknown,
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}
