@@ -126,15 +126,19 @@ class Decisions:
                 detections[row] = [asdict(one)]
         return pa.table({"expression": expressions, "detections": detections}, schema=DETECTIONS)
 
-    def override(self, sha256: pa.ChunkedArray, expressions: pa.ChunkedArray) -> pa.ChunkedArray:
-        """`expressions` (string or null, aligned with `sha256`) with what was decided in place of what was detected."""
-        if not len(self._mine(sha256)):
-            return expressions
-        decided = [
-            self.by_sha256[digest].states if digest in self.by_sha256 else said
-            for digest, said in zip(sha256.to_pylist(), expressions.to_pylist(), strict=True)
-        ]
-        return pa.chunked_array([pa.array(decided, pa.string())])
+    def headers(self, said: pa.Table) -> pa.Table:
+        """`said` (`sha256`, `header`, and where it has them `header_detections` and `undetermined`) with what was decided in
+        place of what the headers of these source files say."""
+        if not len(self._mine(said["sha256"])):
+            return said
+        rows = said.to_pylist()
+        for row in rows:
+            if (decided := self.by_sha256.get(row["sha256"])) is not None:
+                states = decided.states
+                row["header"], row["undetermined"] = states, False
+                one = [] if states is None else [Detection(states, DETECTOR, decided.rule, 100.0, 0, 0)]
+                row["header_detections"] = [asdict(each) for each in one]
+        return pa.Table.from_pylist(rows, schema=said.schema)
 
     def _mine(self, sha256: pa.ChunkedArray | pa.Array) -> pa.Array:
         known = pa.array(sorted(self.by_sha256), pa.string())

@@ -30,6 +30,8 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     """The W2 reason of every survivor, from the annotations and this release's rules."""
     rules = task.config
     survivors = task.read("survivors")
+    decisions = Decisions.load(task.kept("decisions"))
+    task.facts["decided"] = decisions.used(survivors["sha256"])
     rows = task.sql(
         """
         select s.* replace (coalesce(s.blake2s256, t.true_blake2s256) as blake2s256),
@@ -45,7 +47,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         s=survivors,
         f=task.read("status"),
         t=TEXT_OF.open(task).read(wanted=survivors),
-        h=HEADER_OF.open(task).read(wanted=survivors),
+        h=decisions.headers(HEADER_OF.open(task).read(wanted=survivors)),
         l=LANGUAGE_OF.open(task).read(wanted=survivors),
         q=SIGNALS_OF.open(task).read(wanted=survivors),
     )
@@ -54,10 +56,6 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     for name in ("text", "header", "language"):
         require_all(name, had.num_rows, pc.sum(had[f"has_{name}"]).as_py() or 0)
     require_all("signals", had.num_rows, pc.count(had["num_lines"]).as_py())
-    decisions = Decisions.load(task.kept("decisions"))
-    task.facts["decided"] = decisions.used(rows["sha256"])
-    at = rows.schema.get_field_index("header")
-    rows = rows.set_column(at, "header", decisions.override(rows["sha256"], rows["header"]))
     rows = rows.append_column(
         "header_permitted", _permitted(rows["header"], Policy.load(task.kept("policy")))
     )

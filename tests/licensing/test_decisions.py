@@ -121,7 +121,8 @@ def test_only_decided_contents_change(tmp_path_factory, rows):
     found = read.apply(ids, detections(*said))
     wanted = [{A: "MIT", B: None}.get(digest, old) for digest, old in rows]
     assert found["expression"].to_pylist() == wanted
-    assert read.override(ids, strings(*said)).to_pylist() == wanted
+    headers = read.headers(pa.table({"sha256": ids, "header": strings(*said)}))
+    assert headers["header"].to_pylist() == wanted
     detectors = [[d["detector"] for d in each] for each in found["detections"].to_pylist()]
     assert detectors == [
         ["decision 1"] if digest in (A, B) else ["x 1"] if old else [] for digest, old in rows

@@ -1,0 +1,119 @@
+"""Licenses against labels: license files of published packages, labelled by the packages' own metadata.
+
+    python scripts/fetch_license_labels.py FOLDER        # fetches the texts, none of which lie in the tree
+    python benchmarks/license_labels.py FOLDER [--peer] [--json]
+
+benchmarks/license_labels.csv says of each text where it is, its SHA-256, its label (an SPDX expression), and who says so:
+`License-Expression`, `License` or `classifier` of Python metadata, `license` of package.json, or the name of the file where
+that is an id. A label speaks of the package, the text of itself: where they differ, the column `judged` says why and gives what
+the text is, by a person who read it.
+
+    exact                 the ids are the same, -only and -or-later folded
+    contained             every id of the label is among those found
+    permissive agreement  both permitted by the policy, or neither
+    false permissive      permitted, and the label is not
+
+`--peer` runs plain ScanCode on the same texts in the same process, after the cascade.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from licensing.evidence import detect_batch
+from licensing.expressions import canonical, conjunction, ids
+from licensing.policy import Policy
+from licensing.scancode import ScanCode
+from licensing.text import read_text
+
+LIST = Path(__file__).with_suffix(".csv")
+
+
+def main() -> None:
+    """Detect, compare, print."""
+    parser = argparse.ArgumentParser(description="Licenses against labels.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--peer", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    with LIST.open(encoding="utf-8", newline="") as stream:
+        listed = [one for one in csv.DictReader(stream) if (asked.folder / one["sha256"]).exists()]
+    bodies = [(asked.folder / one["sha256"]).read_bytes() for one in listed]
+    scancode = ScanCode()
+    scancode.load()
+    found = {"cascade": _timed(bodies, lambda body: _cascade(body, scancode))}
+    if asked.peer:
+        found["scancode"] = _timed(bodies, lambda body: _plain(body, scancode))
+    told = {name: _told(listed, answers, seconds) for name, (answers, seconds) in found.items()}
+    if asked.json:
+        print(json.dumps(told, indent=1))
+        return
+    labels = Counter(canonical(one["label"]) for one in listed)
+    print(f"{len(listed)} texts, {len(labels)} labels, the most of one: {labels.most_common(1)[0]}")
+    for name, one in told.items():
+        figures = ", ".join(f"{key} {value}" for key, value in one.items() if key != "disagreements")
+        print(f"\n{name}: {figures}")
+        for line in one["disagreements"]:
+            print("  " + "\n    ".join(line))
+
+
+def _timed(bodies: Iterable[bytes], answer: Callable[[bytes], str | None]) -> tuple[list[str | None], float]:
+    started = time.process_time()
+    found = [answer(body) for body in bodies]
+    return found, time.process_time() - started
+
+
+def _cascade(body: bytes, scancode: ScanCode) -> str | None:
+    names, bodies = pa.array([b"LICENSE"], pa.binary()), pa.array([body], pa.large_binary())
+    expression: str | None = detect_batch(names, bodies, scancode=scancode)["expression"][0].as_py()
+    return expression
+
+
+def _plain(body: bytes, scancode: ScanCode) -> str | None:
+    read = read_text(body)
+    return None if read is None else conjunction(one.expression for one in scancode.detect(read.text))
+
+
+def _folded(expression: str | None) -> set[str]:
+    names = [] if expression is None else ids(expression)
+    return {re.sub(r"-(?:only|or-later)\b", "", name) for name in names}
+
+
+def _told(listed: list[dict[str, str]], answers: list[str | None], seconds: float) -> dict[str, Any]:
+    policy = Policy.load()
+    counts: Counter[str] = Counter()
+    disagreements = []
+    for one, answer in zip(listed, answers, strict=True):
+        label = canonical(one["label"])
+        wanted, got = _folded(label), _folded(answer)
+        said, permitted = policy.decide(label).permitted, policy.decide(answer).permitted
+        counts["exact"] += wanted == got
+        counts["contained"] += wanted <= got
+        counts["permissive agreement"] += said == permitted
+        counts["false permissive"] += permitted and not said
+        counts["false permissive by the text"] += permitted and not policy.decide(one["text"] or label).permitted
+        if wanted != got or said != permitted:
+            place = f"{one['registry']} {one['package']} {one['version']} {one['path']}"
+            kind = "FALSE PERMISSIVE" if permitted and not said else "differs" if said == permitted else "stricter"
+            disagreements.append([f"{kind}: {place}", f"label {label}, found {answer}", one["judged"] or "not judged"])
+    names = ("exact", "contained", "permissive agreement", "false permissive", "false permissive by the text")
+    return {
+        "texts": len(listed),
+        **{name: counts[name] for name in names},
+        "CPU seconds": round(seconds, 2),
+        "disagreements": sorted(disagreements),
+    }
+
+
+if __name__ == "__main__":
+    main()
