@@ -112,7 +112,9 @@ def test_without_the_search_for_near_duplicates(archive, tmp_path):
     assert found["near"] is None and "Near-duplicates were not sought" in (
         outcome.directory / "report.html"
     ).read_text(encoding="utf-8")
-    assert found | {"counted_from": "rows", "duplication": None, "unknown_licenses": None} == summarize(opened, recount=True)
+    assert found | {"counted_from": "rows", "duplication": None, "unknown_licenses": None} == summarize(
+        opened, recount=True
+    )
 
 
 # ---------------------------------------------------------------------------------------------------- what a run took

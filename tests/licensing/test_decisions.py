@@ -1,5 +1,7 @@
 """A decisions file is read strictly, its digest is that of what it says, and a decision takes the place of detections."""
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 import yaml
@@ -160,3 +162,8 @@ def test_no_policy_file_permits_what_was_refused(tmp_path):
     change = tmp_path / "policy.yaml"
     change.write_text("add: [LicenseRef-stackmill-refused]\n")
     assert not Policy.load(change).decide("LicenseRef-stackmill-refused").permitted
+
+
+def test_the_example_is_a_decisions_file():
+    example = Path(__file__).parents[2] / "examples/license-decisions.yaml"
+    assert {one.expression for one in Decisions.load(example).by_sha256.values()} == {"MIT", "refused"}
