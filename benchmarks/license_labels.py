@@ -51,6 +51,7 @@ def main() -> None:
     bodies = [(asked.folder / one["sha256"]).read_bytes() for one in listed]
     scancode = ScanCode()
     scancode.load()
+    detect_batch(pa.array([b"LICENSE"]), pa.array([b"MIT License"]), scancode=scancode)  # loads what it needs
     found = {"cascade": _timed(bodies, lambda body: _cascade(body, scancode))}
     if asked.peer:
         found["scancode"] = _timed(bodies, lambda body: _plain(body, scancode))
@@ -67,21 +68,33 @@ def main() -> None:
             print("  " + "\n    ".join(line))
 
 
-def _timed(bodies: Iterable[bytes], answer: Callable[[bytes], str | None]) -> tuple[list[str | None], float]:
+Answer = tuple[str | None, float | None]
+"""Expression, and the lowest score of its detections."""
+
+
+def _timed(bodies: Iterable[bytes], answer: Callable[[bytes], Answer]) -> tuple[list[Answer], float]:
     started = time.process_time()
     found = [answer(body) for body in bodies]
     return found, time.process_time() - started
 
 
-def _cascade(body: bytes, scancode: ScanCode) -> str | None:
+def _cascade(body: bytes, scancode: ScanCode) -> Answer:
     names, bodies = pa.array([b"LICENSE"], pa.binary()), pa.array([body], pa.large_binary())
-    expression: str | None = detect_batch(names, bodies, scancode=scancode)["expression"][0].as_py()
-    return expression
+    (row,) = detect_batch(names, bodies, scancode=scancode).to_pylist()
+    return row["expression"], min((one["score"] for one in row["detections"]), default=None)
 
 
-def _plain(body: bytes, scancode: ScanCode) -> str | None:
+def _plain(body: bytes, scancode: ScanCode) -> Answer:
     read = read_text(body)
-    return None if read is None else conjunction(one.expression for one in scancode.detect(read.text))
+    found = [] if read is None else scancode.detect(read.text)
+    return conjunction(one.expression for one in found), min((one.score for one in found), default=None)
+
+
+def _score_class(score: float | None) -> str:
+    if score is None:
+        return "nothing detected"
+    low = max(bound for bound in (0, 50, 60, 70, 80, 90, 95, 99, 100) if score >= bound)
+    return f"{low:>3} and more"
 
 
 def _folded(expression: str | None) -> set[str]:
@@ -89,28 +102,43 @@ def _folded(expression: str | None) -> set[str]:
     return {re.sub(r"-(?:only|or-later)\b", "", name) for name in names}
 
 
-def _told(listed: list[dict[str, str]], answers: list[str | None], seconds: float) -> dict[str, Any]:
+def _told(listed: list[dict[str, str]], answers: list[Answer], seconds: float) -> dict[str, Any]:
     policy = Policy.load()
     counts: Counter[str] = Counter()
+    by_score: dict[str, list[int]] = {}
     disagreements = []
-    for one, answer in zip(listed, answers, strict=True):
+    for one, (answer, score) in zip(listed, answers, strict=True):
         label = canonical(one["label"])
         wanted, got = _folded(label), _folded(answer)
         said, permitted = policy.decide(label).permitted, policy.decide(answer).permitted
+        of_score = by_score.setdefault(_score_class(score), [0, 0])
+        of_score[0] += 1
+        of_score[1] += wanted == got
         counts["exact"] += wanted == got
         counts["contained"] += wanted <= got
         counts["permissive agreement"] += said == permitted
         counts["false permissive"] += permitted and not said
-        counts["false permissive by the text"] += permitted and not policy.decide(one["text"] or label).permitted
+        counts["false permissive by the text"] += (
+            permitted and not policy.decide(one["text"] or label).permitted
+        )
         if wanted != got or said != permitted:
             place = f"{one['registry']} {one['package']} {one['version']} {one['path']}"
-            kind = "FALSE PERMISSIVE" if permitted and not said else "differs" if said == permitted else "stricter"
-            disagreements.append([f"{kind}: {place}", f"label {label}, found {answer}", one["judged"] or "not judged"])
+            kind = (
+                "FALSE PERMISSIVE"
+                if permitted and not said
+                else "differs"
+                if said == permitted
+                else "stricter"
+            )
+            disagreements.append(
+                [f"{kind}: {place}", f"label {label}, found {answer}", one["judged"] or "not judged"]
+            )
     names = ("exact", "contained", "permissive agreement", "false permissive", "false permissive by the text")
     return {
         "texts": len(listed),
         **{name: counts[name] for name in names},
         "CPU seconds": round(seconds, 2),
+        "texts and exact ones by lowest score": dict(sorted(by_score.items())),
         "disagreements": sorted(disagreements),
     }
 

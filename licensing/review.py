@@ -124,18 +124,18 @@ def statements(detections: Iterable[Mapping[str, Any]]) -> list[str]:
 
 # ------------------------------------------------------------------------------------------------------ texts
 
-_HOLDER = re.compile(r"(?:copyright|\(c\)|©|\bauthors?\b|@|https?://|\bwww\.)", re.IGNORECASE)
+_HOLDER = re.compile(r"copyright|\(c\)|©|\bauthors?\b|@|https?://|\bwww\.", re.IGNORECASE)
+_HOLDER_LINE = re.compile(r"^[^\w(©\n]{0,80}(?:copyright|\(c\)|©)[^\n]*", re.IGNORECASE | re.MULTILINE)
+_ADDRESS = re.compile(r"https?://\S+|\bwww\.\S+|\S+@\S+", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
 
-def _body_lines(text: str) -> list[str]:
-    """Lines without those that name holders, addresses and authors: what makes two copies of one license differ."""
-    return [line for line in text.splitlines() if not _HOLDER.search(line)]
-
-
 def fingerprint(text: str) -> str | None:
-    """SHA-256 (hex) of the words of a text, lower-cased, without lines on holders; None where no word is left."""
-    words = _WORD.findall("\n".join(_body_lines(text)).lower())
+    """SHA-256 (hex) of the words of a text, lower-cased, without copyright lines and addresses; None where no word is left.
+
+    Lines count for nothing else, so copies that are wrapped in another way are the same.
+    """
+    words = _WORD.findall(_ADDRESS.sub(" ", _HOLDER_LINE.sub(" ", text)).lower())
     return hashlib.sha256(" ".join(words).encode("utf-8", "replace")).hexdigest() if words else None
 
 
@@ -145,6 +145,6 @@ def excerpt(text: str, *, holders: bool) -> str:
     Without `holders`, lines that name holders, authors, mail or web addresses are left out: for eyes other than the
     reviewer's. Characters are not escaped; who shows it does that.
     """
-    kept = text if holders else "\n".join(_body_lines(text))
+    kept = text if holders else "\n".join(line for line in text.splitlines() if not _HOLDER.search(line))
     words = " ".join(kept[: 20 * EXCERPT].split())
     return words if len(words) <= EXCERPT else words[: EXCERPT - 1].rstrip() + "…"

@@ -225,9 +225,9 @@ def _queue(found: Sequence[Mapping[str, Any]]) -> str:
         return paragraph("Nothing is to be reviewed.")
     lines = []
     for one in found:
-        stated = "<br>".join(text(line) for line in one["statements"]) or "nothing detected"
+        stated = "<br>".join(quoted(line) for line in one["statements"]) or "nothing detected"
         if one["directory_expression"] is not None:
-            stated += f"<br>its directory: {text(one['directory_expression'])}"
+            stated += f"<br>its directory: {quoted(one['directory_expression'])}"
         said = quoted(one["excerpt"]) if one["excerpt"] else "<i>no text</i>"
         lines.append(
             [
@@ -269,4 +269,4 @@ def _unknown(record: Record) -> str:
             ]
         )
     columns = [Column("Text"), *(Column(one, "number") for one in ("Origins", "Files", "Variants"))]
-    return table("Texts that differ only in lines on holders are one", columns, lines)
+    return table("Texts that differ only in copyright lines and white space are one", columns, lines)

@@ -105,8 +105,8 @@ def unknown(found: Mapping[str, Any] | None) -> str:
         head
         + paragraph(
             f"{number(found['texts'])} texts in license files of the input, {number(found['files'])} files in all, were not"
-            " recognised, wholly or in part; nothing is released on their strength. Texts that differ only in lines on holders"
-            " and in white space are one. Of those that fewer than"
+            " recognised, wholly or in part; nothing is released on their strength. Texts that differ only in copyright lines"
+            " and white space are one. Of those that fewer than"
             f" {number(found['shown_from'])} origins have only the digest is told. Whose they are is in the review queue of who"
             " made the release, and nowhere in it."
         )

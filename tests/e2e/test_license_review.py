@@ -239,3 +239,9 @@ def test_the_report_quotes_what_several_origins_have_and_names_no_place(place):
     for hidden in ("/alone", "/odd", "/same/", "Acme", "opted out."):
         assert hidden not in page and hidden not in json.dumps(unknown)
     assert render_report(json.loads((folder / "stats.json").read_bytes())) == page.encode()
+
+
+def test_the_queue_does_not_depend_on_the_number_of_buckets(place, queue):
+    runs.release(place / "archive", place, workdir=str(place / "one"), out=str(place / "other"), buckets=1)
+    told = json.loads(command("--workdir", str(place / "one"), "--json", "--limit", "100"))
+    assert told["shown"] == queue["shown"]

@@ -8,7 +8,7 @@ from licensing.policy import Policy
 from licensing.review import EXCERPT, Doubt, conflict, excerpt, fingerprint, reasons_for, statements
 
 POLICY = Policy.load()
-TEXT = "You may read this work on Mondays.\nNot on Fridays, unless the tide is high.\n"
+TEXT = "You may read this work on Mondays.\nNot on Fridays, unless the tide is high and the authors agree.\n"
 
 
 def found(expression, detector="scancode 32.5.0", score=100.0):
@@ -88,7 +88,7 @@ def test_excerpts_are_bounded_and_one_line(text):
 
 def test_an_excerpt_for_others_names_no_holder():
     text = f"Copyright 2020 Ada\nContact ada@example.org\nhttps://example.org/ada\n{TEXT}"
-    assert excerpt(text, holders=False) == " ".join(TEXT.split())
+    assert excerpt(text, holders=False) == "You may read this work on Mondays."
     assert "Ada" in excerpt(text, holders=True)
     assert fingerprint("Copyright 2020 Ada\n") is None
 
