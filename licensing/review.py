@@ -126,7 +126,7 @@ def statements(detections: Iterable[Mapping[str, Any]]) -> list[str]:
 
 _HOLDER = re.compile(r"copyright|\(c\)|©|\bauthors?\b|@|https?://|\bwww\.", re.IGNORECASE)
 _HOLDER_LINE = re.compile(r"^[^\w(©\n]{0,80}(?:copyright|\(c\)|©)[^\n]*", re.IGNORECASE | re.MULTILINE)
-_ADDRESS = re.compile(r"https?://\S+|\bwww\.\S+|\S+@\S+", re.IGNORECASE)
+_ADDRESS = re.compile(r"https?://\S+|\bwww\.\S+|[^\s@]{1,64}@\S+", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
 
