@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Any
 
 from licensing.decisions import is_decided
-from licensing.expressions import UNPARSABLE, UNREAD, ids
-from licensing.policy import NONE_FOUND, RIDER, UNKNOWN_ID, Policy
+from licensing.expressions import REMARK, UNEXPLAINED, UNPARSABLE, UNREAD, ids
+from licensing.policy import NONE_FOUND, RIDER, UNKNOWN_ID, UNRECOGNISED, Policy
 
 LOW_SCORE = 80.0
 """A detection below this score (0..100) is doubtful. docs/licenses.md has the figures that it was chosen by."""
@@ -35,6 +35,9 @@ class Doubt(StrEnum):
 
     NOT_READ = "not_read"  # a license-like file whose bytes could not be had
     NO_DETECTION = "no_detection"  # a license text by its name, in which nothing was recognised
+    UNEXPLAINED = (
+        "unexplained"  # a sentence beside a known license that nobody recognised, and that can restrict
+    )
     UNKNOWN_ID = "unknown_id"  # an id that is neither in the SPDX list nor in the policy's
     UNPARSABLE = "unparsable"  # a license statement that is no expression
     UNREAD = "unread"  # text beyond the bytes that are read, or more work than is done
@@ -47,8 +50,11 @@ class Doubt(StrEnum):
     LOW_SCORE = "low_score"  # a detection with a score below LOW_SCORE
 
 
-UNKNOWN_TEXT = (Doubt.NO_DETECTION, Doubt.UNKNOWN_ID, Doubt.UNREAD)
+UNKNOWN_TEXT = (Doubt.NO_DETECTION, Doubt.UNEXPLAINED, Doubt.UNKNOWN_ID, Doubt.UNREAD)
 """Doubts that make a license-like file's text an unknown one: the first that applies is its sub-reason."""
+
+MAX_PART = 16_384
+"""Characters of unrecognised sentences that are looked at."""
 
 _STATING = ("spdx-tag ", "declared ")
 
@@ -68,6 +74,12 @@ def reasons_for(
     found = set()
     for detection in detections:
         names = ids(detection["expression"])
+        if UNEXPLAINED in names:
+            found.add(Doubt.UNEXPLAINED)
+            continue
+        if REMARK in names:  # states no terms; its score tells how much of the file is something else
+            found |= {Doubt.LOW_SCORE} if detection["score"] < LOW_SCORE else set()
+            continue
         refused = policy.decide(detection["expression"]).sub_reason
         if UNPARSABLE in names:
             found.add(Doubt.UNPARSABLE)
@@ -89,8 +101,10 @@ def _contradicts(detections: Iterable[Mapping[str, Any]], policy: Policy) -> boo
     stated: set[bool] = set()
     read: set[bool] = set()
     for detection in detections:
+        if REMARK in ids(detection["expression"]):
+            continue
         decision = policy.decide(detection["expression"])
-        if decision.sub_reason not in (NONE_FOUND, RIDER):
+        if decision.sub_reason not in (NONE_FOUND, RIDER, UNRECOGNISED):
             (stated if detection["detector"].startswith(_STATING) else read).add(decision.permitted)
     return len(stated) > 1 or bool(stated and read and stated.isdisjoint(read))
 
@@ -110,6 +124,18 @@ def conflict(declared: Iterable[str], texts: Iterable[str], policy: Policy) -> b
 
 def _folded(name: str) -> str:
     return re.sub(r"-(?:only|or-later)\b", "", name)
+
+
+def doubtful_part(body: bytes, detections: Sequence[Mapping[str, Any]]) -> str | None:
+    """The sentences of a license file that nobody recognised, in the file's order; None where it is the whole that is doubtful.
+
+    They are at most MAX_PART bytes; what is no UTF-8 in them is replaced, since they are only to be looked at and told apart.
+    """
+    spans = sorted(
+        {(one["start"], one["end"]) for one in detections if UNEXPLAINED in ids(one["expression"])}
+    )
+    parts = [body[start:end].decode("utf-8", "replace") for start, end in spans]
+    return "\n".join(parts)[:MAX_PART] if parts else None
 
 
 def statements(detections: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -47,6 +47,7 @@ SOURCE_CLASS = "source"
 WORDS: Mapping[str, str] = {
     Doubt.NOT_READ: "its bytes could not be had",
     Doubt.NO_DETECTION: "nothing was recognised in it",
+    Doubt.UNEXPLAINED: "a sentence that nobody recognised beside a known license",
     Doubt.UNKNOWN_ID: "a license or reference that no list names",
     Doubt.UNPARSABLE: "a license statement that is no expression",
     Doubt.UNREAD: "longer than what is read of a license file",

@@ -14,6 +14,7 @@ Stats = Mapping[str, Any]
 
 REASONS: Mapping[str, str] = {
     "no_detection": "nothing recognised in it",
+    "unexplained": "a sentence beside a known license",
     "unknown_id": "a license or reference that no list names",
     "unread": "longer than what is read of a license file",
 }

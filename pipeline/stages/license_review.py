@@ -20,7 +20,16 @@ import pyarrow.compute as pc
 from licensing.decisions import Decisions
 from licensing.names import license_text
 from licensing.policy import NONE_FOUND, Policy
-from licensing.review import UNKNOWN_TEXT, Doubt, conflict, excerpt, fingerprint, reasons_for, statements
+from licensing.review import (
+    UNKNOWN_TEXT,
+    Doubt,
+    conflict,
+    doubtful_part,
+    excerpt,
+    fingerprint,
+    reasons_for,
+    statements,
+)
 from licensing.text import read_text
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task, as_path
@@ -306,6 +315,8 @@ def _read(task: Task, piece: pa.Table) -> Iterator[tuple[dict[str, Any], str | N
         body = bodies.get(one["sha256"])
         read = None if body is None else read_text(body.as_py())
         text = "" if read is None else read.text
+        if body is not None and Doubt.UNEXPLAINED in one["reasons"]:
+            text = doubtful_part(body.as_py(), detections) or text
         unknown = next((str(doubt) for doubt in UNKNOWN_TEXT if doubt in one["reasons"]), None)
         row = {
             **one,

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from licensing.policy import Policy
-from licensing.review import EXCERPT, Doubt, conflict, excerpt, fingerprint, reasons_for, statements
+from licensing.review import (
+    EXCERPT,
+    Doubt,
+    conflict,
+    doubtful_part,
+    excerpt,
+    fingerprint,
+    reasons_for,
+    statements,
+)
 
 POLICY = Policy.load()
 TEXT = "You may read this work on Mondays.\nNot on Fridays, unless the tide is high and the authors agree.\n"
@@ -32,10 +41,13 @@ def found(expression, detector="scancode 32.5.0", score=100.0):
         (b"LICENSE", [found("MIT", "spdx-tag 1"), found("Apache-2.0", "spdx-tag 1")], []),
         (b"LICENSE", [found("MIT", "spdx-tag 1"), found("GPL-2.0-only")], [Doubt.CONTRADICTION]),
         (b"LICENSE", [found("MIT", "spdx-tag 1"), found("MIT"), found("GPL-2.0-only")], []),
+        (b"LICENSE", [found("MIT"), found("LicenseRef-stackmill-unexplained", "residue 1", 40)], [Doubt.UNEXPLAINED]),
+        (b"LICENSE", [found("MIT"), found("LicenseRef-stackmill-remark", "residue 1", 90)], []),
+        (b"LICENSE", [found("MIT", "spdx-tag 1"), found("LicenseRef-stackmill-remark", "residue 1", 40)], [Doubt.LOW_SCORE]),
         (b"LICENSE", [found("NONE", "decision 1", 10)], []),
         (b"LICENSE", [found("LicenseRef-stackmill-refused", "decision 1")], []),
     ],
-    ids=range(16),
+    ids=range(19),
 )  # fmt: skip
 def test_what_is_doubtful_about_a_file(name, detections, doubts):
     assert reasons_for(name, None, detections, POLICY) == doubts
@@ -91,6 +103,17 @@ def test_an_excerpt_for_others_names_no_holder():
     assert excerpt(text, holders=False) == "You may read this work on Mondays."
     assert "Ada" in excerpt(text, holders=True)
     assert fingerprint("Copyright 2020 Ada\n") is None
+
+
+def test_of_a_known_license_only_what_nobody_recognised_is_looked_at():
+    body = "MIT terms. Not on Sundays, Zoë. More terms. Nor at night.".encode()
+    spans = [(body.index(b"Not"), body.index(b" More")), (body.index(b"Nor"), len(body))]
+    detections = [
+        found("MIT"),
+        *(found("LicenseRef-stackmill-unexplained") | {"start": a, "end": b} for a, b in spans),
+    ]
+    assert doubtful_part(body, detections) == "Not on Sundays, Zoë.\nNor at night."
+    assert doubtful_part(body, [found("MIT")]) is None
 
 
 def test_statements_are_bounded():
