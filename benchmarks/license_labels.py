@@ -12,6 +12,7 @@ the text is, by a person who read it.
     contained             every id of the label is among those found
     permissive agreement  both permitted by the policy, or neither
     false permissive      permitted, and the label is not
+    ... by the text       the same against what the text is, where `judged` says that the label is something else
 
 `--peer` runs plain ScanCode on the same texts in the same process, after the cascade.
 """
@@ -118,9 +119,11 @@ def _told(listed: list[dict[str, str]], answers: list[Answer], seconds: float) -
         counts["contained"] += wanted <= got
         counts["permissive agreement"] += said == permitted
         counts["false permissive"] += permitted and not said
-        counts["false permissive by the text"] += (
-            permitted and not policy.decide(one["text"] or label).permitted
-        )
+        read = canonical(one["text"] or label)
+        right = policy.decide(read).permitted
+        counts["exact by the text"] += _folded(read) == got
+        counts["agreement by the text"] += right == permitted
+        counts["false permissive by the text"] += permitted and not right
         if wanted != got or said != permitted:
             place = f"{one['registry']} {one['package']} {one['version']} {one['path']}"
             kind = (
@@ -133,7 +136,10 @@ def _told(listed: list[dict[str, str]], answers: list[Answer], seconds: float) -
             disagreements.append(
                 [f"{kind}: {place}", f"label {label}, found {answer}", one["judged"] or "not judged"]
             )
-    names = ("exact", "contained", "permissive agreement", "false permissive", "false permissive by the text")
+    names = (
+        "exact", "contained", "permissive agreement", "false permissive",
+        "exact by the text", "agreement by the text", "false permissive by the text",
+    )  # fmt: skip
     return {
         "texts": len(listed),
         **{name: counts[name] for name in names},

@@ -59,7 +59,7 @@ def _fetched(registry: str, package: str, version: str, scratch: Path) -> Path |
         "pypi": [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:",
                  f"{package}=={version}"],
         "npm": ["npm", "pack", "--silent", f"{package}@{version}"],
-        "debian": ["apt-get", "download", "-q", f"{package}={version}"],
+        "debian": ["apt-get", "download", "-q", package],  # its mirrors hold the newest version only
     }[registry]  # fmt: skip
     if shutil.which(command[0]) is None:
         return None
