@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from licensing.decisions import is_decided_none
 from licensing.detection import DETECTION
 from licensing.expressions import NO_LICENSE_FOUND, alternatives, conjunction, disjunction, ids
 from licensing.names import license_text, speaks_of_more, split, vendored_above
@@ -328,6 +329,8 @@ def _files_by_root(evidence: pa.Table) -> dict[str, list[_File]]:
         speaks_of_more(names).to_pylist(),
         strict=True,
     ):
+        if is_decided_none(expression, detections):
+            continue
         file = _File(path, place, sha1_git, expression, detections or (), is_license, adds_only)
         found.setdefault(root, []).append(file)
     return found

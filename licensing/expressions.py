@@ -28,6 +28,9 @@ NO_LICENSE_FOUND = "NONE"
 UNREAD = "LicenseRef-stackmill-unread"
 """Stands for the part of a license file that is beyond the bytes that are read. No policy permits it."""
 
+REFUSED = "LicenseRef-stackmill-refused"
+"""Stands for what a reviewer refused (`decisions`). No policy permits it."""
+
 
 class InvalidExpressionError(ValueError):
     """A text is not a license expression."""

@@ -22,6 +22,7 @@ from typing import Any
 
 from licensing.expressions import (
     NO_LICENSE_FOUND,
+    REFUSED,
     UNEXPLAINED,
     UNPARSABLE,
     UNREAD,
@@ -198,6 +199,8 @@ def _of_id(policy: Policy, expression: str) -> Decision:
         return Decision(False, UNPARSABLE_REASON)
     if license_id in (UNREAD.lower(), UNEXPLAINED.lower()):
         return Decision(False, UNRECOGNISED)
+    if license_id == REFUSED.lower():
+        return Decision(False, NOT_PERMISSIVE)
     if license_id.startswith(RIDER_PREFIX.lower()) or license_id in _RIDERS:
         return Decision(False, RIDER)
     if not exception and (policy.ignores(license_id) or license_id in policy.ignored_beside_permissive):

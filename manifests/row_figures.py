@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
@@ -27,6 +27,7 @@ COLUMNS = (
     "row_id",
     "sha256",
     "language",
+    "license_expression",
     "origin",
     "path",
     "src_encoding",
@@ -62,10 +63,12 @@ def figures_of_rows(release: Release) -> dict[str, Any]:
     }
     found = {name: np.zeros(len(limits) + 1, np.int64) for name, (_, limits, _) in CLASSES.items()}
     sums: Counter[str] = Counter()
+    licenses: defaultdict[str, Counter[str]] = defaultdict(Counter)
     largest: list[dict[str, Any]] = []
     copied: list[dict[str, Any]] = []
     for batch in release.batches(COLUMNS, batch_rows=_BATCH_ROWS, verify=False):
         _count(counters["encodings"], batch.column("src_encoding"))
+        _add_licenses(licenses, batch)
         _add_origins(counters, batch)
         _add_spans(counters, sums, batch.column("redactions"))
         counters["years"].update(_years(batch.column("revision_date")))
@@ -80,6 +83,7 @@ def figures_of_rows(release: Release) -> dict[str, Any]:
     rows = counters["origin_rows"]
     return {
         "original_bytes": sums["length_bytes"],
+        "language_licenses": {name: dict(found) for name, found in licenses.items()},
         "encodings": dict(counters["encodings"]),
         "redactions": {
             kind: {"spans": number, "rows": counters["span_rows"][kind]}
@@ -124,6 +128,14 @@ def _count(counter: Counter[str], values: pa.Array) -> None:
         counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True
     ):
         counter[value] += number
+
+
+def _add_licenses(licenses: defaultdict[str, Counter[str]], batch: pa.RecordBatch) -> None:
+    names = ["language", "license_expression"]
+    grouped = pa.Table.from_batches([batch.select([*names, "row_id"])]).group_by(names)
+    counted = grouped.aggregate([("row_id", "count")]).select([*names, "row_id_count"])
+    for language, expression, number in zip(*(column.to_pylist() for column in counted.columns), strict=True):
+        licenses[language][expression] += number
 
 
 def _add_origins(counters: dict[str, Counter[Any]], batch: pa.RecordBatch) -> None:

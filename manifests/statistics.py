@@ -18,8 +18,11 @@ from manifests.errors import CanonicalError, ReleaseError
 from manifests.manifest import Manifest
 from manifests.stats_shape import COUNT, MAKER_FIGURES, ROW_FIGURES, SUMS, check_shape
 
-STATS_VERSION = 2
-"""Version of the keys of `stats.json`; readers refuse a version that they do not know. Version 1 had no `duplication`."""
+STATS_VERSION = 3
+"""Version of the keys of `stats.json`; readers refuse a version that they do not know. Version 1 had no `duplication`, version
+2 neither `language_licenses` nor `unknown_licenses`: they are read as null."""
+
+_NEW_KEYS = {2: ("duplication",), 3: ("language_licenses", "unknown_licenses")}
 
 SIZE_LIMITS = tuple(1 << bits for bits in (8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20))
 """Bounds of the classes of file size, in bytes of the original."""
@@ -65,13 +68,14 @@ def build_stats(
     *,
     near: Mapping[str, Any] | None = None,
     duplication: Mapping[str, Any] | None = None,
+    unknown_licenses: Mapping[str, Any] | None = None,
     parent: Manifest | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object of `stats.json`.
 
     `manifest` may be the draft that `finish_release` gives to makers: its files are not looked at. `figures` are those of
     `manifests.row_figures.figures_of_rows`; `near` are `languages` (language -> `entered`, `dropped`) and `origins`
-    (`alarms`, `alarms_without_rows`), `duplication` is as `stats_shape.DUPLICATION` says; None where nobody knows.
+    (`alarms`, `alarms_without_rows`), `duplication` and `unknown_licenses` are as `stats_shape` says; None where nobody knows.
     """
     languages = {}
     for name, facts in manifest.languages.items():
@@ -103,6 +107,7 @@ def build_stats(
         **figures,
         "near": None if near is None else _near(near),
         "duplication": None if duplication is None else dict(duplication),
+        "unknown_licenses": None if unknown_licenses is None else dict(unknown_licenses),
         "comparison": None if parent is None else compare_manifests(parent, manifest),
     }
 
@@ -177,8 +182,9 @@ def read_stats(data: bytes, manifest: Manifest) -> dict[str, Any]:
             f"stats.json is of version {ascii(found)[:40]}, this software reads up to {STATS_VERSION}; use the version of the"
             " software that made the release, or a newer one"
         )
-    if found == 1 and "duplication" not in value:
-        value = {**value, "stats_version": STATS_VERSION, "duplication": None}
+    lacking = [key for version, keys in _NEW_KEYS.items() if found < version for key in keys]
+    if lacking and not any(key in value for key in lacking):
+        value = {**value, "stats_version": STATS_VERSION, **dict.fromkeys(lacking)}
     known = {name: part for name, part in build_stats(manifest, {}).items() if name not in MAKER_FIGURES}
     shapes = {**ROW_FIGURES, **MAKER_FIGURES}
     if set(value) != {*known, *shapes}:

@@ -23,6 +23,7 @@ _ALARM = {"entered": COUNT, "dropped": COUNT}
 
 ROW_FIGURES: Shape = {
     "original_bytes": COUNT,
+    "language_licenses": ({"*": _COUNTS},),
     "encodings": _COUNTS,
     "redactions": {"*": {"spans": COUNT, "rows": COUNT}},
     "redacted_rows": COUNT,
@@ -79,7 +80,23 @@ DUPLICATION: Shape = {
 }
 """What the maker knows of duplicates besides `near`: docs/report.md."""
 
+UNKNOWN_LICENSES: Shape = {
+    "texts": COUNT,
+    "files": COUNT,
+    "shown_from": COUNT,
+    "most": [
+        {
+            "text_digest": TEXT,
+            "reason": TEXT,
+            **dict.fromkeys(("contents", "files", "origins"), COUNT),
+            "excerpt": (TEXT,),
+        }
+    ],
+}
+"""License-like files of the input whose text is unknown: docs/report.md."""
+
 MAKER_FIGURES: Shape = {
+    "unknown_licenses": (UNKNOWN_LICENSES,),
     "duplication": (DUPLICATION,),
     "near": (
         {

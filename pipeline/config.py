@@ -435,6 +435,7 @@ def resolved(config: ReleaseConfig) -> dict[str, Any]:
     data["archive"] = {}
     data["card"].pop("review")
     data["licenses"].pop("policy")
+    data["licenses"].pop("decisions")
     data["licenses"].pop("processes")
     data["near_duplicates"].pop("band_groups")
     data["optout"].pop("registry")

@@ -15,6 +15,9 @@ class Licenses(Section):
     policy: str | None = Field(
         None, description="policy file; null: the permissive list that ships with the product"
     )
+    decisions: str | None = Field(
+        None, description="file of a reviewer's decisions on single contents; null: none"
+    )
     scancode: bool = Field(
         True, description="run ScanCode on license-like files; false: SPDX tags and declarations only"
     )

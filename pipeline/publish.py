@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from licensing.decisions import Decisions
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.changelog import section
@@ -93,6 +94,7 @@ def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
     """What is known of that before any work."""
     resolved = configuration.resolved(settings)
     licenses = Policy.load(as_path(settings.licenses.policy))
+    decisions = Decisions.load(as_path(settings.licenses.decisions)).digest
     registry = Registry.load(as_path(settings.optout.registry))
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
@@ -106,6 +108,7 @@ def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
             "license": licenses.digest,
             "opt_out": registry.digest,
             "secrets": rules_digest(),
+            **({"license_decisions": decisions} if decisions else {}),
         },
         "opt_out_entries": len(registry.origins) + len(registry.owners),
         "detectors": detectors,
@@ -262,6 +265,11 @@ class Parts:
     def _figures(self) -> dict[str, Any]:
         """What was counted on the way."""
         counted = json.loads(self.runner.table(self.figures.ref("figures"))["figures"][0].as_py())
+        by_language: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for unit in self.shards.facts:
+            for language, licenses in unit["language_licenses"].items():
+                by_language[language].update(licenses)
+        counted["rows"]["language_licenses"] = {name: dict(found) for name, found in by_language.items()}
         most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
         near = self.facts["config"]["near_duplicates"]
         search = None
@@ -412,6 +420,11 @@ def _config_yaml(facts: Mapping[str, Any]) -> bytes:
     """The configuration as another one can use it; what it cannot hold, since that is a place on a machine, is named."""
     files = {
         "licenses.policy": facts["policies"]["license"],
+        **(
+            {"licenses.decisions": facts["policies"]["license_decisions"]}
+            if "license_decisions" in facts["policies"]
+            else {}
+        ),
         "optout.registry": facts["policies"]["opt_out"],
         **{f"origins.{name}": value for name, value in facts["inputs"].get("selections", {}).items()},
     }

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from licensing.decisions import Decisions
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.errors import ManifestError, ManifestsError
@@ -150,11 +151,14 @@ def check_ingredients(
         wrong.append("its own configuration (--config RELEASE/config.yaml, with these keys added)")
     files = {
         "license": (settings.licenses.policy, Policy.load, "licenses.policy"),
+        "license_decisions": (settings.licenses.decisions, Decisions.load, "licenses.decisions"),
         "opt_out": (settings.optout.registry, Registry.load, "optout.registry"),
     }
     for name, (file, load, key) in files.items():
         if (file is None or not absent) and said.policies.get(name) not in (None, load(as_path(file)).digest):
             wrong.append(f"{key}: the file with the digest {said.policies[name]} (digests.policies.{name})")
+    if settings.licenses.decisions is not None and "license_decisions" not in said.policies:
+        wrong.append("licenses.decisions: null, the release was made without decisions")
     if manifest.tokenizer is not None and settings.tokens.tokenizer is None:
         wrong.append(f"tokens.tokenizer: the file with the digest {manifest.tokenizer.digest}")
     if "review" in manifest.inputs and settings.card.review is None:

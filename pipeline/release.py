@@ -25,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from licensing.decisions import Decisions
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.facts import StageTotals, Tokenizer, Totals
@@ -76,6 +77,7 @@ from pipeline.stages.identity import identify
 from pipeline.stages.index import make_index
 from pipeline.stages.judge import judge_wave
 from pipeline.stages.ledger import ledger_wave, outcome_wave
+from pipeline.stages.license_review import review_wave
 from pipeline.stages.licenses import license_wave
 from pipeline.stages.listed import list_contents
 from pipeline.stages.near import near_wave
@@ -170,7 +172,7 @@ def run_flow(
     earliest = find_earliest(runner, w0, origins)
 
     license_bodies = fetch(runner, "licenses", w0.ref("licenses"), source, asked=asked)
-    w1 = license_wave(
+    w1, evidence = license_wave(
         runner,
         w0,
         roots,
@@ -178,6 +180,7 @@ def run_flow(
         scancode=licenses.scancode,
         processes=licenses.processes,
         policy=licenses.policy,
+        decisions=licenses.decisions,
         selected=settings.select.licenses,
         header_grants=licenses.header_grants,
     )
@@ -190,7 +193,18 @@ def run_flow(
         "selected": list(settings.select.licenses),
     }
     texts = text_wave(runner, w1, bodies, headers=licenses.headers_read, processes=licenses.processes)
-    w2 = judge_wave(runner, texts, rules, licenses.policy)
+    w2 = judge_wave(runner, texts, rules, licenses.policy, licenses.decisions)
+    queue, unknown = review_wave(
+        runner,
+        files=w0,
+        roots=roots,
+        evidence=evidence,
+        licenses=w1,
+        judged=w2,
+        policy=licenses.policy,
+        decisions=licenses.decisions,
+    )
+    _tell_unused(runner, licenses.decisions, evidence, w2)
     secrets_wave(runner, w2, sensitivity, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(
@@ -235,6 +249,7 @@ def run_flow(
         files=w0,
         roots=roots,
         origins=origins,
+        unknown=unknown,
         sensitivity=sensitivity,
     )
     signals = signals_wave(runner, kept, repeated, duplicates, sensitivity=sensitivity)
@@ -260,6 +275,7 @@ def run_flow(
         for name, done in {
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
             "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
+            "license_evidence": evidence, "license_review": queue, "license_unknown": unknown,
         }.items()
     }  # fmt: skip
     digests = {name: one.digest for name, one in chosen.items()}
@@ -312,6 +328,20 @@ def _taken(
     return kept, left
 
 
+def _tell_unused(runner: Runner, decisions: str | None, *stages: Done) -> None:
+    """Note the reviewer's decisions that speak of nothing in this archive: a digest may be mistyped, or a file gone."""
+    if decisions is None or any(stage.planned for stage in stages):
+        return
+    known = Decisions.load(as_path(decisions)).by_sha256
+    used = {sha256 for stage in stages for facts in stage.facts for sha256 in facts["decided"]}
+    if unused := sorted(set(known) - used):
+        shown = ", ".join(unused[:3]) + (", ..." if len(unused) > 3 else "")
+        runner.progress.note(
+            f"{'license decisions':<26} {len(known) - len(unused):,} of {len(known):,} apply; no license-like file and no"
+            f" candidate has the bytes of {shown}"
+        )
+
+
 def _fetch_limits(settings: ReleaseConfig) -> dict[str, Any]:
     engine = settings.engine
     return {
@@ -345,6 +375,7 @@ def make_release(
     # These are read again where they are used; a wrong one is to be told now, not after an hour.
     before = open_parent_of(settings, parent, version=version, out=out)
     Registry.load(as_path(settings.optout.registry))
+    Decisions.load(as_path(settings.licenses.decisions))
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
     left_checks = check_output(out)

@@ -30,6 +30,7 @@ def report_makers(
                 figures["rows"],
                 near=figures["near"],
                 duplication=figures["duplication"],
+                unknown_licenses=figures["unknown_licenses"],
                 parent=parent,
             )
         )

@@ -44,6 +44,11 @@ def _cut(value: str) -> str:
     return value if len(value) <= MAX_NAME else value[: MAX_NAME - 1] + "…"
 
 
+def quoted(value: str) -> str:
+    """A stranger's words, cut like nothing else: who gives them bounds them."""
+    return f'<bdi class="quoted">{text(value)}</bdi>'
+
+
 def code(value: str) -> str:
     """A digest or a key."""
     return f"<code>{text(_cut(value))}</code>"

@@ -8,6 +8,7 @@ from typing import Any
 from manifests.report import sections
 from manifests.report.comparison import comparison
 from manifests.report.duplicates import duplicates
+from manifests.report.licensed import licenses
 from manifests.report.markup import Column, code, number, page, paragraph, table, text
 
 Stats = Mapping[str, Any]
@@ -22,7 +23,7 @@ def render_report(stats: Stats) -> bytes:
     parts = [
         ("account", "From found to kept", sections.account(stats)),
         ("languages", "Languages", sections.languages(stats)),
-        ("licenses", "Licenses", sections.licenses(stats)),
+        ("licenses", "Licenses", licenses(stats)),
         ("duplicates", "Duplicates", duplicates(stats)),
         ("redactions", "Secrets and personal data", sections.redactions(stats)),
         ("sizes", "Sizes and encodings", sections.sizes(stats)),

@@ -167,16 +167,7 @@ def languages(stats: Stats) -> str:
     return "".join(parts)
 
 
-def licenses(stats: Stats) -> str:
-    """Rows by license expression."""
-    counted = sorted(stats["licenses"].items(), key=lambda item: (-item[1], item[0]))
-    return paragraph(
-        "SPDX expressions of the nearest evidence, as the rows have them in <code>license_expression</code>. Each file"
-        " keeps its own license, with the duties that follow from it."
-    ) + _counted("Rows by license expression", "License", counted, stats["rows"])
-
-
-def _counted(caption: str, what: str, pairs: list[tuple[str, int]], whole: int) -> str:
+def counted(caption: str, what: str, pairs: list[tuple[str, int]], whole: int) -> str:
     """A table of names and rows, the tail folded."""
     columns = [Column(what), Column("Rows", "number"), Column("Share", "number"), _BAR]
     most = max((amount for _, amount in pairs), default=0)
@@ -263,7 +254,7 @@ def sizes(stats: Stats) -> str:
         + "</div><div>"
         + classes("Lines of a file", stats["lines"], rows, unit="Lines")
         + "</div></div>"
-        + _counted("Encodings of the originals; released text is UTF-8", "Encoding", encodings, rows)
+        + counted("Encodings of the originals; released text is UTF-8", "Encoding", encodings, rows)
         + paragraph(
             f"{number(stats['generated_rows'])} rows are marked as generated,"
             f" {number(stats['vendored_rows'])} as vendored.",

@@ -64,6 +64,7 @@ tbody th{font-weight:400;min-width:8rem}
 thead .number{white-space:normal}
 td.bar,th.bar{width:30%;min-width:5rem;padding-right:0}
 .name{overflow-wrap:anywhere;unicode-bidi:isolate}
+.quoted{overflow-wrap:anywhere;unicode-bidi:isolate;font-weight:400;font-size:.88rem}
 svg{display:block}
 .bar svg{width:100%;height:.8rem;margin-top:.3rem}
 .k{fill:var(--kept)}.d{fill:var(--dropped)}.o{fill:var(--other)}.g{fill:var(--line)}

@@ -34,6 +34,7 @@ from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import row_id
+from pipeline.stages.license_review import EXCERPT_ORIGINS, commonest
 from pipeline.stages.repositories import largest as largest_repositories
 from pipeline.stages.repositories import repositories_wave
 from pipeline.stages.secrets import RELEASED_OF, released_stores
@@ -263,9 +264,24 @@ def merge(task: Task) -> Mapping[str, pa.Table]:
     told = {
         "rows": figures,
         "near": near,
+        "unknown_licenses": _unknown(task, counters),
         "repositories": {name: _repositories(task, counters, name) for name in ("roots", "networks")},
     }
     return {"figures": pa.table([[json.dumps(told, sort_keys=True)]], schema=RESULT)}
+
+
+def _unknown(task: Task, counters: Mapping[str, Mapping[str, tuple[int, int]]]) -> dict[str, Any]:
+    """The commonest license texts that nobody recognised. A rare one could tell whose it is: its words stay unsaid."""
+    texts, files = counters.get("unknown_licenses", {}).get("files", (0, 0))
+    return {
+        "texts": texts,
+        "files": files,
+        "shown_from": EXCERPT_ORIGINS,
+        "most": [
+            {**one, "excerpt": one["excerpt"] if one["origins"] >= EXCERPT_ORIGINS else None}
+            for one in commonest(task, task.read_all("unknown")).to_pylist()
+        ],
+    }
 
 
 def _repositories(
@@ -327,10 +343,11 @@ def figures_wave(
     files: Done,
     roots: Done,
     origins: Done,
+    unknown: Done,
     sensitivity: str,
 ) -> Done:
     """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found;
-    `files` are those of all roots, `origins` is the origin ledger.
+    `files` are those of all roots, `origins` is the origin ledger, `unknown` has the license texts that nobody recognised.
     """
     by_row = runner.run(
         Stage(
@@ -374,10 +391,16 @@ def figures_wave(
             name="figures",
             run=merge,
             inputs={
-                "counters": [by_row.ref("counters"), by_origin.ref("counters"), *counters],
+                "counters": [
+                    by_row.ref("counters"),
+                    by_origin.ref("counters"),
+                    unknown.ref("counters"),
+                    *counters,
+                ],
                 "best_rows": by_row.ref("best"),
                 "best_origins": by_origin.ref("best"),
                 "repositories": largest,
+                "unknown": unknown.ref("unknown"),
             },
             outputs={"figures": Output(schema=RESULT, order=())},
             units="one",

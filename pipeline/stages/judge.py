@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from licensing.decisions import Decisions
 from licensing.policy import NONE_FOUND, Policy
 from licensing.selection import takes
 from pipeline.content.profiles import load_profile
@@ -41,6 +42,8 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     """The W2 reason of every survivor, from the annotations and this release's rules."""
     rules = task.config
     survivors = task.read("survivors")
+    decisions = Decisions.load(task.kept("decisions"))
+    task.facts["decided"] = decisions.used(survivors["sha256"])
     rows = task.sql(
         f"""
         select s.* replace (coalesce(s.blake2s256, t.true_blake2s256) as blake2s256),
@@ -57,7 +60,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         s=survivors,
         f=task.read("status"),
         t=TEXT_OF.open(task).read(wanted=survivors),
-        h=headers_of(task, survivors),
+        h=decisions.headers(headers_of(task, survivors)),
         l=LANGUAGE_OF.open(task).read(wanted=survivors),
         q=SIGNALS_OF.open(task).read(wanted=survivors),
     )
@@ -134,7 +137,11 @@ def _quality(rows: pa.Table, profile: str | Mapping[str, Any]) -> pa.Array:
 
 
 def judge_wave(
-    runner: Runner, texts: Mapping[str, Ref], config: Mapping[str, Any], policy: str | None
+    runner: Runner,
+    texts: Mapping[str, Ref],
+    config: Mapping[str, Any],
+    policy: str | None,
+    decisions: str | None,
 ) -> Done:
     """Decide what `text_wave` annotated (its result is `texts`). Returns the stage with what passed and what was dropped."""
     order = ("sha256", "root", "path")
@@ -150,8 +157,9 @@ def judge_wave(
             config={
                 **config,
                 "policy": Policy.load(as_path(policy)).digest,
+                "decisions": Decisions.load(as_path(decisions)).digest,
                 "stores": text_stores(config["headers"]),
             },
-            extra={"policy": runner.keep(policy)},
+            extra={"policy": runner.keep(policy), "decisions": runner.keep(decisions)},
         )
     )

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.attribution import ATTRIBUTIONS, EVIDENCE_FILES, attribute_directories
+from licensing.decisions import Decisions
 from licensing.evidence import DETECTIONS, detect_batch
 from licensing.links import followed
 from licensing.path_statements import place_files
@@ -25,9 +26,8 @@ from pipeline.stages.fetch import BODIES_OF
 from pipeline.tables import DROPPED, SURVIVORS, WANTED_LICENSES, Reason
 
 DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTIONS])
-EVIDENCE = pa.schema(
-    [*[WANTED_LICENSES.field(n) for n in ("root", "path", "directory", "sha1_git")], *DETECTIONS]
-)
+_PLACE = ("root", "path", "directory", "name", "sha1_git", "sha256")
+EVIDENCE = pa.schema([*(WANTED_LICENSES.field(name) for name in _PLACE), *DETECTIONS])
 _MAX_GROUP = (
     16  # buckets of one unit: on a cluster they spread, and the 6 s that the index takes to load stay few
 )
@@ -80,7 +80,8 @@ def evidence(task: Task) -> Mapping[str, pa.Table]:
     """Every place of a license-like file with what was detected in it, routed to its root.
 
     A file without a detection, or whose bytes could not be had, stays, with a null expression: the attribution must know
-    that a license file is there which nobody could read.
+    that a license file is there which nobody could read. What a reviewer decided on a content stands in place of what was
+    detected in it.
     """
     wanted, status = task.read("wanted"), task.read("status")
     had = task.sql("select w.* from w join s using (sha256) where s.status = 'ok'", w=wanted, s=status)
@@ -88,14 +89,24 @@ def evidence(task: Task) -> Mapping[str, pa.Table]:
     names = ", ".join(f"d.{name}" for name in DETECTIONS.names)
     rows = task.sql(
         f"""
-        select w.root, w.path, w.directory, w.sha1_git, {names}, d.sha256 is not null as seen
+        select w.root, w.path, w.directory, w.name, w.sha1_git, w.sha256, {names}, d.sha256 is not null as seen
         from w left join d using (sha256, name)
         """,
         w=wanted,
         d=found,
     )
     require_all("licenses", had.num_rows, pc.sum(rows["seen"]).as_py() or 0)
-    return {"rows": rows}
+    decisions = Decisions.load(task.kept("decisions"))
+    task.facts["decided"] = decisions.used(rows["sha256"])
+    said = decisions.apply(rows["sha256"], rows.select(DETECTIONS.names))
+    return {
+        "rows": pa.table(
+            {
+                **{name: rows[name] for name in _PLACE},
+                **dict(zip(DETECTIONS.names, said.columns, strict=True)),
+            }
+        )
+    }
 
 
 def attribute(task: Task) -> Mapping[str, pa.Table]:
@@ -180,10 +191,13 @@ def license_wave(
     scancode: bool,
     processes: int,
     policy: str | None,
+    decisions: str | None = None,
     selected: tuple[str, ...] = (),
     header_grants: bool = False,
-) -> Done:
-    """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors."""
+) -> tuple[Done, Done]:
+    """Run wave W1 on fetched license-like files. Returns the stage with attributions, drops and survivors, and the one
+    with the evidence.
+    """
     wanted = files.ref("licenses")
     stores = {"bodies": BODIES_OF.key(), "licenses": DETECTIONS_OF.key(scancode=scancode)}
     inputs: dict[str, Ref] = {"wanted": wanted, "status": fetched.ref("status")}
@@ -208,10 +222,11 @@ def license_wave(
             run=evidence,
             inputs=inputs,
             outputs={"rows": Output(schema=EVIDENCE, order=("root", "path", "sha1_git"), route="root")},
-            config={"stores": stores},
+            config={"stores": stores, "decisions": Decisions.load(as_path(decisions)).digest},
+            extra={"decisions": runner.keep(decisions)},
         )
     )
-    return runner.run(
+    attributed = runner.run(
         Stage(
             name="licenses.attribute",
             run=attribute,
@@ -237,6 +252,7 @@ def license_wave(
             libraries=("duckdb", "pyarrow", "license-expression"),
         )
     )
+    return attributed, found
 
 
 def groups(buckets: int, processes: int) -> list[list[int]]:

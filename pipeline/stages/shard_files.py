@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -182,11 +182,14 @@ def shards(task: Task) -> Mapping[str, pa.Table]:
             task.count("shards.reused")
     licenses: Counter[str] = Counter()
     redactions: Counter[str] = Counter()
+    by_language: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for item in described:
         licenses.update(item["licenses"])
+        by_language[item["facts"]["language"]].update(item["licenses"])
         redactions.update(item["redactions"])
     task.facts["shards"] = [item["facts"] | {"file": item["file"]} for item in described]
     task.facts["licenses"], task.facts["redactions"] = dict(licenses), dict(redactions)
+    task.facts["language_licenses"] = {name: dict(found) for name, found in by_language.items()}
     return {"ids": _ids(task)}
 
 

@@ -40,3 +40,22 @@ def test_every_command_of_the_page_works(page, made, archive, tmp_path, monkeypa
             assert result.exit_code == 0, (line, result.output, result.exception)
             ran += 1
     assert ran >= 5
+
+
+def test_every_command_on_the_review_of_licenses_works(made, tmp_path, monkeypatch):
+    """Breach: a reader types what docs/licenses.md says, and it fails, or the queue that it shows changes the work directory."""
+    (tmp_path / "work").symlink_to(made[1] / "work")
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs/licenses.md").read_text(encoding="utf-8")
+    lines = [
+        line.removeprefix("$ ")
+        for kind, block in BLOCK.findall(text)
+        for line in block.splitlines()
+        if kind == "console" and "license review" in line
+    ]
+    assert len(lines) >= 4
+    for line in lines:
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code == 0, (line, result.output, result.exception)
+    written = {"licenses-review.parquet", "review.html", "license-decisions.yaml", "work"}
+    assert {path.name for path in tmp_path.iterdir()} == written

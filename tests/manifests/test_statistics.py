@@ -57,7 +57,11 @@ def naive(rows: list[dict]) -> dict:
     years = Counter(
         "unknown" if row["revision_date"] is None else str(row["revision_date"].year) for row in rows
     )
+    languages = {row["language"] for row in rows}
     return {
+        "language_licenses": {
+            name: Counter(row["license_expression"] for row in rows if row["language"] == name) for name in languages
+        },
         "original_bytes": sum(row["length_bytes"] for row in rows),
         "encodings": Counter(row["src_encoding"] for row in rows),
         "redactions": {
@@ -147,15 +151,32 @@ def test_a_summary_from_the_file_is_that_of_the_rows(release, factory):
     assert kept == counted
 
 
-def test_a_file_of_the_first_version_is_read(release):
-    """It had no `duplication`; nothing else was another."""
+@pytest.mark.parametrize(
+    ("version", "lacking"),
+    [
+        (1, {"duplication", "language_licenses", "unknown_licenses"}),
+        (2, {"language_licenses", "unknown_licenses"}),
+    ],
+)
+def test_a_file_of_an_earlier_version_is_read(release, version, lacking):
+    """What it did not have is null; nothing else was another."""
 
-    def first(stats: dict) -> dict:
+    def earlier(stats: dict) -> dict:
+        return {name: part for name, part in stats.items() if name not in lacking} | {
+            "stats_version": version
+        }
+
+    kept = summarize(with_stats(release, earlier))
+    assert all(kept[name] is None for name in lacking)
+    assert kept["near"] is not None and kept["stats_version"] == STATS_VERSION
+
+
+def test_a_file_of_an_earlier_version_that_lacks_only_some_of_what_it_lacked_is_refused(release):
+    def odd(stats: dict) -> dict:
         return {name: part for name, part in stats.items() if name != "duplication"} | {"stats_version": 1}
 
-    opened = with_stats(release, first)
-    kept = summarize(opened)
-    assert kept["duplication"] is None and kept["near"] is not None and kept["stats_version"] == STATS_VERSION
+    with pytest.raises(ReleaseError, match="missing or unknown"):
+        summarize(with_stats(release, odd))
 
 
 def test_the_file_alone_is_enough(release):

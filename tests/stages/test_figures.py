@@ -20,7 +20,7 @@ from pipeline.engine.executor import InProcess
 from pipeline.engine.progress import Progress
 from pipeline.engine.runner import Runner, open_workdir
 from pipeline.engine.stage import Output, Stage
-from pipeline.stages import figures, repositories
+from pipeline.stages import figures, license_review, repositories
 
 DAY = 86_400_000_000  # microseconds
 
@@ -63,6 +63,7 @@ def counted(work, origins: dict[str, tuple[int, int, int, int]], buckets: int) -
     )
     nothing = given(runner, "rows", pa.schema([*figures.BEST_ROWS]), "sha256", [])
     no_copies = given(runner, "largest", repositories.LARGEST, "list", [])
+    no_texts = given(runner, "unknown", license_review.UNKNOWN, "text_digest", [])
     merged = runner.run(
         Stage(
             name="figures",
@@ -72,6 +73,7 @@ def counted(work, origins: dict[str, tuple[int, int, int, int]], buckets: int) -
                 "best_rows": nothing.ref("rows"),
                 "best_origins": by_origin.ref("best"),
                 "repositories": no_copies.ref("rows"),
+                "unknown": no_texts.ref("rows"),
             },
             outputs={"figures": Output(schema=figures.RESULT, order=())},
             units="one",
