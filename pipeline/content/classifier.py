@@ -117,7 +117,7 @@ def _classes() -> np.ndarray:
     kinds = np.zeros(256, np.uint8)
     kinds[[9, 10, 11, 12, 13, 32]] = _SPACE
     for byte in range(256):
-        if chr(byte).isascii() and (chr(byte).isalpha() or byte == 95) or byte >= 0x80:
+        if (chr(byte).isascii() and (chr(byte).isalpha() or byte == 95)) or byte >= 0x80:
             kinds[byte] = _WORD
     kinds[48:58] = _DIGIT
     kinds[[ord(one) for one in ".@#$"]] = _PREFIX
