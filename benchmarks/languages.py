@@ -255,7 +255,7 @@ def speed(files: Sequence[Labelled]) -> None:
     ]
     mean = sum(len(one.text) for one in files) / len(files)
     print(
-        f"### Speed: {len(files)} files, {mean:,.0f} bytes each that are looked at\n\n| | files | files/s per core |\n|---|---|---|"
+        f"### Speed: {len(files)} files, {mean:,.0f} bytes looked at in each\n\n| | files | files/s per core |\n|---|---|---|"
     )
     for what, some in (
         ("decided by rules", ruled),

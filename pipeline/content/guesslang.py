@@ -107,7 +107,7 @@ def guesses(texts: pa.LargeBinaryArray) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
-def _score(
+def _score(  # noqa: PLR0917 - called by position
     data, offsets, pairs, embedding, kernel0, bias0, kernel1, bias1, kernel2, bias2, wide, wide_bias, found
 ):
     counts = np.zeros(BUCKETS, np.int64)

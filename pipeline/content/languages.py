@@ -7,8 +7,8 @@ Steps, the first that decides wins and is recorded:
 2. where it leaves several: an editor's mode line (`modeline`: `-*- C++ -*-`, `vim: ft=perl`) or the `#!` line (`shebang`) if it
    names one of them; the rules of data/ambiguous.toml on the head of the file (`rule`); the classifier among the candidates
    (`classifier`); what the name usually is (`usual`);
-3. where it leaves none: the mode line, the `#!` line, an XML declaration (`xml`), and last two models (`model`): guesslang and the
-   classifier over all its languages must agree on a programming or markup language. Prose and data stay unknown;
+3. where it leaves none: the mode line, the `#!` line, an XML declaration (`xml`), and last two models (`model`): guesslang and
+   the classifier over all its languages must agree on a programming or markup language. Prose and data stay unknown;
 4. `nothing`: unknown.
 
 A step never overrules an earlier one. The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on
@@ -235,9 +235,8 @@ def _languages_of(
     decided = decide(classes, pa.array([head or b"" for head in heads], pa.large_binary()))
     known = zip(decided.language.to_pylist(), decided.by.to_pylist(), strict=True)
     for path, head, (language, by) in zip(paths, heads, known, strict=True):
-        if head is None:
-            language, by = None, "nothing"
-        yield {"path": path, "language": language, "by": by}
+        binary = head is None
+        yield {"path": path, "language": None if binary else language, "by": "nothing" if binary else by}
 
 
 _WIDE = (
