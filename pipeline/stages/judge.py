@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.policy import Policy
+from pipeline.content.kinds import KINDS, kinds
 from pipeline.content.profiles import load_profile
 from pipeline.content.quality import verdict
 from pipeline.content.signal_schema import KNOWN
@@ -56,6 +58,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     rows = rows.append_column(
         "header_permitted", _permitted(rows["header"], Policy.load(task.kept("policy")))
     )
+    rows = rows.append_column("kind", _unwanted_kind(rows, rules["kinds"]))
     rows = rows.append_column("quality", _quality(rows, rules["profile"]))
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
     judged = task.sql(
@@ -67,6 +70,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
                  when language is null then '{Reason.LANGUAGE}'
                  {f"when language not in ({listed}) then '{Reason.LANGUAGE}'" if listed else ""}
                  when is_generated and {rules["generated"] == "drop"} then '{Reason.GENERATED}'
+                 when kind is not null then '{Reason.QUALITY}.kind_' || kind
                  else quality end as reason,
             case when status <> 'ok' then fetch_detail
                  when undecoded is null and not header_permitted then header
@@ -96,6 +100,22 @@ def _permitted(headers: pa.ChunkedArray, policy: Policy) -> pa.Array:
         [policy.decide(value).permitted for value in encoded.dictionary.to_pylist()], pa.bool_()
     )
     return pc.fill_null(verdicts.take(encoded.indices), True)
+
+
+def _unwanted_kind(rows: pa.Table, wanted: Mapping[str, str]) -> pa.Array:
+    """The first kind of every file that this release drops; null for none."""
+    found = np.full(rows.num_rows, None, object)
+    if "drop" in wanted.values():
+        flags = kinds(
+            rows["path"].combine_chunks().cast(pa.binary()),
+            rows["name_class"].combine_chunks(),
+            rows["language"].combine_chunks().cast(pa.string()),
+            rows["avg_line_length"].combine_chunks(),
+        )
+        for kind in reversed(KINDS):
+            if wanted[kind] == "drop":
+                found[flags[kind]] = kind
+    return pa.array(found, pa.string())
 
 
 def _quality(rows: pa.Table, profile: str | Mapping[str, Any]) -> pa.Array:
