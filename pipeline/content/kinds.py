@@ -1,12 +1,12 @@
 """What kind of file a file is, beyond its language: documentation, minified code, a lock file, data, configuration.
 
-A kind is a flag, a file can have several. Of what is `vendored` (vendored.py) and `generated` (generated.py) the release has flags of
-its own. The tables are our own.
+A kind is a flag, a file can have several. What is `vendored` (vendored.py) and
+`generated` (generated.py) has flags of its own in a release. The tables are our own.
 
 | kind | when |
 |---|---|
 | `documentation` | a directory of `DOCUMENTATION_DIRECTORIES` above it, or a base name of `DOCUMENTATION_STEMS` |
-| `minified` | the name says so (`.min.js`, `.js.map`), or JavaScript or CSS with more than `MINIFIED_LINE` characters in a line, on average |
+| `minified` | the name says so (`.min.js`, `.js.map`), or JavaScript or CSS of more than `MINIFIED_LINE` characters per line |
 | `lock` | a lock file or checksums of a dependency manager, by name |
 | `configuration` | a language of `CONFIGURATION` |
 | `data` | a language that Linguist calls data, and neither configuration nor a lock file |
@@ -26,14 +26,15 @@ KINDS = ("documentation", "minified", "lock", "configuration", "data")
 """In the order in which they become reasons."""
 
 DOCUMENTATION_DIRECTORIES = (
-    "doc", "docs", "Doc", "Docs", "documentation", "Documentation", "javadoc", "apidoc", "apidocs", "api-docs", "man", "manual",
-    "manpages", "wiki",
+    "doc", "docs", "Doc", "Docs", "documentation", "Documentation", "javadoc", "apidoc", "apidocs", "api-docs", "man",
+    "manual", "manpages", "wiki",
 )  # fmt: skip
 """Names of directories; case counts."""
 
 DOCUMENTATION_STEMS = (
-    "authors", "changelog", "changes", "code_of_conduct", "contributing", "contributors", "copying", "copyright", "faq", "history",
-    "install", "licence", "license", "maintainers", "news", "notice", "readme", "release_notes", "security", "support", "upgrading",
+    "authors", "changelog", "changes", "code_of_conduct", "contributing", "contributors", "copying", "copyright", "faq",
+    "history", "install", "licence", "license", "maintainers", "news", "notice", "readme", "release_notes", "security",
+    "support", "upgrading",
 )  # fmt: skip
 """Base names, lower-cased, alone or with one of `DOCUMENTATION_ENDS` behind."""
 
@@ -47,8 +48,8 @@ MINIFIED_LINE = 110
 
 CONFIGURATION = frozenset(
     {
-        "Browserslist", "CODEOWNERS", "Checksums", "Dotenv", "EditorConfig", "Git Attributes", "Git Config", "Gradle", "INI",
-        "Ignore List", "JSON with Comments", "Java Properties", "NPM Config", "Nginx", "ApacheConf", "Pip Requirements", "Readline Config",
+        "ApacheConf", "Browserslist", "CODEOWNERS", "Checksums", "Dotenv", "EditorConfig", "Git Attributes", "Git Config", "INI",
+        "Ignore List", "JSON with Comments", "Java Properties", "NPM Config", "Nginx", "Pip Requirements", "Readline Config",
         "SSH Config", "TOML", "Wget Config", "YAML", "cURL Config",
     }
 )  # fmt: skip
@@ -60,7 +61,7 @@ _DATA = pa.array(
 _CONFIGURATION = pa.array(sorted(CONFIGURATION & set(LANGUAGES)), pa.string())
 _IN_DOCUMENTATION = f"(^|/)({'|'.join(DOCUMENTATION_DIRECTORIES)})/"
 _DOCUMENT = (
-    f"(?i)^({'|'.join(DOCUMENTATION_STEMS)})([._-][a-z_]{{2,5}})?([.]({'|'.join(DOCUMENTATION_ENDS)}))?$"
+    f"(?i)^({'|'.join(DOCUMENTATION_STEMS)})(([._-][a-z_]{{2,5}})?[.]({'|'.join(DOCUMENTATION_ENDS)}))?$"
 )
 
 

@@ -49,7 +49,7 @@ def test_tables():
         (b"SECURITY.md", "Markdown", {"documentation"}),
         (b"readme_reader.py", "Python", set()),
         (b"a.min.js", "JavaScript", {"minified"}),
-        (b"a.css.map", "Source Map", {"minified", "data"}),
+        (b"a.css.map", "JSON", {"minified", "data"}),
         (b"yarn.lock", "YAML", {"lock"}),
         (b"docs/package-lock.json", "JSON", {"documentation", "lock"}),
         (b"a.yml", "YAML", {"configuration"}),
