@@ -14,7 +14,7 @@ Kept = Literal["drop", "keep"]
 class Kinds(Section):
     """Which kinds of files (pipeline/content/kinds.py) are dropped, as `quality.kind_<kind>`.
 
-    Lock files and minified code with a name that says so are dropped as `generated` already, unless `quality.generated` keeps those.
+    Lock files, and minified code by its name, are dropped as `generated` already, unless `quality.generated` keeps those.
     """
 
     documentation: Kept = Field("keep", description="documentation, by directory or base name")

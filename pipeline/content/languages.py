@@ -29,6 +29,7 @@ from pipeline.content import classifier, guesslang
 from pipeline.content.ambiguous import AMBIGUOUS, AMBIGUOUS_DIGEST, Choice
 from pipeline.content.buffers import heads_of
 from pipeline.content.declared_language import SAYS_SO, mode_line_language, shebang_language
+from pipeline.content.decode import BARE, bare_utf16
 from pipeline.content.names import TEXT_CLASSES, TEXT_NAMES, name_class
 from pipeline.content.taxonomy import LANGUAGES, TAXONOMY_DIGEST, named
 
@@ -215,8 +216,8 @@ def language_of_tree(
     """`{"path": bytes, "language": str or None, "by": str}` for every path, in order; `by` is one of `BY`.
 
     `read_head(path)` returns at least the first `HEAD_BYTES` bytes of the file (or all of it) and is
-    called once per path. Files with a NUL byte in their head (no byte order mark of a wider encoding
-    before it) have no language, as in a release.
+    called once per path. Files with a NUL byte in their head (and neither mark nor look of a wider
+    encoding) have no language, as in a release.
     """
     batch: list[bytes] = []
     for path in paths:
@@ -253,4 +254,7 @@ def _head_text(head: bytes) -> bytes | None:
         if head.startswith(mark):
             head = head[len(mark) :].decode(encoding, "ignore").encode()
             break
+    else:
+        if b"\0" in head and (bare := bare_utf16(head)):
+            head = head.decode(BARE[bare], "ignore").encode()
     return None if b"\0" in head else head.removeprefix(b"\xef\xbb\xbf")
