@@ -131,7 +131,11 @@ JAPANESE = "// この関数はリストの要素数を返します。\n"
         (JAPANESE.encode("cp932"), "cp932", JAPANESE),
         ("a = 1\r\nb = 2\n".encode("utf-16-le"), "utf-16-le-bare", "a = 1\r\nb = 2\n"),
         ("a = 1; b = 2\n".encode("utf-16-be"), "utf-16-be-bare", "a = 1; b = 2\n"),
-        ("caf\u00e9 = '\u20ac\U0001f600' # a comment that is longer\n".encode("utf-16-le"), "utf-16-le-bare", None),
+        (
+            "caf\u00e9 = '\u20ac\U0001f600' # a comment that is longer\n".encode("utf-16-le"),
+            "utf-16-le-bare",
+            None,
+        ),
         (
             b"# coding: utf-7\n# +AGE-\n",
             "utf-8",
