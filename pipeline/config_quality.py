@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from pipeline.config_kinds import Kinds
 from pipeline.config_types import Section
 from pipeline.content.profiles import ProfileError, parse_profile, profile_names, read_profile
 
@@ -21,6 +22,7 @@ class Quality(Section):
         "the-stack-v2", description="name of a profile, or a YAML file of your own; docs/quality.md"
     )
     generated: Literal["drop", "keep"] = Field("drop", description="generated files")
+    kinds: Kinds = Field(default_factory=Kinds, description="kinds of files")
     signals: Literal["public", "none"] = Field(
         "public",
         description="public: quality-signals.parquet has the signals of every row; none: no such file",

@@ -53,6 +53,8 @@ _LONGEST_NOTICE = 200  # characters of what was not understood
 def why(reason: str) -> str:
     """A reason in words; `quality.<rule>` names its rule."""
     name, _, rule = reason.partition(".")
+    if name == Reason.QUALITY and rule.startswith("kind_"):
+        return f"it is of the kind {rule.removeprefix('kind_')!r}, which quality.kinds drops"
     if name == Reason.QUALITY:
         return f"it fails the quality rule {rule!r} of the profile"
     return _WORDS[Reason(name)]

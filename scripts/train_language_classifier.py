@@ -9,8 +9,8 @@ kept, and the licence beside them. Languages are matched by Linguist's number, w
 
 The tokens of the counts are read by our own tokenizer (pipeline/content/classifier.py). With n(l, t) occurrences of token t in
 language l and N(l) tokens in all, b(t) the mean share of t over the languages, the table holds
-16 * ln(((n(l, t) + a * b(t)) / (N(l) + a)) / b(t)), rounded to int8, for two weights a of what is common to all languages. Both weights
-were chosen on the demos of Rouge and the lexer tests of Chroma; the accuracy in docs/languages.md is of other files.
+16 * ln(((n(l, t) + a * b(t)) / (N(l) + a)) / b(t)), rounded to int8, for two weights a of what is common to all languages.
+Both weights were chosen on the demos of Rouge and the lexer tests of Chroma; the accuracy in docs/languages.md is of other files.
 """
 
 from __future__ import annotations

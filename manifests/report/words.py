@@ -46,9 +46,14 @@ QUALITY: Mapping[str, str] = {
     "encoded": "mostly encoded data",
     "data_like": "data of many lines",
     "html_text": "a page with hardly any text to see",
+    "kind_documentation": "documentation, which this release leaves out",
+    "kind_minified": "minified code, which this release leaves out",
+    "kind_lock": "a lock file, which this release leaves out",
+    "kind_configuration": "configuration, which this release leaves out",
+    "kind_data": "data, which this release leaves out",
     "text": "plain text, other than a README or the like",
 }
-"""Rules of the default quality profile."""
+"""Rules of the default quality profile, and kinds of files."""
 
 
 def reason(key: str) -> str:

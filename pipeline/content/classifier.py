@@ -91,7 +91,7 @@ def most_likely(texts: pa.LargeBinaryArray) -> np.ndarray:
     return _named(texts, tables().wide, np.arange(len(names)), names, 0, MIN_TOKENS_OF_ALL)
 
 
-def _named(
+def _named(  # noqa: PLR0917 - called by position
     texts: pa.LargeBinaryArray,
     table: np.ndarray,
     columns: np.ndarray,
@@ -117,7 +117,7 @@ def _classes() -> np.ndarray:
     kinds = np.zeros(256, np.uint8)
     kinds[[9, 10, 11, 12, 13, 32]] = _SPACE
     for byte in range(256):
-        if chr(byte).isascii() and (chr(byte).isalpha() or byte == 95) or byte >= 0x80:
+        if (chr(byte).isascii() and (chr(byte).isalpha() or byte == 95)) or byte >= 0x80:
             kinds[byte] = _WORD
     kinds[48:58] = _DIGIT
     kinds[[ord(one) for one in ".@#$"]] = _PREFIX
@@ -133,7 +133,7 @@ def token_counts(data: np.ndarray, start: int, end: int, counts: np.ndarray) -> 
 
 
 @numba.njit(nogil=True, cache=True)
-def _classify(data, offsets, kinds, table, columns, margin, min_tokens, best):
+def _classify(data, offsets, kinds, table, columns, margin, min_tokens, best):  # noqa: PLR0917 - called by position
     """The index into `columns` of every text's language; -1 where there is no answer."""
     counts = np.zeros(BUCKETS, np.int32)
     seen = np.empty(BUCKETS, np.int64)
@@ -182,7 +182,7 @@ def _count(data, start, end, kinds, counts):
         byte = data[at]
         kind = kinds[byte]
         if kind == 1:
-            fresh = fresh or byte == 10 or byte == 13
+            fresh = fresh or byte in (10, 13)
             at += 1
             continue
         skipped = _comment(data, at, end, fresh)
@@ -194,7 +194,7 @@ def _count(data, start, end, kinds, counts):
             at, fresh = skipped, False
             continue
         fresh = False
-        if byte == 34 or byte == 39:
+        if byte in (34, 39):
             at = _string(data, at, end)
             continue
         first = at + 1 if kind == 4 else at
@@ -223,12 +223,12 @@ def _comment(data, at, end, fresh):
     byte = data[at]
     second = data[at + 1] if at + 1 < end else 10
     if fresh:
-        blank = second == 32 or second == 10 or second == 13
+        blank = second in (10, 13, 32)
         if (byte == 47 and second == 47) or (byte == 45 and second == 45):
             return _line_end(data, at, end)
-        if blank and (byte == 35 or byte == 37 or byte == 59):
+        if blank and byte in (35, 37, 59):
             return _line_end(data, at, end)
-        if byte == second and (byte == 35 or byte == 37 or byte == 59):  # `##`, `%%`, `;;`
+        if byte == second and byte in (35, 37, 59):  # `##`, `%%`, `;;`
             return _line_end(data, at, end)
     if byte == 47 and second == 42:
         return _behind(data, at + 2, end, 42, 47, 0)
@@ -238,7 +238,7 @@ def _comment(data, at, end, fresh):
         return _behind(data, at + 2, end, 42, 41, 0)
     if byte == 123 and second == 45:
         return _behind(data, at + 2, end, 45, 125, 0)
-    if (byte == 34 or byte == 39) and second == byte and at + 2 < end and data[at + 2] == byte:
+    if byte in (34, 39) and second == byte and at + 2 < end and data[at + 2] == byte:
         return _behind(data, at + 3, end, byte, byte, byte)
     return at
 
@@ -251,7 +251,7 @@ def _line_end(data, at, end):
 
 
 @numba.njit(nogil=True, cache=True)
-def _behind(data, at, end, first, second, third):
+def _behind(data, at, end, first, second, third):  # noqa: PLR0917 - called by position
     """Behind the next `first second [third]`; the end if there is none."""
     while at < end:
         if data[at] == first and at + 1 < end and data[at + 1] == second:

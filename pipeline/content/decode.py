@@ -4,8 +4,11 @@ The first rule that applies decides, and names the encoding:
 
 1. a UTF-32 or UTF-16 byte order mark, and everything behind it decodes: `utf-32-le`, `utf-32-be`,
    `utf-16-le`, `utf-16-be`; the mark is not part of the text, and a text that holds U+0000 is `binary`;
-2. a NUL byte: reason `binary` (this includes UTF-16 without a mark);
-3. valid UTF-8: `utf-8`, or `utf-8-sig` if it started with a mark, which is not part of the text;
+2. a NUL byte: reason `binary`, unless the body is UTF-16 without a mark beyond doubt (`bare_utf16`): `utf-16-le-bare`,
+   `utf-16-be-bare`;
+3. valid UTF-8: `utf-8`, or `utf-8-sig` if it started with a mark, which is not part of the text; bytes above 0x7F that
+   are UTF-8 for the most part but not all (a cut character, two encodings in one file): `undecodable`, for any other
+   reading would show the good ones as other letters;
 4. an encoding that the file declares in its first 1,024 bytes (`coding:`, `encoding=`, `charset=`);
 5. bytes above 0x7F that mostly stand alone and all read as Western European letters or signs: `cp1252`;
 6. what charset-normalizer finds in the lines that hold bytes above 0x7F (at most 8,192 bytes of them), among
@@ -50,6 +53,10 @@ SCHEMA = pa.schema([("encoding", pa.string()), ("reason", pa.string()), ("text",
 PLAIN, WITH_MARK, HAS_NUL, WIDE, OTHER = range(5)
 """What the first pass finds: UTF-8, UTF-8 with a mark, a NUL byte, a UTF-16 or UTF-32 mark, anything else."""
 
+BARE = {"utf-16-le-bare": "utf-16-le", "utf-16-be-bare": "utf-16-be"}
+"""Names of UTF-16 without a mark -> Python's codec."""
+
+_BARE_HEAD = 256  # bytes of which every other one must be zero
 _SAMPLE_BYTES = 8192
 _BEFORE = 256  # bytes of a line that are shown before its first byte above 0x7F
 _WIDE_MARKS = (
@@ -82,12 +89,14 @@ def decode_batch(bodies: pa.LargeBinaryArray) -> pa.Table:
     encodings = np.where(kinds == PLAIN, "utf-8", "utf-8-sig").astype(object)
     reasons = np.where(kinds == HAS_NUL, "binary", None).astype(object)
     replaced: dict[int, bytes] = {}
-    for row in np.flatnonzero((kinds != PLAIN) & (kinds != HAS_NUL) & valid).tolist():
-        body = data[offsets[row] : offsets[row + 1]].tobytes()
+    for row in np.flatnonzero((kinds != PLAIN) & valid).tolist():
+        body = data[offsets[row] : offsets[row + 1]]
+        if kinds[row] == HAS_NUL and bare_utf16(body[:_BARE_HEAD].tobytes()) is None:
+            continue
         if kinds[row] == WITH_MARK:
-            replaced[row] = body[3:]
+            replaced[row] = body[3:].tobytes()
         else:
-            encodings[row], reasons[row], text = _decode_other(body)
+            encodings[row], reasons[row], text = _decode_other(body.tobytes())
             if text is not None:
                 replaced[row] = text
     dropped = np.array([reason is not None for reason in reasons], bool)
@@ -111,7 +120,23 @@ def encode(text: str, encoding: str) -> bytes:
     for mark, name in _WIDE_MARKS:
         if name == encoding:
             return mark + text.encode(name)
-    return text.encode(encoding)
+    return text.encode(BARE.get(encoding, encoding))
+
+
+def bare_utf16(head: bytes) -> str | None:
+    """The name in `BARE` if a body that starts so can only be UTF-16 without a mark: at least 8 characters, mostly ASCII.
+
+    Of the first 256 bytes at least seven eighths of those at odd places (little-endian; big-endian: even) are zero, and at
+    most one sixteenth of the others. Text whose first characters are not Latin stays `binary`.
+    """
+    head = head[: min(_BARE_HEAD, len(head) & ~1)]
+    if len(head) < 16:
+        return None
+    even, odd = head[::2], head[1::2]
+    for name, zeros, others in (("utf-16-le-bare", odd, even), ("utf-16-be-bare", even, odd)):
+        if 8 * zeros.count(0) >= 7 * len(zeros) and 16 * others.count(0) <= len(others):
+            return name
+    return None
 
 
 def _with_nulls(texts: pa.LargeBinaryArray, keep: np.ndarray) -> pa.LargeBinaryArray:
@@ -133,12 +158,37 @@ def _decode_other(body: bytes) -> tuple[str | None, str | None, bytes | None]:
             if text is not None:
                 return (None, "binary", None) if "\0" in text else (encoding, None, text.encode())
     if b"\0" in body:
-        return None, "binary", None
+        return _decode_bare(body)
+    if _mostly_utf8(np.frombuffer(body, np.uint8)):
+        return None, "undecodable", None
     for encoding in _guesses(body):
         text = _strict(body, encoding)
         if text is not None and (encoding != "cp932" or _reads_as_japanese(text)):
             return encoding, None, text.encode()
     return None, "undecodable", None
+
+
+_UNPRINTED = re.compile(
+    "[\0-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f-\x9f\ue000-\uf8ff\ufffe\uffff]"
+)  # but for escape sequences
+
+
+def _decode_bare(body: bytes) -> tuple[str | None, str | None, bytes | None]:
+    name = bare_utf16(body)
+    text = _strict(body, BARE[name]) if name is not None and len(body) % 2 == 0 else None
+    if name is None or text is None or _UNPRINTED.search(text):
+        return None, "binary", None
+    return name, None, text.encode()
+
+
+def _mostly_utf8(body: np.ndarray) -> bool:
+    """Whether at least three quarters of the bytes above 0x7F are in valid sequences of UTF-8, and there are three such.
+
+    Text of no other encoding is: in two-byte encodings of East Asia one pair in ten is a valid sequence by chance, in cp866,
+    the worst of the single-byte ones, one byte in three.
+    """
+    high, valid, sequences = _utf8_share(body)
+    return bool(sequences >= 3 and 4 * valid >= 3 * high)
 
 
 def _reads_as_japanese(text: str) -> bool:
@@ -272,6 +322,24 @@ def _scan(data, start, end):
                     valid, length = False, 1
             at += length
     return False, valid
+
+
+@numba.njit(nogil=True, cache=True)
+def _utf8_share(data):
+    """Bytes above 0x7F, how many of them are in valid sequences, and how many sequences there are."""
+    high, valid, sequences = 0, 0, 0
+    at = 0
+    while at < data.shape[0]:
+        length = 1
+        if data[at] >= 0x80:
+            found = _sequence(data, at, data.shape[0])
+            if found:
+                valid += found
+                sequences += 1
+                length = found
+            high += length
+        at += length
+    return high, valid, sequences
 
 
 @numba.njit(nogil=True, cache=True)

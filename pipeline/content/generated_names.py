@@ -7,9 +7,8 @@ listed here can be told from the class alone.
 
 from __future__ import annotations
 
-GENERATED_NAMES = frozenset(
+LOCK_NAMES = frozenset(
     {
-        # lock files and checksums of dependency managers
         b".terraform.lock.hcl",
         b"Cargo.lock",
         b"Gemfile.lock",
@@ -42,6 +41,12 @@ GENERATED_NAMES = frozenset(
         b"stack.yaml.lock",
         b"uv.lock",
         b"yarn.lock",
+    }
+)
+"""Lock files and checksums of dependency managers: exact base names."""
+
+GENERATED_NAMES = LOCK_NAMES | frozenset(
+    {
         # wrappers and resource files that build tools copy or write into every project
         b"gradlew",
         b"gradlew.bat",
@@ -60,8 +65,7 @@ GENERATED_NAMES = frozenset(
 )
 """Exact base names."""
 
-GENERATED_SUFFIXES = (
-    # minified and bundled code, source maps
+MINIFIED_SUFFIXES = (
     b".min.js",
     b".min.mjs",
     b".min.cjs",
@@ -71,6 +75,11 @@ GENERATED_SUFFIXES = (
     b".chunk.js",
     b".js.map",
     b".css.map",
+)
+"""Minified and bundled code, source maps: ends of the lower-cased base name."""
+
+GENERATED_SUFFIXES = (
+    *MINIFIED_SUFFIXES,
     # protocol and interface compilers
     b"_pb2.py",
     b"_pb2.pyi",

@@ -7,8 +7,8 @@ Steps, the first that decides wins and is recorded:
 2. where it leaves several: an editor's mode line (`modeline`: `-*- C++ -*-`, `vim: ft=perl`) or the `#!` line (`shebang`) if it
    names one of them; the rules of data/ambiguous.toml on the head of the file (`rule`); the classifier among the candidates
    (`classifier`); what the name usually is (`usual`);
-3. where it leaves none: the mode line, the `#!` line, an XML declaration (`xml`), and last two models (`model`): guesslang and the
-   classifier over all its languages must agree on a programming or markup language. Prose and data stay unknown;
+3. where it leaves none: the mode line, the `#!` line, an XML declaration (`xml`), and last two models (`model`): guesslang and
+   the classifier over all its languages must agree on a programming or markup language. Prose and data stay unknown;
 4. `nothing`: unknown.
 
 A step never overrules an earlier one. The answer is a name of Linguist's taxonomy (taxonomy.py), or null: unknown. It depends on
@@ -29,6 +29,7 @@ from pipeline.content import classifier, guesslang
 from pipeline.content.ambiguous import AMBIGUOUS, AMBIGUOUS_DIGEST, Choice
 from pipeline.content.buffers import heads_of
 from pipeline.content.declared_language import SAYS_SO, mode_line_language, shebang_language
+from pipeline.content.decode import BARE, bare_utf16
 from pipeline.content.names import TEXT_CLASSES, TEXT_NAMES, name_class
 from pipeline.content.taxonomy import LANGUAGES, TAXONOMY_DIGEST, named
 
@@ -215,8 +216,8 @@ def language_of_tree(
     """`{"path": bytes, "language": str or None, "by": str}` for every path, in order; `by` is one of `BY`.
 
     `read_head(path)` returns at least the first `HEAD_BYTES` bytes of the file (or all of it) and is
-    called once per path. Files with a NUL byte in their head (no byte order mark of a wider encoding
-    before it) have no language, as in a release.
+    called once per path. Files with a NUL byte in their head (and neither mark nor look of a wider
+    encoding) have no language, as in a release.
     """
     batch: list[bytes] = []
     for path in paths:
@@ -235,9 +236,8 @@ def _languages_of(
     decided = decide(classes, pa.array([head or b"" for head in heads], pa.large_binary()))
     known = zip(decided.language.to_pylist(), decided.by.to_pylist(), strict=True)
     for path, head, (language, by) in zip(paths, heads, known, strict=True):
-        if head is None:
-            language, by = None, "nothing"
-        yield {"path": path, "language": language, "by": by}
+        binary = head is None
+        yield {"path": path, "language": None if binary else language, "by": "nothing" if binary else by}
 
 
 _WIDE = (
@@ -254,4 +254,7 @@ def _head_text(head: bytes) -> bytes | None:
         if head.startswith(mark):
             head = head[len(mark) :].decode(encoding, "ignore").encode()
             break
+    else:
+        if b"\0" in head and (bare := bare_utf16(head)):
+            head = head.decode(BARE[bare], "ignore").encode()
     return None if b"\0" in head else head.removeprefix(b"\xef\xbb\xbf")

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.decisions import Decisions
 from licensing.policy import NONE_FOUND, Policy
 from licensing.selection import takes
+from pipeline.content.kinds import KINDS, kinds
 from pipeline.content.profiles import load_profile
 from pipeline.content.quality import verdict
 from pipeline.content.signal_schema import KNOWN
@@ -74,6 +76,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         rows = rows.append_column(name, verdict_of)
     undetermined = rows.filter(pc.fill_null(rows["undetermined"], False))
     task.count("headers.undetermined", pc.count_distinct(undetermined["sha256"]).as_py())
+    rows = rows.append_column("kind", _unwanted_kind(rows, rules["kinds"]))
     rows = rows.append_column("quality", _quality(rows, rules["profile"]))
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
     judged = task.sql(
@@ -87,6 +90,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
                  when language is null then '{Reason.LANGUAGE}'
                  {f"when language not in ({listed}) then '{Reason.LANGUAGE}'" if listed else ""}
                  when is_generated and {rules["generated"] == "drop"} then '{Reason.GENERATED}'
+                 when kind is not null then '{Reason.QUALITY}.kind_' || kind
                  else quality end as reason,
             case when refusal is not null and not (says and header_permitted) then refusal
                  when status <> 'ok' then fetch_detail
@@ -127,6 +131,22 @@ def _verdicts(headers: pa.ChunkedArray, policy: Policy, selected: list[str]) -> 
         name: pc.fill_null(pa.array(known, pa.bool_()).take(encoded.indices), False)
         for name, known in verdicts.items()
     }
+
+
+def _unwanted_kind(rows: pa.Table, wanted: Mapping[str, str]) -> pa.Array:
+    """The first kind of every file that this release drops; null for none."""
+    found = np.full(rows.num_rows, None, object)
+    if "drop" in wanted.values():
+        flags = kinds(
+            rows["path"].combine_chunks().cast(pa.binary()),
+            rows["name_class"].combine_chunks(),
+            rows["language"].combine_chunks().cast(pa.string()),
+            rows["avg_line_length"].combine_chunks(),
+        )
+        for kind in reversed(KINDS):
+            if wanted[kind] == "drop":
+                found[flags[kind]] = kind
+    return pa.array(found, pa.string())
 
 
 def _quality(rows: pa.Table, profile: str | Mapping[str, Any]) -> pa.Array:

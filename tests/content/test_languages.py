@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-import re2
+from ambiguous_texts import EXAMPLES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from manifests.names import config_name
-from pipeline.content.ambiguous import AMBIGUOUS
 from pipeline.content.declared_language import mode_line_language, shebang_language
 from pipeline.content.languages import (
     HEAD_BYTES,
     LANGUAGES_DIGEST,
-    choice,
     detect,
     language_of_tree,
     needs_content,
@@ -33,29 +31,17 @@ def language(path: bytes, head: bytes | None = None) -> str | None:
 # Tables
 
 
-def test_every_ambiguous_name_has_a_choice_and_only_those():
-    several = {key for table in (BY_EXTENSION, BY_FILENAME) for key, found in table.items() if len(found) > 1}
-    assert set(AMBIGUOUS) == several
-
-
-def test_choices_name_candidates_only_and_their_patterns_are_linear():
-    for key, one in AMBIGUOUS.items():
-        candidates = set(BY_EXTENSION.get(key, ()) + BY_FILENAME.get(key, ()))
-        named = {one.primary, *(name for name, _ in one.rules)} | ({one.otherwise} - {None})
-        assert named <= candidates, key
-        for _, pattern in one.rules:
-            re2.compile(pattern)  # RE2 knows no construct that is not linear
-
-
-def test_how_many_languages_can_be_found():
-    alone = {choice(key).primary for table in (BY_EXTENSION, BY_FILENAME) for key in table}
-    by_content = {name for one in AMBIGUOUS.values() for name, _ in one.rules}
-    by_interpreter = {name for names in BY_INTERPRETER.values() for name in names}
+def test_how_many_languages_can_be_reached():
+    """For each language that counts there is a (name, head) that gives it."""
+    tried = [(b"a" + key, b"") for key in BY_EXTENSION] + [(key, b"") for key in BY_FILENAME]
+    tried += [(name.encode(), text) for name, texts in EXAMPLES.items() for text in texts.values()]
+    tried += [(b"x", b"#!/usr/bin/env " + key + b"\n") for key in BY_INTERPRETER]
+    classes = name_class(pa.array([name for name, _ in tried], pa.binary()))
+    by_name = set(detect(classes).to_pylist())
+    reached = set(detect(classes, pa.array([head for _, head in tried], pa.large_binary())).to_pylist())
     assert len(LANGUAGES) == 833
-    assert len(alone) == 745  # from the name alone
-    assert len(alone | by_content | by_interpreter) == 828
-    missing = set(LANGUAGES) - alone - by_content - by_interpreter
-    assert missing == {  # the taxonomy gives these no name, extension or interpreter at all
+    assert len(by_name & set(LANGUAGES)) == 745  # from the name alone
+    assert set(LANGUAGES) - reached == {  # the taxonomy gives these no name, extension or interpreter at all
         "Elvish Transcript",
         "Julia REPL",
         "OpenAPI Specification v2",
@@ -273,6 +259,7 @@ def test_tree():
         b"b.h": b"#include <vector>\n",
         b"image.bin": b"\x89PNG\0",
         b"wide.ts": b"\xff\xfe" + "export {};\n".encode("utf-16-le"),
+        b"bare.rs": "fn main() { println!(1); }\n".encode("utf-16-be"),
         b"run": b"\xef\xbb\xbf#!/bin/sh\n",
         b"archive.1": b"a\0b",
         b"\xff/x.py": b"",
@@ -282,6 +269,7 @@ def test_tree():
         {"path": b"b.h", "language": "C++", "by": "rule"},
         {"path": b"image.bin", "language": None, "by": "nothing"},
         {"path": b"wide.ts", "language": "TypeScript", "by": "usual"},
+        {"path": b"bare.rs", "language": "Rust", "by": "usual"},
         {"path": b"run", "language": "Shell", "by": "shebang"},
         {"path": b"archive.1", "language": None, "by": "nothing"},
         {"path": b"\xff/x.py", "language": "Python", "by": "name"},
