@@ -87,6 +87,7 @@ from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
 from pipeline.stages.sketches import sketch_settings
+from pipeline.stages.text_contamination import open_benchmarks
 from pipeline.stages.texts import text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
@@ -126,7 +127,7 @@ class _Flow:
     roots: Done
     near: Done | None
     census: Counted | None  # None: only planned
-    selections: Mapping[str, str]  # the digests of the user's files
+    files: Mapping[str, Mapping[str, str]]  # the digests of the user's files: selections, benchmarks
     folders: dict[str, str] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
@@ -184,7 +185,11 @@ def run_flow(
         **settings.quality.model_dump(mode="json", exclude={"signals"}),
         "languages": list(files.languages),
     }
-    w2 = judge_wave(runner, text_wave(runner, w1, bodies), rules, licenses.policy)
+    benchmarks = open_benchmarks(settings.contamination)
+    if benchmarks:
+        runner.progress.note(benchmarks.note())
+    texts_of = text_wave(runner, w1, bodies, benchmarks)
+    w2 = judge_wave(runner, texts_of, rules, licenses.policy)
     secrets_wave(runner, w2, sensitivity, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(
@@ -192,6 +197,7 @@ def run_flow(
         w2,
         sensitivity=sensitivity,
         max_findings=settings.secrets.max_findings,
+        benchmarks=benchmarks,
     )
     duplicates = near.model_dump(mode="json")
     w4, pairs = (
@@ -253,7 +259,10 @@ def run_flow(
             "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
         }.items()
     }  # fmt: skip
-    digests = {name: one.digest for name, one in chosen.items()}
+    named = {
+        "selections": {name: one.digest for name, one in chosen.items()},
+        "benchmarks": benchmarks.digests if benchmarks else {},
+    }
     return _Flow(
         origins=origins,
         ledger=ledger,
@@ -263,7 +272,7 @@ def run_flow(
         roots=roots,
         near=w4,
         census=counted,
-        selections=digests,
+        files={name: digests for name, digests in named.items() if digests},
         folders=folders,
         tokenizer=tokenizer,
         tokens=tokens,
@@ -337,6 +346,7 @@ def make_release(
     Registry.load(as_path(settings.optout.registry))
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
+    open_benchmarks(settings.contamination)
     left_checks = check_output(out)
     executor.prepare(local_folders(settings, workdir, parent), LIBRARIES)
     store, buckets = open_workdir(
@@ -351,7 +361,7 @@ def make_release(
         amounts = safe_quantities(export, store)
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
-        inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
+        inputs = {**flow.identity.facts[0], **flow.files}
         facts = release_facts(
             settings,
             version,

@@ -17,6 +17,7 @@ from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Ref, Stage, Task
 from pipeline.stages.fetch import BODIES_OF
 from pipeline.stages.reading import Bodies, Reader, read_bodies
+from pipeline.stages.text_contamination import CONTAMINATION, Benchmarks
 from pipeline.stages.text_headers import HEADER
 from pipeline.stages.text_languages import HEAD_BYTES, LANGUAGE
 from pipeline.stages.text_signals import SIGNALS
@@ -73,7 +74,8 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
         "select sha256, min(length) as length from n group by sha256 order by sha256", n=named
     )
     by_ids = {("sha256",): contents, ("sha256", "name_class"): named}
-    read_bodies(task, READERS, {one.annotator.name: by_ids[one.annotator.ids] for one in READERS})
+    readers = (*READERS, CONTAMINATION) if CONTAMINATION.annotator.name in task.config["stores"] else READERS
+    read_bodies(task, readers, {one.annotator.name: by_ids[one.annotator.ids] for one in readers})
     return {}
 
 
@@ -88,8 +90,10 @@ def text_stores() -> dict[str, str]:
     }
 
 
-def text_wave(runner: Runner, wave: Done, fetched: Done) -> dict[str, Ref]:
-    """Annotate the survivors of a wave; returns the inputs of `judge`."""
+def text_wave(
+    runner: Runner, wave: Done, fetched: Done, benchmarks: Benchmarks | None = None
+) -> dict[str, Ref]:
+    """Annotate the survivors of a wave; returns the inputs of `judge`. `benchmarks`: whose texts are looked for."""
     inputs = {"survivors": wave.ref("survivors"), "status": fetched.ref("status")}
     runner.run(
         Stage(
@@ -97,7 +101,8 @@ def text_wave(runner: Runner, wave: Done, fetched: Done) -> dict[str, Ref]:
             run=annotate_text,
             inputs=inputs,
             outputs={},
-            config={"stores": text_stores()},
+            config={"stores": text_stores() | (benchmarks.stores if benchmarks else {})},
+            extra={"benchmarks": benchmarks.keep(runner)} if benchmarks else {},
         )
     )
     return inputs
