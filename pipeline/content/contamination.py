@@ -60,7 +60,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Unsearchable:
-    """A part that is not looked for, and why: `short`, `common` (too few n-grams left that tell anything) or `long`."""
+    """A part that is not looked for, and why.
+
+    `short`: too few words; `plain`: too few of its n-grams tell anything; `common`: too few of these are no boilerplate; `long`:
+    more than `MAX_WORDS` words.
+    """
 
     part: Part
     reason: str
@@ -208,7 +212,8 @@ def build(texts: Iterable[tuple[Part, str]], ngram: int) -> Index:
     row, hashes = row[keep], hashes[keep]
     left = np.bincount(row, minlength=len(parts))
     wanted = left >= LEAST_GRAMS
-    reasons = np.select([long, told < LEAST_GRAMS], ["long", "short"], "common")
+    short = words < ngram - 1 + LEAST_GRAMS
+    reasons = np.select([long, short, told < LEAST_GRAMS], ["long", "short", "plain"], "common")
     unsearchable = tuple(
         Unsearchable(parts[i], str(reasons[i]), int(words[i])) for i in np.flatnonzero(~wanted)
     )
