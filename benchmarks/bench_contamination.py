@@ -1,11 +1,11 @@
 """The search for benchmark texts: what it finds of changed copies, what it finds where nothing is, and how fast it is.
 
-    python benchmarks/bench_contamination.py [NAME=FILE ...] [--input DIR] [--words 8,10,13] [--rounds N] [--hits]
+    python benchmarks/bench_contamination.py [NAME=FILE ...] [--input DIR] [--words 5,8,13] [--rounds N] [--hits]
 
 Without NAME=FILE: the examples of examples/benchmarks. Without --input: the files of the default release.
 
 recall: every item with a prompt and a solution is planted, changed, in the midst of a file of the input; a row is one kind of
-change, and tells the share of items that are found at each threshold (any part of the item). The changes are drawn from a fixed seed.
+change, and tells the share of items that are found at each threshold (any part of the item). Changes are drawn from a fixed seed.
 false: files of the input that reach a threshold, with --hits each of them; the input should hold no benchmark.
 speed: megabytes of text a second of one core (process time, median of the rounds) over the input, which holds no match but the
 false ones; beside it a plain search of every normalised text of the benchmarks (white space and case removed, as The Stack v2
@@ -39,7 +39,25 @@ from pipeline.content.contamination_records import parts_of
 EXAMPLES = Path(__file__).parent.parent / "examples" / "benchmarks"
 THRESHOLDS = ("0.25", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
 PROMPTS, SOLUTIONS = ("prompt", "text"), ("canonical_solution", "code")
-FILLER = "note that this step only keeps the running state of what was seen so far in order".split()
+FILLER = [
+    "note",
+    "that",
+    "this",
+    "step",
+    "only",
+    "keeps",
+    "the",
+    "running",
+    "state",
+    "of",
+    "what",
+    "was",
+    "seen",
+    "so",
+    "far",
+    "in",
+    "order",
+]
 SLOW_MEGABYTES = 8.0  # of the input that the slow peers see
 
 
@@ -89,7 +107,9 @@ def renamed(prompt: str, solution: str, draw: random.Random) -> str:
     names |= {n.arg for n in ast.walk(tree) if isinstance(n, ast.arg)}
     names -= {*keyword.kwlist, *dir(builtins)}
     other = {name: f"{draw.choice(FILLER)}_{number}" for number, name in enumerate(sorted(names))}
-    changed = [(t.type, other.get(t.string, t.string) if t.type == tokenize.NAME else t.string) for t in tokens]
+    changed = [
+        (t.type, other.get(t.string, t.string) if t.type == tokenize.NAME else t.string) for t in tokens
+    ]
     made = tokenize.untokenize(changed)
     return made if text != solution else f"{prompt}\n{made}"
 
@@ -123,6 +143,7 @@ def prompt_reworded(prompt: str, solution: str, draw: random.Random) -> str:
 
 CHANGES: dict[str, Callable[[str, str, random.Random], str]] = {
     "verbatim": verbatim,
+    "as a JSON string": lambda p, s, d: json.dumps(verbatim(p, s, d)),
     "white space and case": white_space,
     "in comments": in_comments,
     "a comment behind every line": comments_added,
@@ -133,9 +154,9 @@ CHANGES: dict[str, Callable[[str, str, random.Random], str]] = {
     "prompt alone, 1 word in 5 other": lambda p, s, d: one_word_in(5)(p, "", d),
     "half of the prompt": half_of_the_prompt,
     "solution alone": solution_alone,
-    "solution alone, variables renamed": lambda p, s, d: renamed("", p + "\n" + s, d).split('"""')[-1]
-    if '"""' in p
-    else renamed("", s, d),
+    "solution alone, variables renamed": lambda p, s, d: (
+        renamed("", p + "\n" + s, d).split('"""')[-1] if '"""' in p else renamed("", s, d)
+    ),
 }
 
 
@@ -150,7 +171,10 @@ def recall(index: Index, items: dict[str, dict[str, str]], around: list[bytes]) 
             wanted.append(item)
         found = index.search(pa.array(texts, pa.large_binary())).to_pylist()
         best = [
-            max((Fraction(m["matched"], m["ngrams"]) for m in matches if m["item"] == item), default=Fraction(0))
+            max(
+                (Fraction(m["matched"], m["ngrams"]) for m in matches if m["item"] == item),
+                default=Fraction(0),
+            )
             for item, matches in zip(wanted, found, strict=True)
         ]
         at = {t: round(sum(share >= Fraction(t) for share in best) / len(best), 3) for t in THRESHOLDS}
@@ -193,7 +217,11 @@ def datatrove(texts: list[bytes], parts: list[bytes]) -> Callable[[], int] | Non
     """datatrove's words, n-grams and hashes over the same texts; None where it is not installed."""
     try:
         from datatrove.data import Document
-        from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFilter, NGramsDecontIndexer
+        from datatrove.pipeline.decont.n_grams import (
+            NGramsDecontConfig,
+            NGramsDecontFilter,
+            NGramsDecontIndexer,
+        )
     except ImportError:
         return None
     import tempfile
@@ -243,10 +271,12 @@ def items_of(texts: list[tuple[Part, str]]) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("benchmarks", nargs="*", metavar="NAME=FILE")
     parser.add_argument("--input", type=Path, action="append", default=[])
-    parser.add_argument("--words", default="8,10,13")
+    parser.add_argument("--words", default="5,8,13")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--hits", action="store_true")
     chosen = parser.parse_args()
@@ -260,7 +290,11 @@ def main() -> None:
     for words in map(int, chosen.words.split(",")):
         index = build(texts, words)
         left = Counter(f"{one.part.field}: {one.reason}" for one in index.unsearchable)
-        print(json.dumps({"index": words, "parts": len(index.parts), "unsearchable": dict(sorted(left.items()))}))
+        print(
+            json.dumps(
+                {"index": words, "parts": len(index.parts), "unsearchable": dict(sorted(left.items()))}
+            )
+        )
         for row in recall(index, items_of(texts), around):
             print(json.dumps({"ngram": words, **row}))
         found = index.search(corpus.array()).to_pylist()

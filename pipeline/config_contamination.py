@@ -16,9 +16,7 @@ LEAST_THRESHOLD = Fraction(1, 4)
 class Benchmark(Section):
     """A benchmark whose texts must not be in the release."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", description="what the evidence calls it"
-    )
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$", description="what the evidence calls it")
     path: str | None = Field(
         None,
         min_length=1,
@@ -44,12 +42,10 @@ class Benchmark(Section):
 class Contamination(Section):
     """Files that hold texts of benchmarks are dropped as `contaminated`: docs/contamination.md."""
 
-    benchmarks: tuple[Benchmark, ...] = Field(
-        (), description="whose texts are looked for; empty: nothing is"
-    )
-    ngram: int = Field(10, ge=3, le=64, description="words of an n-gram")
+    benchmarks: tuple[Benchmark, ...] = Field((), description="whose texts are looked for; empty: nothing is")
+    ngram: int = Field(5, ge=3, le=64, description="words of an n-gram")
     threshold: Share = Field(
-        "0.5", description="share of a text's n-grams from which on a file is contaminated, at least 0.25"
+        "0.4", description="share of a text's n-grams from which on a file is contaminated, at least 0.25"
     )
     anonymous: bool = Field(False, description="read those of the files that are on S3 without credentials")
 

@@ -127,7 +127,9 @@ class _Flow:
     roots: Done
     near: Done | None
     census: Counted | None  # None: only planned
-    files: Mapping[str, Mapping[str, str]]  # the digests of the user's files: selections, benchmarks
+    files: Mapping[
+        str, Mapping[str, Any]
+    ]  # what the manifest says of the user's files: selections, benchmarks
     folders: dict[str, str] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
@@ -261,7 +263,7 @@ def run_flow(
     }  # fmt: skip
     named = {
         "selections": {name: one.digest for name, one in chosen.items()},
-        "benchmarks": benchmarks.digests if benchmarks else {},
+        "benchmarks": benchmarks.described if benchmarks else {},
     }
     return _Flow(
         origins=origins,

@@ -3,8 +3,8 @@
 A benchmark is a list of items (tasks), an item has parts (prompt, solution, tests). A part is the set of its n-grams, runs of n
 words (see contamination_words: white space, case, punctuation and comment marks say nothing). An n-gram does not count where it
 tells nothing (numbers, single letters, one word again and again), or where it is boilerplate of the benchmark: in more than
-`COMMON_ITEMS` of its items and in more than a fiftieth of them. A part with fewer than `LEAST_GRAMS` n-grams left cannot be searched
-for, and `Index.unsearchable` says so.
+`COMMON_ITEMS` of its items and in more than a fiftieth of them. A part with fewer than `LEAST_GRAMS` n-grams left cannot be
+searched for, and `Index.unsearchable` says so.
 
 The share of a part in a file is the largest share of its n-grams that stand within `REACH` times the part's words of the file.
 The share is one of the part, never of the file: a solution in the midst of a big file is found as it would be alone. So a whole
@@ -23,16 +23,21 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.content.buffers import buffers
-from pipeline.content.contamination_words import CLASSES, LONGEST, grams, make_table, next_word, scan
+from pipeline.content.contamination_words import CLASSES, LONGEST, grams, make_table, scan
 
 LEAST_GRAMS = 6
-"""Of a part: fewer could be a common phrase."""
+"""N-grams that a part must have: fewer could be a common phrase."""
+
+LEAST_MATCHED = 10
+"""N-grams that must match, or all that the part has: `for i in range(len(l)): for j in range(i + 1, len(l))` are 9 6-grams, half
+of HumanEval/40, and in many files."""
 
 COMMON_ITEMS = 10
 REACH = 4
@@ -154,7 +159,8 @@ class Index:
     @cached_property
     def _least(self) -> np.ndarray:
         over, under = LEAST_SHARE
-        return -(-self.totals * over // under)  # rounded up: matched / total >= over / under
+        by_share = -(-self.totals * over // under)  # rounded up: matched / total >= over / under
+        return np.maximum(by_share, np.minimum(self.totals, LEAST_MATCHED))
 
     def search(self, texts: pa.LargeBinaryArray) -> pa.Array:
         """Per text its matches, a list of MATCH: the largest shares first, at most `MATCHES`; none is an empty list."""
@@ -197,7 +203,7 @@ def build(texts: Iterable[tuple[Part, str]], ngram: int) -> Index:
         raise ValueError(f"an n-gram has {_SHORTEST} to {LONGEST} words, not {ngram}")
     given = sorted(texts)
     parts = [part for part, _ in given]
-    for one, other in zip(parts, parts[1:], strict=False):
+    for one, other in pairwise(parts):
         if one == other:
             raise ValueError(f"the part {one.field!r} of {one.benchmark}/{one.item} is given twice")
     encoded = pa.array([text.encode("utf-8", "replace") for _, text in given], pa.large_binary())
@@ -253,15 +259,3 @@ def _boilerplate(parts: list[Part], row: np.ndarray, hashes: np.ndarray) -> np.n
     inverse = inverse.reshape(-1)
     once = np.unique(np.stack((inverse, items[row])), axis=1)[0]
     return np.bincount(once)[inverse] > limit[of_item[items[row]]]
-
-
-def first_words(text: bytes, start: int, words: int) -> int:
-    """The byte behind the first words of a text from `start` on: what of a match is certainly the benchmark's own."""
-    data = np.frombuffer(text, np.uint8)
-    at = start
-    for _ in range(words):
-        _, first, stop, _ = next_word(data, at, len(data), CLASSES)
-        if first >= len(data):
-            break
-        at = stop
-    return int(at)

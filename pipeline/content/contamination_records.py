@@ -1,8 +1,8 @@
 """Benchmark files as parts to search for: JSON lines, JSON, Parquet, CSV, plain text; hostile ones are refused with their line.
 
-The layout of records is told by their keys (`LAYOUTS`), unless the caller names the fields. A field is a text, or a list of texts that
-are one text together; with `[]` behind its name every element is a part of its own (the many solutions of a task), and a
-string that holds a JSON list is read as that list.
+The layout of records is told by their keys (`LAYOUTS`), unless the caller names the fields. A field is a text, or a list of
+texts that are one text together; with `[]` behind its name every element is a part of its own (the many solutions of a task),
+and a string that holds a JSON list is read as that list.
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ def parts_of(
         )
 
 
-def _layout(
-    record: Mapping[str, Any], place: str, fields: tuple[str, ...], id_key: str | None
-) -> Layout:
+def _layout(record: Mapping[str, Any], place: str, fields: tuple[str, ...], id_key: str | None) -> Layout:
     known = next((one for one in LAYOUTS if all(key in record for key in one.keys)), None)
     keys = ", ".join(repr(key)[:_SHOWN] for key in list(record)[:20])
     if known is None and not fields:

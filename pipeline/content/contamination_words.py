@@ -1,9 +1,10 @@
 """Texts as words, and runs of n words as 64-bit hashes: the kernels of the search for benchmark texts.
 
-A word is a run of ASCII letters and digits and of two-byte UTF-8 characters (Latin, Greek, Cyrillic, ...); letters count without
-their case, underscores not at all, so `hasCloseElements` and `has_close_elements` are the same word. A character of three or four
-bytes (Chinese, Japanese, Korean, ...) is a word of its own. All else separates words and says nothing: white space, punctuation,
-operators, comment marks, quotes, symbols. So a text may be wrapped, indented, commented or quoted in any way and has the same words.
+A word is a run of ASCII letters and digits and of two-byte UTF-8 characters (Latin, Greek, Cyrillic, ...); letters count
+without their case, underscores not at all, so `hasCloseElements` and `has_close_elements` are the same word. A character of
+three or four bytes (Chinese, Japanese, ...) is a word of its own. All else separates words and says nothing: white space, as it
+is and as `\\n`, `\\r`, `\\t` in strings, punctuation, operators, comment marks, quotes, symbols. So a text may be wrapped,
+indented, commented, or put into a string, a notebook or JSON, and has the same words.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 LONGEST = 64
 """Words of the longest n-gram."""
 
-SEPARATOR, IGNORED, LEAD_2, LEAD_3, LEAD_4 = 0, 1, 2, 3, 4  # smaller than every byte of a word
+SEPARATOR, IGNORED, LEAD_2, LEAD_3, LEAD_4, ESCAPE = 0, 1, 2, 3, 4, 5
+WORD = 6  # and above: a byte of a word
 
 
 def _classes() -> np.ndarray:
@@ -25,6 +27,7 @@ def _classes() -> np.ndarray:
     for byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZ":
         classes[byte] = byte | 0x20
     classes[ord("_")] = IGNORED
+    classes[ord("\\")] = ESCAPE
     classes[0xC3:0xE0] = LEAD_2  # 0xC2: controls, non-breaking space and signs
     classes[0xE0:0xF0] = LEAD_3
     classes[0xE2] = SEPARATOR  # U+2000 to U+2FFF: punctuation, arrows, mathematics, box drawing
@@ -42,6 +45,7 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: of the polynomial over the words o
 _MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's last step
 _SHIFT = np.uint64(33)
 _EMOJI = 0x9F  # second byte of U+1F000 to U+1FFFF: pictures, no words
+_SPACES = (ord("n"), ord("r"), ord("t"))  # after a backslash
 _CJK_SIGNS = 0x80  # second byte of U+3000 to U+303F after 0xE3
 
 
@@ -72,9 +76,11 @@ def next_word(data, at, end, classes):
     """
     while at < end:
         kind = classes[data[at]]
-        if kind > LEAD_4 or kind == LEAD_2:
+        if kind >= WORD or kind == LEAD_2:
             break
-        if kind >= LEAD_3 and at + 1 < end:
+        if kind == ESCAPE and at + 1 < end and data[at + 1] in _SPACES:
+            at += 1
+        elif kind in (LEAD_3, LEAD_4) and at + 1 < end:
             length, second = (3, data[at + 1]) if kind == LEAD_3 else (4, data[at + 1])
             sign = (data[at] == 0xE3 and second == _CJK_SIGNS) or (data[at] == 0xF0 and second == _EMOJI)
             stop = min(end, at + length)
@@ -93,7 +99,7 @@ def next_word(data, at, end, classes):
     count, letters = 0, False
     while at < end:
         kind = classes[data[at]]
-        if kind > LEAD_4:
+        if kind >= WORD:
             value = (value ^ np.uint64(kind)) * _PRIME
             if kind >= 97:
                 letters = True
@@ -205,7 +211,9 @@ def make_table(hashes, bits, filter_bits):
 
 
 @numba.njit(nogil=True, cache=True)
-def scan(data, offsets, n, classes, keys, values, bitmap, filter_bits, slots, part_of, totals, reach, least):
+def scan(  # noqa: PLR0917 - called by position
+    data, offsets, n, classes, keys, values, bitmap, filter_bits, slots, part_of, totals, reach, least
+):
     """Where parts of benchmarks stand in texts.
 
     `slots`: n-gram -> its first slot (one more than n-grams); a slot is an n-gram of a part, `part_of` says of which.
@@ -308,7 +316,7 @@ def scan(data, offsets, n, classes, keys, values, bitmap, filter_bits, slots, pa
 
 
 @numba.njit(nogil=True, cache=True)
-def _unlink(slot, part, before, behind, head, tail):
+def _unlink(slot, part, before, behind, head, tail):  # noqa: PLR0917 - called by position
     """Take a slot out of the list of its part."""
     left, right = before[slot], behind[slot]
     if left >= 0:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -66,10 +67,11 @@ CONTAMINATION = Reader(annotator=CONTAMINATION_OF, measure=_matches)
 
 @dataclass(frozen=True)
 class Benchmarks:
-    """What a release looks for: the index, the digest of each benchmark's files, and the share that drops a file."""
+    """What a release looks for: the index, what the manifest says of each benchmark, and the share that drops a file."""
 
     index: Index
-    digests: dict[str, str]
+    described: dict[str, dict[str, Any]]
+    """Name -> `digest` of its files, `items`, `texts`, `searchable` texts, and `lost`: items without one."""
     threshold: Fraction
 
     @cached_property
@@ -86,6 +88,12 @@ class Benchmarks:
             "ngram": self.index.ngram,
         }
 
+    def convicts(self, match: Mapping[str, Any]) -> bool:
+        """Whether a match drops the file."""
+        return bool(
+            match["matched"] * self.threshold.denominator >= match["ngrams"] * self.threshold.numerator
+        )
+
     def keep(self, runner: Runner) -> str | None:
         """Put the index into the work directory for the tasks; its key is for `extra`."""
         if runner.dry:
@@ -97,10 +105,29 @@ class Benchmarks:
 
     def note(self) -> str:
         """What is looked for, and how much of it cannot be, in one line."""
-        left = len(self.index.unsearchable)
-        without = f"; {left:,} more cannot be searched for: too short or too common" if left else ""
-        names = ", ".join(self.digests)
-        return f"{'contamination':<26} {len(self.index.parts):,} texts of {names}{without}"
+        told = []
+        for name, one in self.described.items():
+            lost = f", {one['lost']:,} items have none" if one["lost"] else ""
+            told.append(
+                f"{name}: {one['items']:,} items, {one['searchable']:,} of {one['texts']:,} texts can be searched for{lost}"
+            )
+        return f"{'contamination':<26} {'; '.join(told)}"
+
+    def not_searched(self) -> Iterator[str]:
+        """The items of which nothing can be searched for, and how many texts of others there are, by their reasons."""
+        known = {(one.benchmark, one.item) for one in self.index.parts}
+        lost: dict[tuple[str, str], list[str]] = {}
+        rest: Counter[tuple[str, str]] = Counter()
+        for one in self.index.unsearchable:
+            item = one.part.benchmark, one.part.item
+            if item in known:
+                rest[one.part.benchmark, f"{one.part.field.partition('[')[0]}: {one.reason}"] += 1
+            else:
+                lost.setdefault(item, []).append(f"{one.part.field}: {one.reason}, {one.words:,} words")
+        for (benchmark, name), parts in sorted(lost.items()):
+            yield f"{benchmark}/{name} is not searched for ({'; '.join(parts)})"
+        for (benchmark, what), amount in sorted(rest.items()):
+            yield f"{benchmark}: {amount:,} texts are not searched for, others of their items are ({what})"
 
 
 @dataclass(frozen=True)
@@ -115,7 +142,7 @@ def open_benchmarks(settings: Contamination) -> Benchmarks | None:
     if not settings.benchmarks:
         return None
     texts: list[tuple[Part, str]] = []
-    digests = {}
+    digests: dict[str, str] = {}
     for benchmark in sorted(settings.benchmarks, key=lambda one: one.name):
         files = list(_files(benchmark, settings.anonymous))
         digests[benchmark.name] = _digest(files)
@@ -129,7 +156,23 @@ def open_benchmarks(settings: Contamination) -> Benchmarks | None:
             "contamination.benchmarks: none of their texts is long enough to be searched for; name other `fields`,"
             " or a smaller `ngram`"
         )
-    return Benchmarks(index, digests, Fraction(settings.threshold))
+    return Benchmarks(
+        index=index,
+        described={name: {"digest": one, **_amounts(index, name)} for name, one in digests.items()},
+        threshold=Fraction(settings.threshold),
+    )
+
+
+def _amounts(index: Index, benchmark: str) -> dict[str, int]:
+    searchable = [one.item for one in index.parts if one.benchmark == benchmark]
+    others = [one.part.item for one in index.unsearchable if one.part.benchmark == benchmark]
+    items = {*searchable, *others}
+    return {
+        "items": len(items),
+        "texts": len(searchable) + len(others),
+        "searchable": len(searchable),
+        "lost": len(items - {*searchable}),
+    }
 
 
 def _digest(files: list[_File]) -> str:
@@ -141,8 +184,15 @@ def _digest(files: list[_File]) -> str:
 def _texts(benchmark: Benchmark, files: list[_File]) -> list[tuple[Part, str]]:
     found: dict[Part, str] = {}
     for file in files:
-        named = {"fields": benchmark.fields, "id_key": benchmark.id, "item": file.key}
-        for part, text in parts_of(benchmark.name, file.data, file.shown, **named):
+        parts = parts_of(
+            benchmark.name,
+            file.data,
+            file.shown,
+            fields=benchmark.fields,
+            id_key=benchmark.id,
+            item=file.key,
+        )
+        for part, text in parts:
             if part in found:
                 raise ConfigError(
                     f"{file.shown}: {part.item!r} is in another file of {benchmark.name}, too; give one of them"
