@@ -62,7 +62,7 @@ def test_json_has_every_match(folder):
     (prompt,) = [r for r in records if r["path"] == "copy/stamps.py" and r["field"] == "prompt"]
     assert text[prompt["start"] :].startswith(b"def stamp_costs")
     assert "he/Example/4 is not searched for (" in result.stderr
-    assert "prompt: short, 8 words" in result.stderr
+    assert "prompt: short, 7 words" in result.stderr
 
 
 def test_the_lines_for_people_name_task_and_place(folder):
