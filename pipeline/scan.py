@@ -10,14 +10,11 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pipeline.stages.text_contamination import Benchmarks
 
 Note = Callable[[str], None]
 _BATCH_BYTES = 16 << 20
@@ -126,22 +123,3 @@ def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:
         texts = decode_batch(bodies)["text"].combine_chunks()
         for row in scan(texts, sensitivity=sensitivity).to_pylist():
             yield {"path": paths[row.pop("doc")], **row}
-
-
-def contamination(folder: Folder, benchmarks: Benchmarks) -> Iterator[Mapping[str, Any]]:
-    """`{path, benchmark, item, field, share, matched, ngrams, start, end}` per text of a benchmark in a file, the largest share
-    first: byte offsets in the file's text as UTF-8.
-    """
-    from pipeline.content.decode import decode_batch
-
-    for paths, bodies in folder.batches():
-        texts = decode_batch(bodies)["text"].combine_chunks().fill_null(b"")
-        for path, matches in zip(paths, benchmarks.index.search(texts).to_pylist(), strict=True):
-            for one in matches:
-                if benchmarks.convicts(one):
-                    yield {
-                        "path": path,
-                        **{key: one[key] for key in ("benchmark", "item", "field")},
-                        "share": round(one["matched"] / one["ngrams"], 4),
-                        **{key: one[key] for key in ("matched", "ngrams", "start", "end")},
-                    }

@@ -150,10 +150,10 @@ def contamination(
     max_bytes: MaxBytes = _LIMIT,
 ) -> None:
     """Texts of benchmarks in files: {path, benchmark, item, field, share, matched, ngrams, start, end}, byte offsets in the text
-    as UTF-8. What cannot be searched for, and why, is said on stderr.
+    as UTF-8. Of a release directory the rows are searched, with origin and row_id. What cannot be searched for is said on stderr.
     """
-    from pipeline import scan
     from pipeline.config import parse
+    from pipeline.scan_contamination import in_folder, in_release, is_release
     from pipeline.stages.text_contamination import open_benchmarks
 
     named = []
@@ -168,7 +168,9 @@ def contamination(
     for line in sought.not_searched():
         _note(line)
     _print(
-        scan.contamination(_folder(directory, max_bytes), sought),
+        in_release(directory, sought)
+        if is_release(directory)
+        else in_folder(_folder(directory, max_bytes), sought),
         as_json,
         lambda r: (
             f"{r['share']:6.1%}  {r['benchmark']}/{r['item']} {r['field']}\t{r['path']}:{r['start']}-{r['end']}"

@@ -271,6 +271,25 @@ def test_neither_buckets_nor_the_form_of_the_file_change_a_byte(archive, made, t
     assert again.digest == outcome.digest
 
 
+def test_a_finished_release_is_searched_by_rows(made, plain):
+    """Breach: a new benchmark cannot be looked for in what was released."""
+    found = {}
+    for outcome in (plain, made[0]):
+        line = ["scan", "contamination", str(outcome.directory), "--benchmarks", f"he={HUMANEVAL}", "--json"]
+        result = CliRunner().invoke(app, line)
+        assert result.exit_code == 0
+        found[outcome] = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {(one["path"], one["item"]) for one in found[plain]} == {
+        ("a/spread.py", "Example/0"),
+        ("a/wide.py", "Example/3"),
+    }
+    texts = {row["row_id"]: row["content"].encode() for row in rows(plain.directory).values()}
+    for one in found[plain]:
+        assert one["origin"] == "https://forge.example/first"
+        assert texts[one["row_id"]][one["start"] : one["end"]].strip()
+    assert found[made[0]] == []
+
+
 def test_a_plan_touches_nothing(archive, folder, made):
     from pipeline.plan import plan_release
 
