@@ -7,9 +7,9 @@ Without NAME=FILE: the examples of examples/benchmarks. Without --input: the fil
 recall: every item with a prompt and a solution is planted, changed, in the midst of a file of the input; a row is one kind of
 change, and tells the share of items that are found at each threshold (any part of the item). Changes are drawn from a fixed seed.
 false: files of the input that reach a threshold, with --hits each of them; the input should hold no benchmark.
-speed: megabytes of text a second of one core (process time, median of the rounds) over the input, which holds no match but the
-false ones; beside it a plain search of every normalised text of the benchmarks (white space and case removed, as The Stack v2
-compares) in every normalised file, in Python, and datatrove's filter by 12-grams where it is installed, both on a part of it.
+speed: megabytes of text a second of one core (process time, median of the rounds) over the input.
+Beside it, on a part of the input: every whole part of 40 bytes or more, white space and case removed, in every file (as The Stack
+v2 compares; plain Python), and datatrove's filter, any 12-gram, where it is installed.
 One JSON object per row.
 """
 
@@ -18,16 +18,19 @@ from __future__ import annotations
 import argparse
 import ast
 import builtins
+import contextlib
 import io
 import json
 import keyword
 import random
 import statistics
+import tempfile
 import time
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,7 +61,8 @@ FILLER = [
     "in",
     "order",
 ]
-SLOW_MEGABYTES = 8.0  # of the input that the slow peers see
+SLOW_MEGABYTES = 4.0  # of the input that the slow peers see
+SHORTEST_NEEDLE = 40  # bytes without white space: a shorter part would be in any file
 
 
 # --------------------------------------------------------------------------------------------------------------- changes
@@ -160,7 +164,12 @@ CHANGES: dict[str, Callable[[str, str, random.Random], str]] = {
 }
 
 
-def recall(index: Index, items: dict[str, dict[str, str]], around: list[bytes]) -> Iterator[dict]:
+Peers = dict[str, Callable[[list[bytes]], list[bool]]]
+
+
+def recall(
+    index: Index, items: dict[str, dict[str, str]], around: list[bytes], peers: Peers
+) -> Iterator[dict]:
     for name, change in CHANGES.items():
         draw = random.Random(name)
         texts, wanted = [], []
@@ -178,16 +187,20 @@ def recall(index: Index, items: dict[str, dict[str, str]], around: list[bytes]) 
             for item, matches in zip(wanted, found, strict=True)
         ]
         at = {t: round(sum(share >= Fraction(t) for share in best) / len(best), 3) for t in THRESHOLDS}
-        yield {"recall": name, "items": len(best), "found_at": at}
+        others = {peer: round(sum(search(texts)) / len(texts), 3) for peer, search in peers.items()}
+        yield {"recall": name, "items": len(best), "found_at": at, "peers": others}
 
 
 # -------------------------------------------------------------------------------------------------------- false, speed
 
 
-def false(index: Index, found: list[list[dict]], corpus: Corpus, hits: bool) -> Iterator[dict]:
+def false(index: Index, found: list[list[dict]], corpus: Corpus, peers: Peers, hits: bool) -> Iterator[dict]:
     best = [Fraction(m[0]["matched"], m[0]["ngrams"]) if m else Fraction(0) for m in found]
     at = {t: sum(share >= Fraction(t) for share in best) for t in THRESHOLDS}
     yield {"false": f"{index.ngram}-grams", "files": len(found), "hits_at": at}
+    few = part_of(corpus.texts)
+    for name, search in peers.items():
+        yield {"false": name, "files": len(few), "hits": sum(search(few))}
     if hits:
         for path, text, matches in zip(corpus.paths, corpus.texts, found, strict=True):
             for match in matches[:1]:
@@ -208,54 +221,71 @@ def without_space(text: bytes) -> bytes:
     return b"".join(text.split()).lower()
 
 
-def in_python(texts: list[bytes], parts: list[bytes]) -> int:
-    needles = [without_space(part) for part in parts]
-    return sum(any(needle in hay for needle in needles) for hay in map(without_space, texts))
+class Datatrove:
+    """datatrove's filter, which refuses a text with any of the parts' n-grams; raises ImportError where it is not installed."""
 
+    WORDS = 12  # its default
 
-def datatrove(texts: list[bytes], parts: list[bytes]) -> Callable[[], int] | None:
-    """datatrove's words, n-grams and hashes over the same texts; None where it is not installed."""
-    try:
+    def __init__(self, parts: list[bytes]) -> None:
         from datatrove.data import Document
-        from datatrove.pipeline.decont.n_grams import (
-            NGramsDecontConfig,
-            NGramsDecontFilter,
-            NGramsDecontIndexer,
-        )
-    except ImportError:
-        return None
-    import tempfile
+        from datatrove.pipeline.decont.n_grams import NGramsDecontConfig, NGramsDecontFilter
+        from datatrove.utils.text import ngrams, simplify_text
 
-    config = NGramsDecontConfig(n_grams=12, find_query_ngrams=False, find_overlap_ngrams=False)
-    folder = tempfile.mkdtemp()
-    indexer = NGramsDecontIndexer(folder, config=config)
-    held: set[int] = set()
-    for part in parts:
-        held |= set(indexer.compute_hashes(part.decode("utf-8", "replace")))
-    search = NGramsDecontFilter(folder, config=config)
-    search._index_hashes = {"benchmark": held}
-    documents = [Document(text.decode("utf-8", "replace"), str(n)) for n, text in enumerate(texts)]
-    return lambda: sum(search.filter(one) is not True for one in documents)
+        self._document = Document
+        self._filter = NGramsDecontFilter(tempfile.mkdtemp(), config=NGramsDecontConfig(n_grams=self.WORDS))
+        held = {}
+        for part in parts:
+            text = simplify_text(part.decode(), self._filter.config.norm_config)
+            for one in ngrams(self._filter.tokenizer.word_tokenize(text), self.WORDS):
+                held[self._filter.hash_func(" ".join(one))] = "benchmark"
+        self._filter._index_hashes = held
+
+    def __call__(self, texts: list[bytes]) -> list[bool]:
+        """Which texts hold one."""
+        documents = (self._document(text.decode("utf-8", "replace"), "0") for text in texts)
+        return [self._filter.filter(one) is not True for one in documents]
 
 
-def speed(index: Index, texts: list[bytes], parts: list[bytes], rounds: int) -> Iterator[dict]:
+class WholeParts:
+    """Every part as it is but for white space and case, in every text: The Stack v2's comparison, in Python."""
+
+    def __init__(self, parts: list[bytes]) -> None:
+        self._needles = [without_space(part) for part in parts if len(without_space(part)) >= SHORTEST_NEEDLE]
+
+    def __call__(self, texts: list[bytes]) -> list[bool]:
+        """Which texts hold one."""
+        return [any(needle in hay for needle in self._needles) for hay in map(without_space, texts)]
+
+
+def peers_of(parts: list[bytes]) -> dict[str, Callable[[list[bytes]], list[bool]]]:
+    found: dict[str, Callable[[list[bytes]], list[bool]]] = {"whole parts": WholeParts(parts)}
+    with contextlib.suppress(ImportError):
+        found["datatrove, any 12-gram"] = Datatrove(parts)
+    return found
+
+
+def speed(index: Index, texts: list[bytes], peers: Peers, rounds: int) -> Iterator[dict]:
     bodies = pa.array(texts, pa.large_binary())
     size = sum(map(len, texts)) / 1e6
     index.search(bodies.slice(0, 10))
     took = seconds(lambda: index.search(bodies), rounds)
     yield {"speed": "stackmill", "megabytes": round(size, 1), "megabytes_per_second": round(size / took, 1)}
-    few, held = [], 0.0
-    for text in texts:
-        if held >= SLOW_MEGABYTES:
+    few = part_of(texts)
+    held = sum(map(len, few)) / 1e6
+    for name, search in peers.items():
+        took = seconds(lambda search=search: search(few), min(rounds, 3))
+        yield {"speed": name, "megabytes": round(held, 1), "megabytes_per_second": round(held / took, 2)}
+
+
+def part_of(texts: list[bytes]) -> list[bytes]:
+    """Texts drawn from a fixed seed, of `SLOW_MEGABYTES`: what the slow peers see."""
+    held, few = 0, []
+    for text in random.Random(1).sample(texts, len(texts)):
+        if held >= SLOW_MEGABYTES * 1e6:
             break
         few.append(text)
-        held += len(text) / 1e6
-    peers = {"python, whole parts": lambda: in_python(few, parts)}
-    if (peer := datatrove(few, parts)) is not None:
-        peers["datatrove, 12-grams"] = peer
-    for name, run in peers.items():
-        took = seconds(run, min(rounds, 3))
-        yield {"speed": name, "megabytes": round(held, 1), "megabytes_per_second": round(held / took, 2)}
+        held += len(text)
+    return few
 
 
 # ------------------------------------------------------------------------------------------------------------------ main
@@ -287,21 +317,20 @@ def main() -> None:
     corpus = read_corpus(chosen.input)
     print(json.dumps({"input": corpus.source, "files": len(corpus), "megabytes": round(corpus.megabytes, 1)}))
     around = [text for text in corpus.texts if b"\n    return " in text and len(text) < 50_000][:2_000]
+    peers = peers_of([text.encode() for _, text in texts])
     for words in map(int, chosen.words.split(",")):
         index = build(texts, words)
         left = Counter(f"{one.part.field}: {one.reason}" for one in index.unsearchable)
-        print(
-            json.dumps(
-                {"index": words, "parts": len(index.parts), "unsearchable": dict(sorted(left.items()))}
-            )
-        )
-        for row in recall(index, items_of(texts), around):
-            print(json.dumps({"ngram": words, **row}))
         found = index.search(corpus.array()).to_pylist()
-        for row in false(index, found, corpus, chosen.hits):
-            print(json.dumps(row))
-        for row in speed(index, corpus.texts, [text.encode() for _, text in texts], chosen.rounds):
-            print(json.dumps({"ngram": words, **row}))
+        rows = (
+            [{"index": words, "parts": len(index.parts), "unsearchable": dict(sorted(left.items()))}],
+            recall(index, items_of(texts), around, peers),
+            false(index, found, corpus, peers, chosen.hits),
+            speed(index, corpus.texts, peers, chosen.rounds),
+        )
+        for row in chain.from_iterable(rows):
+            print(json.dumps(row), flush=True)
+        peers = {}  # theirs do not depend on the length
 
 
 if __name__ == "__main__":
