@@ -117,17 +117,19 @@ class Benchmarks:
         """The items of which nothing can be searched for, and how many texts of others there are, by their reasons."""
         known = {(one.benchmark, one.item) for one in self.index.parts}
         lost: dict[tuple[str, str], list[str]] = {}
-        rest: Counter[tuple[str, str]] = Counter()
+        rest: dict[str, Counter[str]] = {}
         for one in self.index.unsearchable:
             item = one.part.benchmark, one.part.item
             if item in known:
-                rest[one.part.benchmark, f"{one.part.field.partition('[')[0]}: {one.reason}"] += 1
+                kind = f"{one.part.field.partition('[')[0]} ({one.reason})"
+                rest.setdefault(one.part.benchmark, Counter())[kind] += 1
             else:
                 lost.setdefault(item, []).append(f"{one.part.field}: {one.reason}, {one.words:,} words")
         for (benchmark, name), parts in sorted(lost.items()):
             yield f"{benchmark}/{name} is not searched for ({'; '.join(parts)})"
-        for (benchmark, what), amount in sorted(rest.items()):
-            yield f"{benchmark}: {amount:,} texts are not searched for, others of their items are ({what})"
+        for benchmark, kinds in sorted(rest.items()):
+            told = ", ".join(f"{amount:,} {kind}" for kind, amount in sorted(kinds.items()))
+            yield f"{benchmark}: of items that are searched for, these texts are not: {told}"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,13 @@ import yaml
 from typer.testing import CliRunner
 
 from manifests.verify import verify_release
+from pipeline import config as configuration
 from pipeline.cli.main import app
 from pipeline.errors import ConfigError
 from pipeline.explain import explain
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "benchmarks"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples" / "benchmarks"
 HUMANEVAL, MBPP = (EXAMPLES / f"{name}-like.jsonl" for name in ("humaneval", "mbpp"))
 TASKS = [json.loads(line) for line in HUMANEVAL.read_text().splitlines()]
 OTHERS = [json.loads(line) for line in MBPP.read_text().splitlines()]
@@ -288,6 +293,26 @@ def test_a_finished_release_is_searched_by_rows(made, plain):
         assert one["origin"] == "https://forge.example/first"
         assert texts[one["row_id"]][one["start"] : one["end"]].strip()
     assert found[made[0]] == []
+
+
+def test_the_page_says_what_is_so(plain, tmp_path, monkeypatch):
+    """Breach: a reader types what docs/contamination.md says, and it fails or answers otherwise."""
+    page = (ROOT / "docs/contamination.md").read_text()
+    (section,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    configuration.parse(yaml.safe_load(section))
+    (block,) = re.findall(r"^```console\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    shutil.copytree(plain.directory, tmp_path / "releases/2.1")
+    monkeypatch.chdir(tmp_path)
+    for part in block.split("$ pipeline ")[1:]:
+        line, *shown = part.rstrip("\n").split("\n")
+        result = CliRunner().invoke(app, shlex.split(line))
+        assert result.exit_code == 0
+        answered = result.stdout.splitlines()
+        if "--json" in line:
+            assert [list(json.loads(one)) for one in shown] == [list(json.loads(answered[0]))]
+        else:
+            assert shown == answered[: len(shown)]
 
 
 def test_a_plan_touches_nothing(archive, folder, made):
