@@ -103,6 +103,17 @@ def _signals(config: Mapping[str, Any]) -> str | None:
     return " ".join(said) or None
 
 
+def _benchmarks(contamination: Mapping[str, Any]) -> str:
+    """The words on benchmarks, as the end of a sentence; nothing where none was looked for."""
+    names = [one["name"] for one in contamination.get("benchmarks", ())]
+    if not names:
+        return ""
+    return (
+        f"; files that hold a share of {contamination['threshold']} or more of a text of {', '.join(names)}, in"
+        f" {contamination['ngram']}-grams of words"
+    )
+
+
 def _repeated(near: Mapping[str, Any]) -> str:
     repeated = near["repeated"]
     if repeated is None or repeated["drop_above"] is None:
@@ -145,7 +156,7 @@ def _steps(config: Mapping[str, Any]) -> dict[str, str]:
         "graph": f"{opted}; then what is no file, is over {files['max_bytes']:,} bytes or has an impossible path{vendored}",
         "licenses": f"by the license files nearest to a file; read by {detectors}",
         "contents": f"from the bytes: unreadable and binary files, license statements that veto, {chosen}{generated}, and"
-        f" {profile}",
+        f" {profile}{_benchmarks(config.get('contamination', {}))}",
         "election": "one place is elected for each content and each released text: not a fork, more stars and forks, earlier",
         "similarity": (
             f"near-duplicates at a Jaccard similarity of {near['threshold']} or more"

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from pipeline.config_card import Card
+from pipeline.config_contamination import Contamination
 from pipeline.config_licenses import Licenses
 from pipeline.config_quality import Quality
 from pipeline.config_select import Select, Tokens
@@ -311,6 +312,7 @@ class ReleaseConfig(_Section):
     optout: Optout = Optout()
     quality: Quality = Quality()
     secrets: Secrets = Secrets()
+    contamination: Contamination = Contamination()
     near_duplicates: NearDuplicates = NearDuplicates()
     select: Select = Select()
     tokens: Tokens = Tokens()
@@ -403,7 +405,8 @@ def _explain(item: Any, where: str, text: str) -> str:
 def _known_keys(path: list[str]) -> list[str]:
     model: Any = ReleaseConfig
     for part in path:
-        model = model.model_fields[part].annotation
+        if not part.isdecimal():  # the number of an element of a list
+            model = model.model_fields[part].annotation
         model = next(
             (one for one in get_args(model) if hasattr(one, "model_fields")), model
         )  # it may be null
@@ -429,10 +432,11 @@ def _line_of(text: str, path: list[str]) -> int | None:
 def resolved(config: ReleaseConfig) -> dict[str, Any]:
     """The part of the configuration that can change a released byte, as plain data.
 
-    Files that it names (policy, opt-out registry, selections) are left out: their digests stand in the manifest.
+    Files that it names (policy, opt-out registry, selections, benchmarks) are left out: their digests stand in the manifest.
     """
     data = config.model_dump(mode="json", exclude={"engine"})
     data["archive"] = {}
+    data["contamination"] = config.contamination.resolved()
     data["card"].pop("review")
     data["licenses"].pop("policy")
     data["licenses"].pop("decisions")

@@ -1,6 +1,6 @@
 """What the annotators said of a content, and of the directory that it lies in: the evidence behind a decision.
 
-Of findings only kinds, rules and numbers are told, never where they are or what they say.
+Of findings only kinds, rules and numbers are told, never where they are or what they say: a quotation ends before one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.content.shown import escape
@@ -21,6 +22,7 @@ _SIGNALS = (
     "num_lines", "avg_line_length", "max_line_length", "alpha_fraction", "alphanum_fraction", "encoded_fraction",
     "longest_encoded_run", "first_lines_generated",
 )  # fmt: skip
+_QUOTED = 160  # bytes of a benchmark's text in a file, at most
 
 
 def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     Keys: `encoding`, `undecoded`, `header` (the license that the file states of itself), `header_detections` (expression,
     detector, rule, score, start, end: bytes of the file's text in UTF-8), `header_open` (start, end, text: what it says of
     licenses and nobody understood), `signals`, `languages` (one for each class of
-    names that the content has), `quality` (every test that fails), `findings`, `shingles`, `candidates`.
+    names that the content has), `quality` (every test that fails), `findings`, `benchmarks`, `shingles`, `candidates`.
     """
     texts = record.annotations("text", "sha256", sha256).to_pylist()
     text = texts[0] if texts else None
@@ -53,6 +55,7 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
         if text and text["undecoded"] is None and signals
         else None,
         "findings": _findings(released[0]["findings"]) if released else None,
+        "benchmarks": _benchmarks(record, sha256, released[0]["findings"] if released else None, limit),
         "released_bytes": released[0]["released_bytes"] if released else None,
         "content_sha256": released[0]["content_sha256"] if released else None,
         "shingles": sketched[0]["shingles"] if sketched else None,
@@ -109,6 +112,32 @@ def _quality(
 def _findings(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     counted = Counter((one["kind"], one["rule"]) for one in findings)
     return [{"kind": kind, "rule": rule, "count": n} for (kind, rule), n in sorted(counted.items())]
+
+
+def _benchmarks(
+    record: Record, sha256: str, findings: list[dict[str, Any]] | None, limit: int
+) -> list[dict[str, Any]] | None:
+    """Texts of benchmarks in the content, the largest share first; null where none was looked for.
+
+    `start`, `end`: bytes of the text in UTF-8. `quote`: how it begins there, escaped; null unless all findings are known.
+    """
+    known = record.annotations("contamination", "sha256", sha256).to_pylist()
+    if not known:
+        return None
+    matches: list[dict[str, Any]] = known[0]["matches"][:limit]
+    bodies = record.annotations("bodies", "sha256", sha256) if matches and findings is not None else None
+    text = b""
+    if bodies is not None and bodies.num_rows:
+        from pipeline.content.decode import decode_batch
+
+        text = decode_batch(bodies["body"].combine_chunks().cast(pa.large_binary()))["text"][0].as_py() or b""
+    told = []
+    for match in matches:
+        start, end = match["start"], min(match["end"], match["start"] + _QUOTED)
+        stops = [one["start"] for one in findings or () if one["end"] > start]
+        quote = text[start : min([end, *stops])].decode("utf-8", "ignore")
+        told.append({**match, "quote": escape(quote.encode()) or None})
+    return told
 
 
 def _candidates(record: Record, sha256: str, limit: int) -> list[dict[str, Any]]:

@@ -209,6 +209,12 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         for one in found["findings"]:
             kinds[one["kind"]] += one["count"]
         yield f"  findings: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"
+    for one in (found["benchmarks"] or ())[:_SHOWN]:
+        share = f"{one['matched']} of {one['ngrams']} n-grams ({one['matched'] / one['ngrams']:.0%})"
+        place = f"bytes {one['start']:,} to {one['end']:,}"
+        yield f"  benchmark {one['benchmark']}, {one['item']}, {one['field']}: {share}, {place}"
+        if one["quote"]:
+            yield f"      from: {one['quote']}"
     for one in found["candidates"][:_SHOWN]:
         yield f"  compared with {one['sha256']}: similarity {_share(one['similarity'])}"
 

@@ -427,6 +427,10 @@ def _config_yaml(facts: Mapping[str, Any]) -> bytes:
         ),
         "optout.registry": facts["policies"]["opt_out"],
         **{f"origins.{name}": value for name, value in facts["inputs"].get("selections", {}).items()},
+        **{
+            f"contamination.benchmarks.{name}": value["digest"]
+            for name, value in facts["inputs"].get("benchmarks", {}).items()
+        },
     }
     head = [
         "The resolved configuration of this release: everything in it that can change a released byte.",

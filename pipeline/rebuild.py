@@ -166,6 +166,12 @@ def check_ingredients(
     for name in sorted(manifest.inputs.get("selections") or {}):  # type: ignore[union-attr,arg-type]
         if getattr(settings.origins, str(name), None) is None:
             wrong.append(f"origins.{name}: the file that the release was made with")
+    paths = {one.name: one.path for one in settings.contamination.benchmarks}
+    for name, made_with in sorted(dict(manifest.inputs.get("benchmarks") or {}).items()):
+        if paths.get(name) is None:
+            wrong.append(
+                f"contamination.benchmarks: the `path` of {name}, the file with the digest {made_with['digest']}"
+            )
     if wrong:
         raise ConfigError(
             f"{where}: the release was made with what this configuration does not name: {'; '.join(wrong)}"

@@ -90,6 +90,7 @@ from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
 from pipeline.stages.sketches import sketch_settings
+from pipeline.stages.text_contamination import open_benchmarks
 from pipeline.stages.texts import text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
@@ -129,7 +130,9 @@ class _Flow:
     roots: Done
     near: Done | None
     census: Counted | None  # None: only planned
-    selections: Mapping[str, str]  # the digests of the user's files
+    files: Mapping[
+        str, Mapping[str, Any]
+    ]  # what the manifest says of the user's files: selections, benchmarks
     folders: dict[str, str] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
     tokens: Mapping[str, int] | None = None  # path of a shard -> tokens; None: not counted
@@ -192,8 +195,13 @@ def run_flow(
         "headers": licenses.headers_read,
         "selected": list(settings.select.licenses),
     }
-    texts = text_wave(runner, w1, bodies, headers=licenses.headers_read, processes=licenses.processes)
-    w2 = judge_wave(runner, texts, rules, licenses.policy, licenses.decisions)
+    benchmarks = open_benchmarks(settings.contamination)
+    if benchmarks:
+        runner.progress.note(benchmarks.note())
+    texts_of = text_wave(
+        runner, w1, bodies, benchmarks, headers=licenses.headers_read, processes=licenses.processes
+    )
+    w2 = judge_wave(runner, texts_of, rules, licenses.policy, licenses.decisions)
     queue, unknown = review_wave(
         runner,
         files=w0,
@@ -212,6 +220,7 @@ def run_flow(
         w2,
         sensitivity=sensitivity,
         max_findings=settings.secrets.max_findings,
+        benchmarks=benchmarks,
     )
     duplicates = near.model_dump(mode="json")
     w4, pairs = (
@@ -278,7 +287,10 @@ def run_flow(
             "license_evidence": evidence, "license_review": queue, "license_unknown": unknown,
         }.items()
     }  # fmt: skip
-    digests = {name: one.digest for name, one in chosen.items()}
+    named = {
+        "selections": {name: one.digest for name, one in chosen.items()},
+        "benchmarks": benchmarks.described if benchmarks else {},
+    }
     return _Flow(
         origins=origins,
         ledger=ledger,
@@ -288,7 +300,7 @@ def run_flow(
         roots=roots,
         near=w4,
         census=counted,
-        selections=digests,
+        files={name: digests for name, digests in named.items() if digests},
         folders=folders,
         tokenizer=tokenizer,
         tokens=tokens,
@@ -378,6 +390,7 @@ def make_release(
     Decisions.load(as_path(settings.licenses.decisions))
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
+    open_benchmarks(settings.contamination)
     left_checks = check_output(out)
     executor.prepare(local_folders(settings, workdir, parent), LIBRARIES)
     store, buckets = open_workdir(
@@ -392,7 +405,7 @@ def make_release(
         amounts = safe_quantities(export, store)
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
         totals = _totals(flow.ledger)
-        inputs = {**flow.identity.facts[0], **({"selections": flow.selections} if flow.selections else {})}
+        inputs = {**flow.identity.facts[0], **flow.files}
         facts = release_facts(
             settings,
             version,

@@ -1,4 +1,4 @@
-"""`pipeline scan languages|licenses|secrets|signals|duplicates DIR`: what the pipeline would say of any folder."""
+"""`pipeline scan languages|licenses|secrets|signals|contamination|duplicates DIR`: what the pipeline would say of any folder."""
 
 from __future__ import annotations
 
@@ -117,6 +117,65 @@ def _failed(record: Mapping[str, Any]) -> str:
         for one in record["fails"]
     )
     return f"{record['reason']}\t{record['path']}\t{tests}"
+
+
+@app.command("contamination")
+def contamination(
+    directory: Directory,
+    benchmarks: Annotated[
+        list[str],
+        typer.Option(
+            "--benchmarks",
+            metavar="[NAME=]FILE",
+            help="A benchmark: .jsonl, .json (both also .gz), .parquet, .csv, or a folder, local or s3://; may be given again."
+            " NAME: what the evidence calls it; default: the file's name up to its first dot.",
+        ),
+    ],
+    as_json: AsJson = False,
+    fields: Annotated[
+        str | None,
+        typer.Option(
+            "--fields",
+            help="Keys that hold the texts, with commas; default: told by the keys of the first record.",
+        ),
+    ] = None,
+    id_key: Annotated[str | None, typer.Option("--id", help="Key that names an item.")] = None,
+    ngram: Annotated[int, typer.Option("--ngram", min=3, max=64, help="Words of an n-gram.")] = 5,
+    threshold: Annotated[
+        str,
+        typer.Option(
+            "--threshold", help="Share of a text's n-grams from which on it is told, at least 0.25."
+        ),
+    ] = "0.4",
+    max_bytes: MaxBytes = _LIMIT,
+) -> None:
+    """Texts of benchmarks in files: {path, benchmark, item, field, share, matched, ngrams, start, end}, byte offsets in the text
+    as UTF-8. Of a release directory the rows are searched, with origin and row_id. What cannot be searched for is said on stderr.
+    """
+    from pipeline.config import parse
+    from pipeline.scan_contamination import in_folder, in_release, is_release
+    from pipeline.stages.text_contamination import open_benchmarks
+
+    named = []
+    for one in benchmarks:
+        name, _, path = one.rpartition("=")
+        short = path.rstrip("/").rsplit("/", 1)[-1].split(".", 1)[0]
+        more = {"id": id_key, "fields": [key.strip() for key in fields.split(",")] if fields else []}
+        named.append({"name": name or short, "path": path, **more})
+    given = {"benchmarks": named, "ngram": ngram, "threshold": threshold}
+    sought = open_benchmarks(parse({"contamination": given}, where="--benchmarks").contamination)
+    assert sought is not None
+    for line in sought.not_searched():
+        _note(line)
+    _print(
+        in_release(directory, sought)
+        if is_release(directory)
+        else in_folder(_folder(directory, max_bytes), sought),
+        as_json,
+        lambda r: (
+            f"{r['share']:6.1%}  {r['benchmark']}/{r['item']} {r['field']}\t{r['path']}:{r['start']}-{r['end']}"
+        ),
+    )
 
 
 @app.command("duplicates")

@@ -1,4 +1,4 @@
-"""Wave W3: one occurrence per content, one content per released text, and the rank of each.
+"""The end of wave W2, and wave W3: one occurrence per content, one content per released text, and the rank of each.
 
 Election order: DESIGN 3, as `dedup.election` states it. Only occurrences that passed their own rules stand.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dedup.election import order_by_sql
 from pipeline.engine.annotations import require_all
@@ -15,11 +16,15 @@ from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.rank import rank_wave
 from pipeline.stages.secrets import RELEASED_OF, released_stores
+from pipeline.stages.text_contamination import CONTAMINATION_OF, Benchmarks
 from pipeline.tables import DROPPED, ELECTED, REPLACED, Reason
 
 
 def elect(task: Task) -> Mapping[str, pa.Table]:
-    """Apply the findings budget, then elect one occurrence per content; the others are exact duplicates of it."""
+    """Apply the findings budget and the search for benchmarks, then elect one occurrence per content.
+
+    The others are exact duplicates of it.
+    """
     passed = task.read("passed")
     known = RELEASED_OF.open(task).read(
         columns=["findings", "content_sha256", "released_bytes"], wanted=passed
@@ -30,12 +35,20 @@ def elect(task: Task) -> Mapping[str, pa.Table]:
         k=known,
     )
     require_all("released", passed.num_rows, rows.num_rows)
-    budget = f"found > {task.config['max_findings']}"
+    rows = rows.append_column("contaminated", _contaminated(task, rows))
+    rows = task.sql(
+        f"""
+        select *, case when found > {task.config["max_findings"]} then '{Reason.SECRETS_BUDGET}'
+            when contaminated is not null then '{Reason.CONTAMINATED}' end as refused
+        from r
+        """,
+        r=rows,
+    )
     ranked = task.sql(
         f"""
         select *, row_number() over (partition by sha256 order by {order_by_sql("t")}) as place,
             sum(origins) over (partition by sha256) as num_occurrences
-        from t where not ({budget})
+        from t where refused is null
         """,
         t=rows,
     )
@@ -54,18 +67,39 @@ def elect(task: Task) -> Mapping[str, pa.Table]:
     )
     dropped = task.sql(
         f"""
-        select root, path, sha1_git, '{Reason.SECRETS_BUDGET}' as reason, found || ' findings' as detail,
-            null::varchar as stand_in, null::varchar as similarity, language from r where {budget}
+        select root, path, sha1_git, refused as reason,
+            case when refused = '{Reason.SECRETS_BUDGET}' then found || ' findings' else contaminated end as detail,
+            null::varchar as stand_in, null::varchar as similarity, language from r where refused is not null
         union all
         select root, path, sha1_git, '{Reason.EXACT_DUPLICATE}', 'same bytes', sha256, null, language from t where place > 1
         """,
         r=rows,
         t=ranked,
     )
-    over = dropped.num_rows - (ranked.num_rows - elected.num_rows)
-    task.count("dropped.secrets_budget", over)
-    task.count("dropped.exact_duplicate", dropped.num_rows - over)
+    for item in pc.value_counts(dropped["reason"]).to_pylist():
+        task.count(f"dropped.{item['values']}", item["counts"])
     return {"elected": elected, "dropped": dropped}
+
+
+def _contaminated(task: Task, rows: pa.Table) -> pa.Array:
+    """Per row the text of a benchmark that the file holds enough of, with how much; null where it holds none."""
+    rule = task.config.get("contamination")
+    if rule is None:
+        return pa.nulls(rows.num_rows, pa.string())
+    known = CONTAMINATION_OF.open(task).read(wanted=rows)
+    told = task.sql(
+        f"""
+        with t as (select sha256, matches[1] as m from k)
+        select r.sha256, t.sha256 is not null as asked, case when m.matched * {rule["denominator"]}::hugeint
+            >= m.ngrams * {rule["numerator"]}::hugeint then format('{{}}/{{}}, {{}}: {{}} of {{}} {rule["ngram"]}-grams',
+                m.benchmark, m.item, m.field, m.matched, m.ngrams) end as detail
+        from r left join t using (sha256) order by r.number
+        """,
+        k=known,
+        r=rows.select(["sha256"]).append_column("number", pa.array(range(rows.num_rows), pa.int64())),
+    )
+    require_all(CONTAMINATION_OF.name, rows.num_rows, pc.sum(told["asked"]).as_py() or 0)
+    return told["detail"].combine_chunks()
 
 
 def elect_texts(task: Task) -> Mapping[str, pa.Table]:
@@ -88,9 +122,16 @@ def elect_texts(task: Task) -> Mapping[str, pa.Table]:
 
 
 def elect_wave(
-    runner: Runner, judged: Done, *, sensitivity: str, max_findings: int
+    runner: Runner,
+    judged: Done,
+    *,
+    sensitivity: str,
+    max_findings: int,
+    benchmarks: Benchmarks | None = None,
 ) -> tuple[Done, Done, Done]:
-    """Run wave W3. Returns the stages `elect`, `elect.texts` and `rank`."""
+    """Run wave W3. Returns the stages `elect`, `elect.texts` and `rank`. `benchmarks`: whose texts no file may hold."""
+    stores = released_stores(sensitivity) | (benchmarks.stores if benchmarks else {})
+    rule = {"contamination": benchmarks.rule} if benchmarks else {}
     first = runner.run(
         Stage(
             name="elect",
@@ -100,7 +141,7 @@ def elect_wave(
                 "elected": Output(schema=ELECTED, order=("content_sha256", "sha256"), route="content_sha256"),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
-            config={"max_findings": max_findings, "stores": released_stores(sensitivity)},
+            config={"max_findings": max_findings, "stores": stores, **rule},
         )
     )
     texts = runner.run(

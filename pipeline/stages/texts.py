@@ -18,6 +18,7 @@ from pipeline.engine.stage import Ref, Stage, Task
 from pipeline.stages.fetch import BODIES_OF
 from pipeline.stages.header_notices import ask_about_headers
 from pipeline.stages.reading import Bodies, Reader, read_bodies
+from pipeline.stages.text_contamination import CONTAMINATION, Benchmarks
 from pipeline.stages.text_headers import FULL, HEADER, header_key
 from pipeline.stages.text_languages import HEAD_BYTES, LANGUAGE
 from pipeline.stages.text_signals import SIGNALS
@@ -74,7 +75,8 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
         "select sha256, min(length) as length from n group by sha256 order by sha256", n=named
     )
     by_ids = {("sha256",): contents, ("sha256", "name_class"): named}
-    read_bodies(task, READERS, {one.annotator.name: by_ids[one.annotator.ids] for one in READERS})
+    readers = (*READERS, CONTAMINATION) if CONTAMINATION.annotator.name in task.config["stores"] else READERS
+    read_bodies(task, readers, {one.annotator.name: by_ids[one.annotator.ids] for one in readers})
     return {}
 
 
@@ -89,10 +91,19 @@ def text_stores(headers: str) -> dict[str, str]:
     }
 
 
-def text_wave(runner: Runner, wave: Done, fetched: Done, *, headers: str, processes: int) -> dict[str, Ref]:
+def text_wave(
+    runner: Runner,
+    wave: Done,
+    fetched: Done,
+    benchmarks: Benchmarks | None = None,
+    *,
+    headers: str,
+    processes: int,
+) -> dict[str, Ref]:
     """Annotate the survivors of a wave; returns the inputs of `judge`.
 
-    `headers`: what is read of license headers (pipeline.stages.text_headers); `processes`: of ScanCode on a machine.
+    `benchmarks`: whose texts are looked for; `headers`: what is read of license headers (pipeline.stages.text_headers);
+    `processes`: of ScanCode on a machine.
     """
     inputs = {"survivors": wave.ref("survivors"), "status": fetched.ref("status")}
     runner.run(
@@ -101,7 +112,11 @@ def text_wave(runner: Runner, wave: Done, fetched: Done, *, headers: str, proces
             run=annotate_text,
             inputs=inputs,
             outputs={},
-            config={"stores": text_stores(headers), "headers": headers},
+            config={
+                "stores": text_stores(headers) | (benchmarks.stores if benchmarks else {}),
+                "headers": headers,
+            },
+            extra={"benchmarks": benchmarks.keep(runner)} if benchmarks else {},
         )
     )
     asked = ask_about_headers(runner, inputs, text_stores(headers), processes) if headers == FULL else {}
