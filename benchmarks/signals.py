@@ -1,6 +1,6 @@
 """Quality signals: MB/s of a core for all of them together, by kernel, and beside others, in turn, on the same texts.
 
-    python benchmarks/signals.py                            # texts of the default release's input (built once in a temporary folder)
+    python benchmarks/signals.py                            # texts of the default release's input
     python benchmarks/signals.py FOLDER ... [--peers DIR]   # other texts; DIR: a folder of site-packages with datatrove and spacy
 
 Every contender gets the same random chunks one after the other; given are medians of the time of this process, and medians of the
@@ -219,9 +219,8 @@ def main() -> None:
         print(json.dumps(result, indent=1))
         return
     print(f"{len(corpus):,} texts, {corpus.megabytes:,.1f} MB: {corpus.source}")
-    print(
-        f"all {len(SCHEMA)} signals: {result['all signals, MB/s']} MB/s, {result['peak memory above the texts, MB']} MB above the texts"
-    )
+    peak_words = f"{result['peak memory above the texts, MB']} MB of memory above the texts"
+    print(f"all {len(SCHEMA)} signals: {result['all signals, MB/s']} MB/s, {peak_words}")
     for name, value in kernels.items():
         print(f"  {value:10,.0f} MB/s  {name}")
     for name, row in result["contenders"].items():
