@@ -1,8 +1,8 @@
 """Asking a release: rows by language, license, place, size, date and text, or by SQL; DuckDB underneath.
 
-Strangers wrote the rows and may have written the question. So the database can read the chosen shards, the quality signals beside
-them where SQL asks for these, and nothing else: no other file, no network, no extension, no setting can be changed, and only a SELECT is run. What a user gives goes in as
-bound parameters; names of columns are checked against the schema.
+Strangers wrote the rows and may have written the question. So the database can read the chosen shards, the quality signals
+beside them where SQL asks for these, and nothing else: no other file, no network, no extension, no setting can be changed,
+and only a SELECT is run. What a user gives goes in as bound parameters; names of columns are checked against the schema.
 
 Shards of other languages are not opened, nor those where a given origin cannot lie (a shard's name says which part of the
 key space it holds, see stages/emit.py); of the others DuckDB leaves out row groups by their statistics.
