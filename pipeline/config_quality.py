@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.config_types import Section
+from pipeline.content.text import Notebooks
 
 
 class Quality(Section):
@@ -14,3 +15,7 @@ class Quality(Section):
 
     profile: Literal["the-stack-v2", "none"] = Field("the-stack-v2", description="named set of thresholds")
     generated: Literal["drop", "keep"] = Field("drop", description="generated files")
+    notebooks: Notebooks = Field(
+        "strip_outputs",
+        description="Jupyter notebooks: without outputs, counters and attached images, or as they are",
+    )
