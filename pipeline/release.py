@@ -86,6 +86,7 @@ from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
 from pipeline.stages.sketches import sketch_settings
+from pipeline.stages.text_code import code_wave
 from pipeline.stages.texts import text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
@@ -179,7 +180,9 @@ def run_flow(
 
     bodies = fetch(runner, "bodies", w1.ref("survivors"), source, asked=asked)
     rules = {**settings.quality.model_dump(mode="json"), "languages": list(files.languages)}
-    w2 = judge_wave(runner, text_wave(runner, w1, bodies, text_form.notebooks), rules, licenses.policy)
+    read = text_wave(runner, w1, bodies, text_form.notebooks)
+    read = code_wave(runner, read, text_form.notebooks, parsers=settings.quality.parsers)
+    w2 = judge_wave(runner, read, rules, licenses.policy)
     secrets_wave(runner, w2, text_form, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(

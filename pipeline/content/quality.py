@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from pipeline.content.code_schema import NUMBERS
 from pipeline.content.signal_schema import SCHEMA
 from pipeline.content.taxonomy import LANGUAGES
 
@@ -154,7 +155,7 @@ def _concerned(rule: Rule, languages: pa.StringArray) -> np.ndarray:
 # Reading a profile.
 
 _RULE_KEYS = {"rule", "languages", "except", "any", "name_class_not_in"}
-_MEASURED = frozenset(SCHEMA.names)
+_MEASURED = (*SCHEMA.names, *NUMBERS)
 
 
 def _profile(raw: Any, where: str) -> Profile:
@@ -204,7 +205,7 @@ def _bound(raw: Any, where: str) -> Bound:
     if not isinstance(raw, dict) or set(raw) - {"above", "below"} != {"signal"} or len(raw) < 2:
         raise ProfileError(f"{where}: a test is {{signal: NAME, above: NUMBER}} or {{..., below: NUMBER}}")
     if raw["signal"] not in _MEASURED:
-        raise ProfileError(f"{where}: unknown signal {raw['signal']!r}; known: {', '.join(SCHEMA.names)}")
+        raise ProfileError(f"{where}: unknown signal {raw['signal']!r}; known: {', '.join(_MEASURED)}")
     for key in ("above", "below"):
         if key in raw and (isinstance(raw[key], bool) or not isinstance(raw[key], int | float)):
             raise ProfileError(f"{where}: `{key}` must be a number, not {raw[key]!r}")
