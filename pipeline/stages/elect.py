@@ -15,7 +15,7 @@ from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.rank import rank_wave
-from pipeline.stages.secrets import RELEASED_OF, released_stores
+from pipeline.stages.secrets import RELEASED_OF, TextForm, released_stores
 from pipeline.stages.text_contamination import CONTAMINATION_OF, Benchmarks
 from pipeline.tables import DROPPED, ELECTED, REPLACED, Reason
 
@@ -125,12 +125,12 @@ def elect_wave(
     runner: Runner,
     judged: Done,
     *,
-    sensitivity: str,
+    text_form: TextForm,
     max_findings: int,
     benchmarks: Benchmarks | None = None,
 ) -> tuple[Done, Done, Done]:
     """Run wave W3. Returns the stages `elect`, `elect.texts` and `rank`. `benchmarks`: whose texts no file may hold."""
-    stores = released_stores(sensitivity) | (benchmarks.stores if benchmarks else {})
+    stores = released_stores(text_form) | (benchmarks.stores if benchmarks else {})
     rule = {"contamination": benchmarks.rule} if benchmarks else {}
     first = runner.run(
         Stage(

@@ -30,7 +30,7 @@ from pipeline.row_ids import row_id
 from pipeline.stages import shard_files
 from pipeline.stages.ledger import FINAL
 from pipeline.stages.row_licenses import with_headers
-from pipeline.stages.secrets import released_stores
+from pipeline.stages.secrets import TextForm, released_stores
 from pipeline.stages.shard_files import FOLDER, MISSING, SHARD_ROWS, TO_WRITE, present
 from pipeline.stages.text_signals import SIGNALS_OF
 from pipeline.stages.texts import TEXT_OF
@@ -261,7 +261,7 @@ def emit_wave(
     roots: Done,
     attributions: Ref,
     *,
-    sensitivity: str,
+    text_form: TextForm,
     shard_bytes: int,
     form: ShardForm,
     rebuild: Rebuild | None = None,
@@ -299,7 +299,11 @@ def emit_wave(
             outputs={"rows": Output(schema=MEMBERS, order=("shard", "key", "row_id"), route="route")},
         )
     )
-    stores = {**released_stores(sensitivity), "text": TEXT_OF.key(), "signals": SIGNALS_OF.key()}
+    stores = {
+        **released_stores(text_form),
+        "text": TEXT_OF.key(),
+        "signals": SIGNALS_OF.key(notebooks=text_form.notebooks),
+    }
     writer = {
         "form": asdict(form),
         "stores": stores,

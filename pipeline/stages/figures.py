@@ -37,7 +37,7 @@ from pipeline.row_ids import row_id
 from pipeline.stages.license_review import EXCERPT_ORIGINS, commonest
 from pipeline.stages.repositories import largest as largest_repositories
 from pipeline.stages.repositories import repositories_wave
-from pipeline.stages.secrets import RELEASED_OF, released_stores
+from pipeline.stages.secrets import RELEASED_OF, TextForm, released_stores
 from pipeline.stages.text_signals import SIGNALS_OF
 from pipeline.stages.texts import TEXT_OF
 from pipeline.tables import COUNTERS
@@ -344,7 +344,7 @@ def figures_wave(
     roots: Done,
     origins: Done,
     unknown: Done,
-    sensitivity: str,
+    text_form: TextForm,
 ) -> Done:
     """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found;
     `files` are those of all roots, `origins` is the origin ledger, `unknown` has the license texts that nobody recognised.
@@ -364,7 +364,11 @@ def figures_wave(
                 "origins": Output(schema=ORIGINS, order=("route",), route="route"),
             },
             config={
-                "stores": {**released_stores(sensitivity), "text": TEXT_OF.key(), "signals": SIGNALS_OF.key()}
+                "stores": {
+                    **released_stores(text_form),
+                    "text": TEXT_OF.key(),
+                    "signals": SIGNALS_OF.key(notebooks=text_form.notebooks),
+                }
             },
         )
     )

@@ -23,9 +23,10 @@ from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
 from pipeline.stages.header_notices import headers_of
+from pipeline.stages.text_code import CODE_OF, code_stores, measured_languages
 from pipeline.stages.text_languages import LANGUAGE_OF
 from pipeline.stages.text_signals import SIGNALS_OF
-from pipeline.stages.texts import TEXT_OF, text_stores
+from pipeline.stages.texts import TEXT_OF
 from pipeline.tables import DROPPED, JUDGED, Reason
 
 _EVIDENCE = """
@@ -46,6 +47,9 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     survivors = task.read("survivors")
     decisions = Decisions.load(task.kept("decisions"))
     task.facts["decided"] = decisions.used(survivors["sha256"])
+    measured = measured_languages(task, survivors)
+    code = CODE_OF.open(task).read(wanted=measured)
+    require_all("code", measured.num_rows, code.num_rows)
     rows = task.sql(
         f"""
         select s.* replace (coalesce(s.blake2s256, t.true_blake2s256) as blake2s256),
@@ -54,9 +58,11 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
             case when lies then 'a hash in the graph is not that of the bytes' else f.detail end as fetch_detail,
             t.undecoded, h.header, h.undetermined, {_EVIDENCE} as header_evidence,
             l.language, coalesce(l.is_generated, false) as is_generated, q.* exclude (sha256),
+            c.* exclude (sha256, language),
             t.sha256 is not null as has_text, h.sha256 is not null as has_header, l.sha256 is not null as has_language
         from s left join f using (sha256) left join t using (sha256) left join h using (sha256) left join q using (sha256)
             left join l on l.sha256 = s.sha256 and l.name_class = s.name_class
+            left join c on c.sha256 = s.sha256 and c.language = l.language
         order by s.sha256, s.root, s.path
         """,
         s=survivors,
@@ -65,6 +71,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         h=decisions.headers(headers_of(task, survivors)),
         l=LANGUAGE_OF.open(task).read(wanted=survivors),
         q=SIGNALS_OF.open(task).read(wanted=survivors),
+        c=code,
     )
     had = rows.filter(rows["had"])
     require_all("text", rows.num_rows, pc.count(rows["status"]).as_py())
@@ -178,7 +185,7 @@ def judge_wave(
                 **config,
                 "policy": Policy.load(as_path(policy)).digest,
                 "decisions": Decisions.load(as_path(decisions)).digest,
-                "stores": text_stores(config["headers"]),
+                "stores": code_stores(config),
             },
             extra={"policy": runner.keep(policy), "decisions": runner.keep(decisions)},
         )

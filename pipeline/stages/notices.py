@@ -67,7 +67,7 @@ def _lines(bodies: pa.Table) -> pa.Table:
 def notices(task: Task) -> Mapping[str, pa.Table]:
     """The rows of the bucket's roots; figures by license expression go into the facts."""
     rows = task.sql(
-        f"""
+        """
         with held as (
             select root, directory as dir, count(*) as n from k group by all),
         licensed as (
@@ -75,11 +75,11 @@ def notices(task: Task) -> Mapping[str, pa.Table]:
             from held h join a using (root, dir)),
         based as (
             select root, license_expression, n, unnest(case when len(license_evidence) = 0 then [null] else
-                list_distinct([{{'path': e.path, 'swhid': e.swhid}} for e in license_evidence]) end) as e
+                list_distinct([{'path': e.path, 'swhid': e.swhid} for e in license_evidence]) end) as e
             from licensed),
         above as (  -- a NOTICE file in or above the directory of a row has to be kept with it
             select l.root, l.license_expression, l.n,
-                {{'path': decode(v.path), 'swhid': 'swh:1:cnt:' || v.sha1_git}} as e
+                {'path': decode(v.path), 'swhid': 'swh:1:cnt:' || v.sha1_git} as e
             from licensed l join v on v.root = l.root
                 and (octet_length(v.dir) = 0 or v.dir = l.dir or starts_with(hex(l.dir), hex(v.dir) || '2F'))),
         everything as (from based union all from above),

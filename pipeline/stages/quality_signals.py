@@ -9,33 +9,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from manifests.names import QUALITY_SIGNALS_FILE
 from manifests.quality_signals import quality_signals_schema, write_quality_signals
+from pipeline.content.signal_schema import KNOWN
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import ROW_ID_SQL
+from pipeline.stages.text_code import CODE_OF, code_stores
 from pipeline.stages.text_signals import SIGNALS_OF
 
-MEASURED = (SIGNALS_OF,)
-"""Annotators whose columns are published, all but their ids; an id is a column of the kept contents."""
-
-PUBLISHED = quality_signals_schema(
-    field for annotator in MEASURED for field in annotator.schema if field.name not in annotator.ids
-)
+PUBLISHED = quality_signals_schema(pa.field(name, kind) for name, kind in KNOWN.items())
+"""Those that need a parser, or the language, are null where that is not at hand."""
 
 
 def quality_signals(task: Task) -> Mapping[str, pa.Table]:
     """The signals of the kept contents of the bucket, under the ids of their rows."""
     kept = task.read("kept", ["sha256", "language"])
-    table = task.sql(f"select *, {ROW_ID_SQL.format(sha256='sha256')} as row_id from k", k=kept)
-    for annotator in MEASURED:
-        found = annotator.open(task).read(wanted=kept)
-        require_all(annotator.name, kept.num_rows, found.num_rows)
-        table = task.sql(f"select * from t join f using ({', '.join(annotator.ids)})", t=table, f=found)
+    measured = SIGNALS_OF.open(task).read(wanted=kept)
+    require_all("signals", kept.num_rows, measured.num_rows)
+    table = task.sql(
+        f"""
+        select {ROW_ID_SQL.format(sha256="sha256")} as row_id, k.language, q.* exclude (sha256), c.* exclude (sha256, language)
+        from k join q using (sha256) left join c using (sha256, language)
+        """,
+        k=kept,
+        q=measured,
+        c=CODE_OF.open(task).read(wanted=kept),
+    )
     return {"rows": table.select(PUBLISHED.names).cast(PUBLISHED)}
 
 
@@ -48,15 +53,16 @@ def file(task: Task) -> Mapping[str, pa.Table]:
     return {}
 
 
-def quality_signals_wave(runner: Runner, kept: Done) -> Done:
-    """Write the signals of the stage `kept`; returns the stage whose folder has the file."""
+def quality_signals_wave(runner: Runner, kept: Done, rules: Mapping[str, Any]) -> Done:
+    """Write the signals of the stage `kept`; returns the stage whose folder has the file. `rules`: as of `code_stores`."""
+    stores = code_stores(rules)
     rows = runner.run(
         Stage(
             name="quality-signals",
             run=quality_signals,
             inputs={"kept": kept.ref("kept")},
             outputs={"rows": Output(schema=PUBLISHED, order=("row_id",), route="row_id")},
-            config={"stores": {annotator.name: annotator.key() for annotator in MEASURED}},
+            config={"stores": {one.name: stores[one.name] for one in (SIGNALS_OF, CODE_OF)}},
         )
     )
     return runner.run(

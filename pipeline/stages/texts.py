@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -80,14 +81,18 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     return {}
 
 
-def text_stores(headers: str) -> dict[str, str]:
-    """Keys of the stores that this wave fills and `judge` reads; `headers`: what is read of license headers."""
+def text_stores(rules: Mapping[str, Any]) -> dict[str, str]:
+    """Keys of the stores that this wave fills and `judge` reads.
+
+    `rules`: `headers`, what is read of license headers (pipeline.stages.text_headers), and `notebooks`, the form of
+    notebooks (pipeline.content.text).
+    """
     return {
         "bodies": BODIES_OF.key(),
         "text": TEXT_OF.key(),
-        "header": header_key(headers),
+        "header": header_key(rules["headers"]),
         "language": LANGUAGE.annotator.key(head=HEAD_BYTES),
-        "signals": SIGNALS.annotator.key(),
+        "signals": SIGNALS.annotator.key(notebooks=rules["notebooks"]),
     }
 
 
@@ -95,15 +100,14 @@ def text_wave(
     runner: Runner,
     wave: Done,
     fetched: Done,
+    rules: Mapping[str, Any],
     benchmarks: Benchmarks | None = None,
     *,
-    headers: str,
     processes: int,
 ) -> dict[str, Ref]:
     """Annotate the survivors of a wave; returns the inputs of `judge`.
 
-    `benchmarks`: whose texts are looked for; `headers`: what is read of license headers (pipeline.stages.text_headers);
-    `processes`: of ScanCode on a machine.
+    `rules`: as of `text_stores`; `benchmarks`: whose texts are looked for; `processes`: of ScanCode on a machine.
     """
     inputs = {"survivors": wave.ref("survivors"), "status": fetched.ref("status")}
     runner.run(
@@ -113,11 +117,13 @@ def text_wave(
             inputs=inputs,
             outputs={},
             config={
-                "stores": text_stores(headers) | (benchmarks.stores if benchmarks else {}),
-                "headers": headers,
+                "headers": rules["headers"],
+                "notebooks": rules["notebooks"],
+                "stores": text_stores(rules) | (benchmarks.stores if benchmarks else {}),
             },
             extra={"benchmarks": benchmarks.keep(runner)} if benchmarks else {},
         )
     )
-    asked = ask_about_headers(runner, inputs, text_stores(headers), processes) if headers == FULL else {}
-    return {**inputs, **asked}
+    if rules["headers"] != FULL:
+        return inputs
+    return {**inputs, **ask_about_headers(runner, inputs, text_stores(rules), processes)}
