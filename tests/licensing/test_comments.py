@@ -95,7 +95,7 @@ def test_what_is_no_comment_before_code_is_no_header(name):
 
 marks = st.sampled_from(
     ["# ", "// ", "/*", "*/", '"""', "'''", "<!--", "-->", "{", "}", "#|", "|#", "=begin", "=end", "..", "\n", "\n\n", " ",
-     "x = 1", NOTE, "import a", "__all__ = [", "]", "C ", "{#", "--[[", "é", "\r\n", "<?php", "<", '"', "'", "\ufeff", "\x00",
+     "x = 1", NOTE, "      * ", "* ", "c ", "import a", "__all__ = [", "]", "C ", "{#", "--[[", "é", "\r\n", "<?php", "<", '"', "'", "\ufeff", "\x00",
      "###", "%{"]
 )  # fmt: skip
 
