@@ -148,7 +148,7 @@ def _comments(head: str) -> Iterator[tuple[int, int]]:
             at = _bracketed_end(head, passed.end()) if _OPEN_LIST.search(passed.group()) else passed.end()
         elif fortran and _FORTRAN.match(head, at):
             end = _line_end(head, at)
-            yield 1, end
+            yield at + 1, end
             at = end
         else:
             return

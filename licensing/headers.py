@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -101,7 +101,7 @@ _STATES = re.compile(
 _NOT_IN_COMMENTS = ("use", "distribution")
 """Riders whose phrases ("not used", "not copied") stand in any comment on code."""
 
-_PARAGRAPH = re.compile(r"(?:[^\n]*\w[^\n]*(?:\n|\Z))+")
+_LINE_OF_WORDS = re.compile(r"\w")
 _SAYS_NOTHING = re.compile(
     r"\W*(?:copyright\b[^\n]{0,20}?(?:\(c\)|©|\d{4})|\(c\)|©|spdx-\w+:|authors?:|all rights reserved"
     r"|(?:en)?coding[:=]|-\*-|vim?:)",
@@ -115,7 +115,7 @@ _WRAPPED = re.compile(
 )
 """Where a line of a sentence begins like a copyright line."""
 
-_FRAME = re.compile(r"\A\W+|[^\w.,:;)\"'>]+\Z")
+_MARKS = re.compile(r"\W*")
 _RUN = re.compile(r"([^\w\s])\1{3,}")
 
 
@@ -191,11 +191,7 @@ def read_header(head: bytes, known: Matcher | None) -> Header:
 def _restrictions(text: str, stated: Sequence[Detection]) -> list[Detection]:
     """Riders in paragraphs that speak of a license: comments on code speak of models, services and evaluation, too."""
     found = [rider for rider in riders.find(text, stated) if rider.rule not in _NOT_IN_COMMENTS]
-    speaking = (
-        [span for span in (p.span() for p in _PARAGRAPH.finditer(text)) if _STATES.search(text, *span)]
-        if found
-        else []
-    )
+    speaking = [span for span in _paragraphs(text) if _STATES.search(text, *span)] if found else []
     return [r for r in found if any(start <= r.start < end for start, end in speaking)]
 
 
@@ -204,7 +200,7 @@ def _speaking(comments: str) -> tuple[int, int] | None:
     words = _spoken(comments)
     if not words:
         return None
-    spans = [paragraph.span() for paragraph in _PARAGRAPH.finditer(comments)]
+    spans = list(_paragraphs(comments))
     first = next(n for n, (_, end) in enumerate(spans) if end > words[0])
     last = next(n for n, (_, end) in enumerate(spans) if end > words[-1])
     return spans[max(first - 1, 0)][0], spans[min(last + 1, len(spans) - 1)][1]
@@ -240,7 +236,7 @@ def _open_paragraphs(
     ]
     if not words:
         return None
-    spans = [paragraph.span() for paragraph in _PARAGRAPH.finditer(comments, first)]
+    spans = list(_paragraphs(comments, first))
     low = next(n for n, (_, end) in enumerate(spans) if end > words[0])
     high = next(n for n, (_, end) in enumerate(spans) if end > words[-1])
     while low > 0 and _spoken(comments[slice(*spans[low - 1])]):
@@ -252,9 +248,33 @@ def _open_paragraphs(
     return (notice, spans[0][0], spans[-1][1]) if notice else None
 
 
+def _paragraphs(text: str, first: int = 0) -> Iterator[tuple[int, int]]:
+    """The runs of lines that have a word, by position, from `first` on."""
+    start, at = None, first
+    while at < len(text):
+        end = text.find("\n", at) + 1 or len(text)
+        if _LINE_OF_WORDS.search(text, at, end):
+            start = at if start is None else start
+        elif start is not None:
+            yield start, at
+            start = None
+        at = end
+    if start is not None:
+        yield start, at
+
+
+def _unframed(line: str) -> str:
+    """A line without the marks around it; the end of a sentence or quotation stays."""
+    marks = _MARKS.match(line)
+    end = len(line)
+    while end and not (line[end - 1].isalnum() or line[end - 1] in ".,:;)\"'>"):
+        end -= 1
+    return line[marks.end() if marks else 0 : end]
+
+
 def normalised(paragraph: str) -> str:
     """A paragraph in one line, without comment marks, frames and copyright lines: equal for all files that have it."""
-    lines = (_FRAME.sub("", line) for line in paragraph.split("\n"))
+    lines = (_unframed(line) for line in paragraph.split("\n"))
     said = (line for line in lines if line and (not _SAYS_NOTHING.match(line) or _SPEAKS.search(line)))
     return " ".join(_RUN.sub(r"\1", " ".join(said)).split())
 

@@ -21,7 +21,7 @@ HEADER_OF = Annotator(
     name="header",
     ids=("sha256",),
     schema=pa.schema([("sha256", pa.string()), *HEADERS]),
-    modules=("licensing.headers",),
+    modules=("licensing.headers", "licensing.known"),
     functions=("pipeline.stages.text_headers:_headers",),
     libraries=("license-expression",),
 )

@@ -40,7 +40,7 @@ HEADERS = {
     "erlang": f"%% {NOTE}\n-module(a).\nf() -> 1.\n",
     "fortran": f"! {NOTE}\nprogram a\nend\n",
     "fortran-77": f"C {NOTE}\n      PROGRAM A\n      END\n",
-    "cobol": f"      * {NOTE}\n       IDENTIFICATION DIVISION.\n",
+    "cobol": f"      * Work.\n      * {NOTE}\n       IDENTIFICATION DIVISION.\n",
     "pascal": f"{{\n  {NOTE}\n}}\nunit a;\n",
     "visual-basic": f"' {NOTE}\nSub A()\nEnd Sub\n",
     "vim": f'" {NOTE}\nlet x = 1\n',
@@ -84,6 +84,7 @@ def test_a_header_is_found_in_any_language(name):
     found = header_text(head)
     assert NOTE in found
     assert found.index(NOTE) == head.index(NOTE)
+    assert all(mine in (theirs, " ") for mine, theirs in zip(found, head[: len(found)], strict=True))
 
 
 @pytest.mark.parametrize("name", CODE)
@@ -95,8 +96,8 @@ def test_what_is_no_comment_before_code_is_no_header(name):
 
 marks = st.sampled_from(
     ["# ", "// ", "/*", "*/", '"""', "'''", "<!--", "-->", "{", "}", "#|", "|#", "=begin", "=end", "..", "\n", "\n\n", " ",
-     "x = 1", NOTE, "import a", "__all__ = [", "]", "C ", "{#", "--[[", "é", "\r\n", "<?php", "<", '"', "'", "\ufeff", "\x00",
-     "###", "%{"]
+     "x = 1", NOTE, "      * ", "* ", "c ", "import a", "__all__ = [", "]", "C ", "{#", "--[[", "é", "\r\n", "<?php", "<", '"',
+     "'", "\ufeff", "\x00", "###", "%{"]
 )  # fmt: skip
 
 
