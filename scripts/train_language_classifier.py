@@ -38,6 +38,9 @@ SHA256 = {
 CLOSE, WIDE = 10, 1000
 """Weights of the common share, in tokens: for telling candidates apart, and for all languages at once."""
 
+CLOSED_BY = {"/*": "*/", "<!": "-->", "(*": "*)", "{-": "-}", '""': '"""', "''": "'''"}
+"""Ends of comments of several lines, by how they start."""
+
 OUT = Path(__file__).resolve().parent.parent / "pipeline" / "content" / "data"
 
 
@@ -76,7 +79,10 @@ def one_token(token: str) -> np.ndarray:
     counts = np.zeros(BUCKETS, np.int32)
     if token.startswith("SHEBANG"):
         return counts  # a line of its own, decided elsewhere
-    text = token.removeprefix("COMMENT").encode() + (b" \n" if token.startswith("COMMENT") else b"")
+    text = token.encode()
+    if token.startswith("COMMENT"):
+        start = token.removeprefix("COMMENT")
+        text = f"{start} {CLOSED_BY.get(start[:2], '')}\n".encode()
     token_counts(np.frombuffer(text, np.uint8), 0, len(text), counts)
     return counts
 

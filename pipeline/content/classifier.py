@@ -42,9 +42,9 @@ MIN_TOKENS = 8
 MIN_TOKENS_OF_ALL = 32
 """With fewer, no answer among all languages: short data files look like anything."""
 
-MARGIN = 4
-"""By how much the best must lead, in 1/16 nats per token: a quarter of a nat. On texts that no table was made from, anything
-between 1 and 8 gave the same accuracy to a percent (docs/languages.md)."""
+MARGIN = 2
+"""By how much the best must lead, in 1/16 nats per token: an eighth of a nat. On the texts that the weights were chosen on,
+anything between 1 and 8 gave the same accuracy to a percent (docs/languages.md)."""
 
 MAX_COUNT = 16
 """A token counts at most so often: one long table says no more than a short one."""
@@ -178,6 +178,9 @@ def _count(data, start, end, kinds, counts):
     at = start
     tokens = 0
     fresh = True  # only white space since the line began
+    unclosed = np.zeros(
+        256, np.bool_
+    )  # first bytes of comments that nothing closes any more: not searched for again
     while at < end:
         byte = data[at]
         kind = kinds[byte]
@@ -185,7 +188,7 @@ def _count(data, start, end, kinds, counts):
             fresh = fresh or byte in (10, 13)
             at += 1
             continue
-        skipped = _comment(data, at, end, fresh)
+        skipped = _comment(data, at, end, fresh, unclosed)
         if skipped > at:
             # The starter alone is the token: `#`, `//`, `--`, `%`, `;`, `/*`, `<!--`, `(*`, `{-`, `'''`.
             starter = 1 if byte in (35, 37, 59) else 2
@@ -218,8 +221,8 @@ def _count(data, start, end, kinds, counts):
 
 
 @numba.njit(nogil=True, cache=True)
-def _comment(data, at, end, fresh):
-    """Where the comment that starts here ends; `at` if none does."""
+def _comment(data, at, end, fresh, unclosed):
+    """Where the comment that starts here ends; `at` if none does. One of several lines that is not closed is none."""
     byte = data[at]
     second = data[at + 1] if at + 1 < end else 10
     if fresh:
@@ -230,17 +233,25 @@ def _comment(data, at, end, fresh):
             return _line_end(data, at, end)
         if byte == second and byte in (35, 37, 59):  # `##`, `%%`, `;;`
             return _line_end(data, at, end)
+    stop = -1
+    if unclosed[byte]:
+        return at
     if byte == 47 and second == 42:
-        return _behind(data, at + 2, end, 42, 47, 0)
-    if byte == 60 and second == 33 and at + 3 < end and data[at + 2] == 45 and data[at + 3] == 45:
-        return _behind(data, at + 4, end, 45, 45, 62)
-    if byte == 40 and second == 42:
-        return _behind(data, at + 2, end, 42, 41, 0)
-    if byte == 123 and second == 45:
-        return _behind(data, at + 2, end, 45, 125, 0)
-    if byte in (34, 39) and second == byte and at + 2 < end and data[at + 2] == byte:
-        return _behind(data, at + 3, end, byte, byte, byte)
-    return at
+        stop = _behind(data, at + 2, end, 42, 47, 0)
+    elif byte == 60 and second == 33 and at + 3 < end and data[at + 2] == 45 and data[at + 3] == 45:
+        stop = _behind(data, at + 4, end, 45, 45, 62)
+    elif byte == 40 and second == 42:
+        stop = _behind(data, at + 2, end, 42, 41, 0)
+    elif byte == 123 and second == 45:
+        stop = _behind(data, at + 2, end, 45, 125, 0)
+    elif byte in (34, 39) and second == byte and at + 2 < end and data[at + 2] == byte:
+        stop = _behind(data, at + 3, end, byte, byte, byte)
+    else:
+        return at
+    if stop < 0:
+        unclosed[byte] = True
+        return at
+    return stop
 
 
 @numba.njit(nogil=True, cache=True)
@@ -252,7 +263,7 @@ def _line_end(data, at, end):
 
 @numba.njit(nogil=True, cache=True)
 def _behind(data, at, end, first, second, third):  # noqa: PLR0917 - called by position
-    """Behind the next `first second [third]`; the end if there is none."""
+    """Behind the next `first second [third]`; -1 if there is none."""
     while at < end:
         if data[at] == first and at + 1 < end and data[at + 1] == second:
             if third == 0:
@@ -260,7 +271,7 @@ def _behind(data, at, end, first, second, third):  # noqa: PLR0917 - called by p
             if at + 2 < end and data[at + 2] == third:
                 return at + 3
         at += 1
-    return end
+    return -1
 
 
 @numba.njit(nogil=True, cache=True)
