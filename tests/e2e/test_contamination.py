@@ -283,16 +283,16 @@ def test_a_finished_release_is_searched_by_rows(made, plain):
         line = ["scan", "contamination", str(outcome.directory), "--benchmarks", f"he={HUMANEVAL}", "--json"]
         result = CliRunner().invoke(app, line)
         assert result.exit_code == 0
-        found[outcome] = [json.loads(line) for line in result.stdout.splitlines()]
-    assert {(one["path"], one["item"]) for one in found[plain]} == {
+        found[outcome.directory] = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {(one["path"], one["item"]) for one in found[plain.directory]} == {
         ("a/spread.py", "Example/0"),
         ("a/wide.py", "Example/3"),
     }
     texts = {row["row_id"]: row["content"].encode() for row in rows(plain.directory).values()}
-    for one in found[plain]:
+    for one in found[plain.directory]:
         assert one["origin"] == "https://forge.example/first"
         assert texts[one["row_id"]][one["start"] : one["end"]].strip()
-    assert found[made[0]] == []
+    assert found[made[0].directory] == []
 
 
 def test_the_page_says_what_is_so(plain, tmp_path, monkeypatch):
