@@ -87,7 +87,7 @@ def claims_in(
     if not stated:
         return [], detections
     base = base_of(path)
-    directories: dict[bytes, dict[str, Any]] = {}
+    directories: dict[bytes, dict[str, Any] | None] = {}
     for pattern, detection in stated:
         if (directory := _directory(pattern)) is None:
             continue

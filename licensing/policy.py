@@ -116,7 +116,7 @@ class Policy:
         permitted = (strong | weak) - removed
         known = _lower(pinned["permitted"]) | _lower(pinned["refused"]) | _lower(pinned["removed"]) | removed
         exceptions = (_lower(pinned["exceptions"]) | _lower(change.get("add_exceptions", ()))) - removed
-        parts = {
+        parts: dict[str, Any] = {
             "permitted": permitted,
             "exceptions": exceptions,
             "refused": known - permitted,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import e2e_archives as archives
@@ -319,5 +321,19 @@ def test_notices_hold_copyright_lines_and_notice_files(tmp_path):
     for words in ("Reef Works", "The Tide Project", f"{HOST}/tide", "GPL-2.0-only", "NOTICE files stay"):
         assert words in page.replace("\\", ""), words
     assert "team@" not in page
-    other = runs.release(tmp_path / "archive", tmp_path / "again", buckets=8)
-    assert other.digest == outcome.digest, "as many buckets as you like"
+
+
+def test_every_command_of_the_page_works(made, tmp_path, monkeypatch):
+    """Breach: a reader types what docs/license-explain.md says, and it fails."""
+    (tmp_path / "releases").mkdir()
+    (tmp_path / "releases/2.1").symlink_to(made[0].directory)
+    (tmp_path / "work").symlink_to(made[1] / "work")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/license-explain.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"(?ms)^```console\n(.*?)^```", page) for line in block.splitlines()]
+    assert len(lines) == 5
+    for line in lines:
+        words = shlex.split(line.removeprefix("$ "))
+        assert words[0] == "pipeline"
+        result = CliRunner().invoke(app, words[1:])
+        assert result.exit_code == 0, (line, result.output, result.exception)

@@ -381,7 +381,7 @@ def test_a_changed_threshold_runs_only_what_depends_on_it(archive, again, world)
         "near.settle", "replaced.near", "kept", "ledger", "emit.rows", "emit.place", "emit.members",
         "emit.keys", "emit.missing", "emit.texts", "emit.shards", "figures.rows", "figures.origins",
         "repositories.origins", "repositories.networks", "figures", "quality-signals", "quality-signals.file",
-        "index.contents", "index",
+        "notices", "notices.file", "index.contents", "index",
     ]  # fmt: skip
     assert without_stages(outcome.totals) == expectation.expect(world, threshold="0.95").totals
 
