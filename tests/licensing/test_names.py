@@ -110,7 +110,7 @@ PUBLISHED = re.compile(rf"^(|.*[-_. ]){WORDS}(|[-_. ].*)$", re.IGNORECASE | re.A
 )
 def test_the_words_are_the_published_ones(name):
     """The expression of The Stack v2, but for the extensions of programs."""
-    expected = bool(PUBLISHED.match(name)) and not name.endswith(".py")
+    expected = bool(PUBLISHED.match(name)) and not name.endswith((".py", ".al", ".v"))
     assert names.license_like(pa.array([name.encode()])).to_pylist() == [expected]
 
 
@@ -147,3 +147,11 @@ def test_a_class_is_its_own_class(candidates):
 )
 def test_detection_class(name, kind):
     assert names.detection_class(pa.array([name])).to_pylist() == [kind]
+
+
+def test_what_stands_beside_a_license_is_license_like():
+    for name in ("PATENTS", "patents.txt", "ADDITIONAL-TERMS.md", "EULA"):
+        assert names.license_like(pa.array([name])).to_pylist() == [True]
+        assert names.license_text(pa.array([name])).to_pylist() == [True]
+    for name in ("patents.py", "us-patents.csv", "eula.png"):
+        assert names.license_like(pa.array([name])).to_pylist() == [False]
