@@ -117,7 +117,7 @@ DRIVER = {
     "graph.origin_visit_status": "origins", "shuffle.snapshot_branch": "origins", "graph.snapshot_branch": "origins",
     "origins": "origins", "roots": "origins", "identity": "origins",
     "walk": "occurrences", "listed": "occurrences", "files": "occurrences", "ledger": "occurrences",
-    "licenses.attribute": "occurrences",
+    "licenses.attribute": "occurrences", "licenses.doubts": "occurrences",
     "annotate.text": "fetched_bytes", "annotate.secrets": "fetched_bytes", "fetch.bodies": "fetched_bytes",
     "near.verify": "fetched_bytes", "emit.texts": "fetched_bytes", "emit.shards": "fetched_bytes",
 }  # fmt: skip

@@ -24,16 +24,17 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from licensing.detection import DETECTIONS, Detection
+from licensing.detection import Detection
 from licensing.expressions import REFUSED, InvalidExpressionError, canonical, is_known
 
 DETECTOR = "decision 1"
@@ -115,35 +116,51 @@ class Decisions:
 
         The one detection of a decided content has the detector "decision 1", score 100 and no place in the file (0, 0).
         """
-        if not len(self._mine(sha256)):
-            return found
-        expressions, detections = found["expression"].to_pylist(), found["detections"].to_pylist()
-        for row, digest in enumerate(sha256.to_pylist()):
-            if (decided := self.by_sha256.get(digest)) is not None:
-                states = decided.states
-                expressions[row] = states
-                one = Detection(NO_TERMS if states is None else states, DETECTOR, decided.rule, 100.0, 0, 0)
-                detections[row] = [asdict(one)]
-        return pa.table({"expression": expressions, "detections": detections}, schema=DETECTIONS)
+
+        def row(decided: Decided) -> dict[str, Any]:
+            states = decided.states
+            return {"expression": states, "detections": [_detection(decided, states or NO_TERMS)]}
+
+        return self._replaced(sha256, found, lambda decided, _: row(decided))
 
     def headers(self, said: pa.Table) -> pa.Table:
         """`said` (`sha256`, `header`, and where it has them `header_detections` and `undetermined`) with what was decided in
-        place of what the headers of these source files say."""
-        if not len(self._mine(said["sha256"])):
-            return said
-        rows = said.to_pylist()
-        for row in rows:
-            if (decided := self.by_sha256.get(row["sha256"])) is not None:
-                states = decided.states
-                row["header"], row["undetermined"] = states, False
-                one = [] if states is None else [Detection(states, DETECTOR, decided.rule, 100.0, 0, 0)]
-                row["header_detections"] = [asdict(each) for each in one]
-        return pa.Table.from_pylist(rows, schema=said.schema)
+        place of what the headers of these source files say.
+        """
+
+        def row(decided: Decided, old: Mapping[str, Any]) -> dict[str, Any]:
+            states = decided.states
+            found = [] if states is None else [_detection(decided, states)]
+            return {**old, "header": states, "header_detections": found, "undetermined": False}
+
+        return self._replaced(said["sha256"], said, row)
+
+    def _replaced(
+        self,
+        sha256: pa.ChunkedArray,
+        table: pa.Table,
+        row: Callable[[Decided, Mapping[str, Any]], Mapping[str, Any]],
+    ) -> pa.Table:
+        """`table` with `row` (of the decision and the old row) in place of the rows of decided contents."""
+        mine = pc.indices_nonzero(pc.is_in(sha256, value_set=self._known())).to_numpy()
+        if not len(mine):
+            return table
+        digests, old = sha256.take(mine).to_pylist(), table.take(mine).to_pylist()
+        rows = [row(self.by_sha256[digest], one) for digest, one in zip(digests, old, strict=True)]
+        places = np.arange(table.num_rows)
+        places[mine] = table.num_rows + np.arange(len(mine))
+        return pa.concat_tables([table, pa.Table.from_pylist(rows, schema=table.schema)]).take(places)
+
+    def _known(self) -> pa.Array:
+        return pa.array(sorted(self.by_sha256), pa.string())
 
     def _mine(self, sha256: pa.ChunkedArray | pa.Array) -> pa.Array:
-        known = pa.array(sorted(self.by_sha256), pa.string())
         values = sha256.combine_chunks() if isinstance(sha256, pa.ChunkedArray) else sha256
-        return pc.drop_null(values.filter(pc.is_in(values, value_set=known)))
+        return pc.drop_null(values.filter(pc.is_in(values, value_set=self._known())))
+
+
+def _detection(decided: Decided, expression: str) -> dict[str, Any]:
+    return asdict(Detection(expression, DETECTOR, decided.rule, 100.0, 0, 0))
 
 
 def is_decided(detections: Sequence[Mapping[str, Any]] | None) -> bool:

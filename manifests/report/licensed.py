@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from manifests.report.markup import Column, code, name, number, paragraph, quoted, share, table
+from manifests.report.markup import Column, code, details, name, number, paragraph, quoted, share, table
 from manifests.report.sections import SHOWN, counted
 
 Stats = Mapping[str, Any]
@@ -92,16 +92,13 @@ def unknown(found: Mapping[str, Any] | None) -> str:
     head = "<h3>Unknown license texts</h3>"
     if not found["texts"]:
         return head + paragraph("Every license text of the input was recognised.")
-    lines = [
-        [
-            _text(one),
-            number(one["origins"]),
-            number(one["files"]),
-            number(one["contents"]),
-        ]
-        for one in found["most"]
-    ]
     columns = [Column("Text"), *(Column(one, "number") for one in ("Origins", "Files", "Variants"))]
+    told = [one for one in found["most"] if one["excerpt"] is not None]
+    rare = [one for one in found["most"] if one["excerpt"] is None]
+    parts = [table("Commonest unknown license texts", columns, map(_line, told))] if told else []
+    if rare:
+        more = f"{len(rare)} texts that fewer than {found['shown_from']} origins have, by digest"
+        parts.append(details(more, table(more, columns, map(_line, rare))))
     return (
         head
         + paragraph(
@@ -111,8 +108,12 @@ def unknown(found: Mapping[str, Any] | None) -> str:
             f" {number(found['shown_from'])} origins have only the digest is told. Whose they are is in the review queue of who"
             " made the release, and nowhere in it."
         )
-        + table("Commonest unknown license texts", columns, lines)
+        + "".join(parts)
     )
+
+
+def _line(one: Mapping[str, Any]) -> list[str]:
+    return [_text(one), number(one["origins"]), number(one["files"]), number(one["contents"])]
 
 
 def _text(one: Mapping[str, Any]) -> str:

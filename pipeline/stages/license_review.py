@@ -152,7 +152,8 @@ def doubts(task: Task) -> Mapping[str, pa.Table]:
             ['{Doubt.HEADER_CONFLICT}'] as reasons, any_value(d.detail) as expression,
             min(a.license_expression) as directory_expression, count(*) as places, count(*) as files,
             any_value(r.origins - r.opted_out) as origins, any_value(r.origin) as origin, min(f.path) as path
-        from d join f using (root, path) join r using (root) join a on a.root = f.root and a.dir = f.directory
+        from d join f using (root, path) join r using (root)
+            left join a on a.root = f.root and a.dir = f.directory
         where d.reason = '{Reason.LICENSE_HEADER}' and f.sha256 is not null group by f.sha256, f.root
         """,
         d=task.read("refused"),
