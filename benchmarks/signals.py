@@ -10,6 +10,7 @@ ratios within a chunk. What the others compute is less: it is said in the table.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import random
@@ -160,6 +161,8 @@ def contenders(
 def resident(name: str, *, forget_peak: bool = False) -> float:
     """Memory of this process in MB, by a name of /proc/self/status: now, or at most since the peak was forgotten."""
     if forget_peak:
+        pa.default_memory_pool().release_unused()
+        ctypes.CDLL(None).malloc_trim(0)  # else what is free already would be used first
         Path("/proc/self/clear_refs").write_text("5")
     found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     return float("nan") if found is None else int(found[1]) / 1024
