@@ -115,7 +115,8 @@ class Index:
         """Names the index; the same on every machine."""
         state = hashlib.sha256(json.dumps(self._names(), sort_keys=True).encode())
         for array in (self.words, self.hashes, self.slots, self.part_of):
-            state.update(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes())
+            state.update(f"{array.dtype.name} {len(array)}\0".encode())
+            state.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
         return state.hexdigest()
 
     def _names(self) -> dict[str, Any]:
@@ -170,7 +171,7 @@ class Index:
             keys, values, bitmap, filter_bits = self._table
             found = scan(
                 data, offsets, self.ngram, CLASSES, keys, values, bitmap, filter_bits,
-                self.slots, self.part_of, self.totals, REACH * self.words, self._least,
+                self.slots, self.part_of, REACH * self.words, self._least,
             )  # fmt: skip
         return self._told(found, len(texts))
 

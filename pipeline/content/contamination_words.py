@@ -212,17 +212,17 @@ def make_table(hashes, bits, filter_bits):
 
 @numba.njit(nogil=True, cache=True)
 def scan(  # noqa: PLR0917 - called by position
-    data, offsets, n, classes, keys, values, bitmap, filter_bits, slots, part_of, totals, reach, least
+    data, offsets, n, classes, keys, values, bitmap, filter_bits, slots, part_of, reach, least
 ):
     """Where parts of benchmarks stand in texts.
 
     `slots`: n-gram -> its first slot (one more than n-grams); a slot is an n-gram of a part, `part_of` says of which.
-    `totals`: slots of each part; `reach`: words that a match of it may span; `least`: slots that make one.
+    `reach`: words that a match of a part may span; `least`: slots that make one.
     Returns a row per (text, part) with a match, in the order of the texts, then of the places: text, part, slots matched, first
     byte and the byte behind the last within the text. Of several places the first with the most slots counts: the n-grams of the
     part within `reach` words, each counted once.
     """
-    number_of_slots, parts = part_of.shape[0], totals.shape[0]
+    number_of_slots, parts = part_of.shape[0], reach.shape[0]
     # Per part a list of its slots, the one that was seen longest ago first: what is out of reach is at its head.
     last = np.full(number_of_slots, -1, np.int64)
     begin = np.zeros(number_of_slots, np.int64)
