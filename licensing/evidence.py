@@ -18,6 +18,7 @@ changing the result.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -41,6 +42,11 @@ __all__ = [
     "known_batch",
     "versions",
 ]
+
+_WORTH_BLANKING = 0.25
+"""Share of a text that must be known for ScanCode to be shown only the rest."""
+
+_NOT_A_BREAK = re.compile(r"[^\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
 def versions(scancode: ScanCode | None) -> list[str]:
@@ -104,15 +110,16 @@ def _detect(name: bytes, body: bytes, scancode: ScanCode | None, known: KnownTex
         if name == b"LICENSE":
             found += riders.find(read.text, [Detection("", "", "", 100.0, 0, len(read.text))])
         return _finished(name, found, read)
-    tagged = [(tag.start, tag.end) for tag in found]
-    recognised, explained = scancode.examine(read.text)
-    found += recognised
-    if name == b"LICENSE":
-        found += riders.find(read.text, recognised)
-        words = read_words(read.text[:MAX_TEXT])
-        left = residue.unexplained(words, [*explained, *tagged])
-        if recognised or tagged:
-            found += residue.find(read.text, words, left)
+    if name == b"README":
+        return _finished(name, found + scancode.detect(read.text), read)
+    blocks = known.find(read.text[:MAX_TEXT]).blocks if known is not None else []
+    recognised, explained = _examine(read.text, blocks, scancode)
+    words = read_words(read.text[:MAX_TEXT])
+    left = residue.unexplained(words, [*explained, *((tag.start, tag.end) for tag in found)])
+    if recognised or found:
+        found = found + recognised + riders.find(read.text, recognised) + residue.find(read.text, words, left)
+    else:
+        found = riders.find(read.text)
     return _finished(name, found, read)
 
 
@@ -121,6 +128,24 @@ def _of_paths(text: str, scancode: ScanCode | None) -> list[Detection]:
     recognised = scancode.examine(text)[0] if scancode else []
     everything = [Detection("", "", "", 100.0, 0, len(text))]
     return dep5.find(text, recognised) + riders.find(text, recognised or everything)
+
+
+def _examine(
+    text: str, blocks: Sequence[Detection], scancode: ScanCode
+) -> tuple[list[Detection], list[tuple[int, int]]]:
+    """What ScanCode says of a text of which whole licenses are known already, with these.
+
+    It is shown the text with these blanked out, if they are a good part of it: files with tens of licenses
+    take seconds otherwise.
+    """
+    if sum(block.end - block.start for block in blocks) < _WORTH_BLANKING * min(len(text), MAX_TEXT):
+        return scancode.examine(text)
+    rest, position = [], 0
+    for block in blocks:
+        rest += [text[position : block.start], _NOT_A_BREAK.sub(" ", text[block.start : block.end])]
+        position = block.end
+    recognised, explained = scancode.examine("".join([*rest, text[position:]]))
+    return [*recognised, *blocks], [*explained, *((block.start, block.end) for block in blocks)]
 
 
 def _detect_known(name: bytes, body: bytes, known: KnownTexts | None) -> list[Detection] | None:

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directories
+from licensing.cache import DetectionCache
 from licensing.detection import Detection
 from licensing.evidence import detect_batch
 from licensing.expressions import conjunction, ids
@@ -37,15 +38,16 @@ def scan_tree(
     scancode: ScanCode | None,
     *,
     header_grants: bool = False,
+    cache: DetectionCache | None = None,
 ) -> Iterator[dict[str, Any]]:
     """For each path, in the order given: `{path, expression, licenses, permitted, sub_reason, evidence}`.
 
     `paths` are relative to the tree, with `/`; `read(i)` gives the bytes of the i-th and is called at most
     twice for a file. What `read` raises comes through. `path` and the paths in `evidence` are text (bytes
     that are not UTF-8 as \\xNN); `expression` is None where nothing is known; `licenses` are all ids found
-    for the file.
+    for the file. `cache` keeps what was detected in license-like files.
     """
-    own = _own_statements(paths, read, scancode)
+    own = _own_statements(paths, read, scancode, cache)
     places, attributed = _attribute(paths, own, policy)
     answers: dict[str, list[Detection]] = {}
     known = KnownTexts.load()
@@ -76,7 +78,10 @@ def _headers(
 
 
 def _own_statements(
-    paths: Sequence[bytes], read: Callable[[int], bytes], scancode: ScanCode | None
+    paths: Sequence[bytes],
+    read: Callable[[int], bytes],
+    scancode: ScanCode | None,
+    cache: DetectionCache | None,
 ) -> dict[int, dict[str, Any]]:
     """Row -> detections and identity of the license-like files and manifests."""
     names = pa.array([path.rpartition(b"/")[2] for path in paths], pa.binary())
@@ -84,7 +89,8 @@ def _own_statements(
     for row, name in enumerate(detection_class(names).to_pylist()):
         if name:
             body = read(row)
-            found = detect_batch(pa.array([name]), pa.array([body], pa.large_binary()), scancode=scancode)
+            one = pa.array([name]), pa.array([body], pa.large_binary())
+            found = cache.detect_batch(*one) if cache else detect_batch(*one, scancode=scancode)
             sha1_git = hashlib.sha1(b"blob %d\x00" % len(body) + body, usedforsecurity=False).hexdigest()
             statements[row] = {**found.to_pylist()[0], "sha1_git": sha1_git}
     return statements

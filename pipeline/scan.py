@@ -6,7 +6,9 @@ are left out, the latter with a note. Records have the keys of DESIGN 6. Duplica
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -101,17 +103,38 @@ def languages(folder: Folder) -> Iterator[Mapping[str, Any]]:
     yield from language_of_tree(folder.paths, folder.read)
 
 
-def licenses(folder: Folder, *, policy: str | None, scancode: bool) -> Iterator[Mapping[str, Any]]:
-    """`{path, expression, licenses, permitted, evidence}` per file."""
+def licenses(
+    folder: Folder, *, policy: str | None, scancode: bool, cache: Path | None = None
+) -> Iterator[Mapping[str, Any]]:
+    """`{path, expression, licenses, permitted, evidence}` per file; `cache`: a file that keeps what was detected."""
+    from licensing.cache import DetectionCache
     from licensing.policy import Policy
     from licensing.scancode import ScanCode
     from licensing.tree import scan_tree
+    from pipeline.stages.licenses import DETECTIONS_OF
 
     paths = folder.paths
     rules = Policy.load(Path(policy) if policy is not None else None)
-    records = scan_tree(paths, lambda i: folder.read(paths[i]), rules, ScanCode() if scancode else None)
-    for path, record in zip(paths, records, strict=True):
-        yield {"path": path, **{k: record[k] for k in ("expression", "licenses", "permitted", "evidence")}}
+    detector = ScanCode() if scancode else None
+    with contextlib.closing(_database(cache)) as connection:
+        kept = DetectionCache(connection, DETECTIONS_OF.key(scancode=scancode), detector)
+        records = scan_tree(paths, lambda i: folder.read(paths[i]), rules, detector, cache=kept)
+        for path, record in zip(paths, records, strict=True):
+            yield {
+                "path": path,
+                **{k: record[k] for k in ("expression", "licenses", "permitted", "evidence")},
+            }
+
+
+def _database(cache: Path | None) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(cache if cache is not None else ":memory:")
+        connection.execute("pragma user_version").fetchone()
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"--cache {cache}: not a cache file, and none can be made there: {error}"
+        ) from error
+    return connection
 
 
 def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:

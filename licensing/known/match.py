@@ -29,6 +29,9 @@ _PER_START = 8
 _MAX_FAILED = 100
 """Candidates that may fail the digest: chance makes none; texts made to collide give up here."""
 
+MIN_BLOCK = 60
+"""Words of the shortest text that is taken for a whole license; MIT's terms without the disclaimer have 90."""
+
 _STATEMENTS = (Kind.TEXT, Kind.NOTICE, Kind.TAG, Kind.REFERENCE)
 _UNKNOWN = ("unknown", "proprietary-license", "other-permissive", "other-copyleft", "see-license", "generic-")
 """In an expression: ScanCode knows that something is stated, not what."""
@@ -46,6 +49,8 @@ class Known:
     """The words of the text that are compared."""
     explained: NDArray[np.bool_]
     """Of each word, whether it is part of a statement."""
+    blocks: list[Detection]
+    """The detections that are whole license texts, of MIN_BLOCK words or more, in lines of their own."""
 
     @property
     def complete(self) -> bool:
@@ -85,7 +90,7 @@ class KnownTexts:
         explained = np.zeros(len(words), dtype=bool)
         detections = []
         stated: set[int] = set()
-        unsure, intros = [], []
+        unsure, intros, blocks = [], [], []
         for start, end, entry in chosen:
             kind, expression = Kind(table.kinds[entry]), int(table.expression_of[entry])
             name = table.expressions[expression]
@@ -98,6 +103,8 @@ class KnownTexts:
                 stated.add(expression)
                 explained[start:end] = True
                 detections.append(self._detection(words, start, end, entry))
+                if kind is Kind.TEXT and end - start >= MIN_BLOCK:
+                    blocks.append((start, end, detections[-1]))
         for start, end, entry in unsure:
             if int(table.expression_of[entry]) in stated:
                 explained[start:end] = True
@@ -110,7 +117,8 @@ class KnownTexts:
                 explained[first:last] = True
         detections.sort(key=lambda d: (d.start, d.end, d.expression, d.rule))
         remainder = [(int(words.starts[i]), int(words.ends[j - 1])) for i, j in runs(~explained)]
-        return Known(detections, remainder, words, explained)
+        whole = [d for start, end, d in blocks if _apart(text, words, explained, start, end)]
+        return Known(detections, remainder, words, explained, whole)
 
     def _detection(self, words: Words, start: int, end: int, entry: int) -> Detection:
         table = self._table
@@ -145,6 +153,13 @@ class KnownTexts:
             taken[start : start + length] = True
             chosen.append((start, start + length, entry))
         return sorted(chosen)
+
+
+def _apart(text: str, words: Words, explained: NDArray[np.bool_], start: int, end: int) -> bool:
+    """Whether words[start:end] share no line with a word that is not explained."""
+    before = start == 0 or explained[start - 1] or "\n" in text[words.ends[start - 1] : words.starts[start]]
+    after = end == len(words) or explained[end] or "\n" in text[words.ends[end - 1] : words.starts[end]]
+    return bool(before and after)
 
 
 def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:

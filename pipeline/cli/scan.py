@@ -51,12 +51,18 @@ def licenses(
     scancode: Annotated[
         bool, typer.Option("--scancode/--no-scancode", help="Run ScanCode on license-like files.")
     ] = True,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache", help="File that keeps what was detected, for the next scan; made when missing."
+        ),
+    ] = None,
     max_bytes: MaxBytes = _LIMIT,
 ) -> None:
     """The license of every file with its evidence: {path, expression, licenses, permitted, evidence}."""
     from pipeline import scan
 
-    records = scan.licenses(_folder(directory, max_bytes), policy=policy, scancode=scancode)
+    records = scan.licenses(_folder(directory, max_bytes), policy=policy, scancode=scancode, cache=cache)
     _print(
         records,
         as_json,

@@ -142,17 +142,16 @@ def ask_about_headers(
     )
     if not found.planned and found.rows("texts") == 0:
         return {}
-    if not found.planned:  # a few notices are not worth the seconds that each process loads
-        processes = min(processes, 1 + found.rows("texts") // _WORTH_A_PROCESS)
+    # A few notices are not worth the seconds that each process loads. They spread evenly: by digest.
+    each = _WORTH_A_PROCESS if found.planned else -(-found.rows("texts") // runner.buckets)
+    of_units = groups(dict.fromkeys(range(runner.buckets), each), processes, _WORTH_A_PROCESS)
     runner.run(
         Stage(
             name="headers.ask",
             run=ask_scancode,
             inputs={"texts": found.ref("texts")},
             outputs={},
-            units=tuple(
-                {"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in groups(runner.buckets, processes)
-            ),
+            units=tuple({"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in of_units),
             config={"stores": notices_of},
             extra={"processes": processes},
             libraries=NOTICES_OF.libraries,

@@ -1,25 +1,27 @@
 """Wave W1: license-like files -> evidence -> attribution to directories -> which files may be used.
 
-ScanCode is run in few processes of its own, each of which loads the index once; its answers are kept per (content,
-manifest name) and never asked for again. Attribution is a function of a root's evidence, computed per directory.
+Most license files are known texts: those are recognised first, in the workers of every stage. For the rest ScanCode is
+run in few processes of its own, each of which loads the index once, and only if there is a rest. The answers are kept
+per (content, manifest name) and never asked for again. Attribution is a function of a root's evidence, computed per directory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.attribution import ATTRIBUTIONS, EVIDENCE_FILES, attribute_directories
 from licensing.decisions import Decisions
-from licensing.evidence import DETECTIONS, detect_batch
+from licensing.evidence import DETECTIONS, detect_batch, known_batch
 from licensing.links import followed
 from licensing.path_statements import place_files
 from licensing.policy import Policy
 from licensing.scancode import ScanCode
 from licensing.selection import takes
 from pipeline.engine.annotations import Annotator, require_all
+from pipeline.engine.measure import phase
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
 from pipeline.stages.fetch import BODIES_OF
@@ -28,9 +30,8 @@ from pipeline.tables import DROPPED, SURVIVORS, WANTED_LICENSES, Reason
 DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTIONS])
 _PLACE = ("root", "path", "directory", "name", "sha1_git", "sha256")
 EVIDENCE = pa.schema([*(WANTED_LICENSES.field(name) for name in _PLACE), *DETECTIONS])
-_MAX_GROUP = (
-    16  # buckets of one unit: on a cluster they spread, and the 6 s that the index takes to load stay few
-)
+_MAX_GROUP = 16  # buckets of one unit, if these are worth loading the index: on a cluster they spread
+WORTH_LOADING = 100  # texts, at about 60 ms each, that take as long as loading the index
 _SEGMENT = 64  # license files per segment: ScanCode takes up to seconds for one
 
 
@@ -39,9 +40,22 @@ DETECTIONS_OF = Annotator(
     ids=("sha256", "name"),
     schema=DETECTED,
     modules=("licensing.evidence", "licensing.scancode"),
-    functions=("pipeline.stages.licenses:detect",),
+    functions=("pipeline.stages.licenses:detect", "pipeline.stages.licenses:recognise"),
     libraries=("scancode-toolkit-mini", "license-expression"),
 )
+
+
+def recognise(task: Task) -> Mapping[str, pa.Table]:
+    """Keep the answers that do not need ScanCode's index; the others are counted as `left`."""
+    store = DETECTIONS_OF.open(task)
+    for piece, names, contents in _segments(task, task.bucket):
+        found, decided = known_batch(names, contents, scancode=ScanCode())
+        rows = pa.table([piece["sha256"], piece["name"], *found.columns], names=DETECTED.names)
+        store.append(rows.filter(decided))
+        task.count("detected", pc.sum(decided).as_py() or 0)
+        task.count("left", pc.sum(pc.invert(decided)).as_py() or 0)
+    store.compact()
+    return {}
 
 
 def detect(task: Task) -> Mapping[str, pa.Table]:
@@ -49,31 +63,39 @@ def detect(task: Task) -> Mapping[str, pa.Table]:
     scancode = None
     for bucket in task.item["buckets"]:
         store = DETECTIONS_OF.open(task, bucket)
-        wanted = task.sql(
-            "select distinct w.sha256, w.name from w join s using (sha256) where s.status = 'ok' order by all",
-            w=task.read_bucket("wanted", bucket, columns=["sha256", "name"]),
-            s=task.read_bucket("status", bucket),
-        )
-        missing = store.missing(wanted)
-        task.count("detected", missing.num_rows)
-        if missing.num_rows == 0:
-            continue
-        if task.config["scancode"] and scancode is None:
-            scancode = ScanCode()
-        bodies = BODIES_OF.open(task, bucket).read(wanted=missing.select(["sha256"]))
-        rows = task.sql(
-            "select m.sha256, m.name, b.body from m join b using (sha256) order by sha256, name",
-            m=missing,
-            b=bodies,
-        )
-        for start in range(0, rows.num_rows, _SEGMENT):
-            piece = rows.slice(start, _SEGMENT).combine_chunks()
-            names, contents = (piece[c].combine_chunks() for c in ("name", "body"))
-            found = detect_batch(names.cast(pa.binary()), contents.cast(pa.large_binary()), scancode=scancode)
-            task.bytes_in += pc.sum(pc.binary_length(contents)).as_py() or 0
+        for piece, names, contents in _segments(task, bucket):
+            if task.config["scancode"] and scancode is None:
+                scancode = ScanCode()
+                with phase("load"):
+                    scancode.load()
+            found = detect_batch(names, contents, scancode=scancode)
             store.append(pa.table([piece["sha256"], piece["name"], *found.columns], names=DETECTED.names))
+            task.count("detected", piece.num_rows)
         store.compact()
     return {}
+
+
+def _segments(task: Task, bucket: int) -> Iterator[tuple[pa.Table, pa.Array, pa.Array]]:
+    """Of a bucket's files that the store has no answer for: ids, names and bodies, a segment at a time."""
+    wanted = task.sql(
+        "select distinct w.sha256, w.name from w join s using (sha256) where s.status = 'ok' order by all",
+        w=task.read_bucket("wanted", bucket, columns=["sha256", "name"]),
+        s=task.read_bucket("status", bucket),
+    )
+    missing = DETECTIONS_OF.open(task, bucket).missing(wanted)
+    if missing.num_rows == 0:
+        return
+    bodies = BODIES_OF.open(task, bucket).read(wanted=missing.select(["sha256"]))
+    rows = task.sql(
+        "select m.sha256, m.name, b.body from m join b using (sha256) order by sha256, name",
+        m=missing,
+        b=bodies,
+    )
+    for start in range(0, rows.num_rows, _SEGMENT):
+        piece = rows.slice(start, _SEGMENT).combine_chunks()
+        names, contents = (piece[c].combine_chunks() for c in ("name", "body"))
+        task.bytes_in += pc.sum(pc.binary_length(contents)).as_py() or 0
+        yield piece, names.cast(pa.binary()), contents.cast(pa.large_binary())
 
 
 def evidence(task: Task) -> Mapping[str, pa.Table]:
@@ -201,21 +223,36 @@ def license_wave(
     wanted = files.ref("licenses")
     stores = {"bodies": BODIES_OF.key(), "licenses": DETECTIONS_OF.key(scancode=scancode)}
     inputs: dict[str, Ref] = {"wanted": wanted, "status": fetched.ref("status")}
-    runner.run(
-        Stage(
-            name="licenses.detect",
-            run=detect,
-            inputs=inputs,
-            outputs={},
-            units=tuple(
-                {"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in groups(runner.buckets, processes)
-            ),
-            config={"scancode": scancode, "stores": stores},
-            extra={"processes": processes},
-            libraries=("scancode-toolkit-mini", "license-expression"),
-            heavy=scancode,
+    left = dict.fromkeys(range(runner.buckets), WORTH_LOADING)
+    if scancode:
+        recognised = runner.run(
+            Stage(
+                name="licenses.known",
+                run=recognise,
+                inputs=inputs,
+                outputs={},
+                config={"stores": stores},
+                libraries=("duckdb", "pyarrow", "scancode-toolkit-mini", "license-expression"),
+            )
         )
-    )
+        if not recognised.planned:
+            units = recognised.summary["units"]
+            left = {int(unit, 16): done["counts"].get("left", 0) for unit, done in units.items()}
+    of_units = groups(left, processes)
+    if of_units:
+        runner.run(
+            Stage(
+                name="licenses.detect",
+                run=detect,
+                inputs=inputs,
+                outputs={},
+                units=tuple({"unit": f"{g[0]:04x}-{g[-1]:04x}", "buckets": g} for g in of_units),
+                config={"scancode": scancode, "stores": stores},
+                extra={"processes": processes},
+                libraries=("scancode-toolkit-mini", "license-expression"),
+                heavy=scancode,
+            )
+        )
     found = runner.run(
         Stage(
             name="licenses.evidence",
@@ -255,7 +292,19 @@ def license_wave(
     return attributed, found
 
 
-def groups(buckets: int, processes: int) -> list[list[int]]:
-    """The buckets of each unit of a stage that loads ScanCode."""
-    size = min(-(-buckets // processes), _MAX_GROUP)
-    return [list(range(start, min(start + size, buckets))) for start in range(0, buckets, size)]
+def groups(left: Mapping[int, int], processes: int, worth: int = WORTH_LOADING) -> list[list[int]]:
+    """The buckets with files left, in groups that are worth a process; `left`: bucket -> its files.
+
+    A group ends when it has its share of the files for so many processes, but not with fewer than are worth loading the
+    index for; with so many it ends at `_MAX_GROUP` buckets.
+    """
+    share = max(worth, -(-sum(left.values()) // processes))
+    found: list[list[int]] = []
+    held = share
+    for bucket in sorted(bucket for bucket, files in left.items() if files):
+        if held >= share or (len(found[-1]) >= _MAX_GROUP and held >= worth):
+            found.append([])
+            held = 0
+        found[-1].append(bucket)
+        held += left[bucket]
+    return found

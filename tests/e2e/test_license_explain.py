@@ -330,7 +330,9 @@ def test_every_command_of_the_page_works(made, tmp_path, monkeypatch):
     (tmp_path / "work").symlink_to(made[1] / "work")
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs/license-explain.md").read_text(encoding="utf-8")
-    lines = [line for block in re.findall(r"(?ms)^```console\n(.*?)^```", page) for line in block.splitlines()]
+    lines = [
+        line for block in re.findall(r"(?ms)^```console\n(.*?)^```", page) for line in block.splitlines()
+    ]
     assert len(lines) == 5
     for line in lines:
         words = shlex.split(line.removeprefix("$ "))

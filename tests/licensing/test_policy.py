@@ -216,7 +216,9 @@ def test_the_pinned_list_is_that_of_the_installed_scancode():
     }
     script.blue_oak = lambda _: (pinned["sources"][0], ratings)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of ScanCode's, about where the system keeps a library that it does not use here
+        warnings.simplefilter(
+            "ignore"
+        )  # of ScanCode's, about where the system keeps a library that it does not use here
         built = script.build(Path("unused"))
     if built["sources"][1]["version"] != pinned["sources"][1]["version"]:
         pytest.skip("another version of ScanCode is installed")
