@@ -24,6 +24,7 @@ from typing import Any
 import yaml
 
 from licensing.decisions import Decisions
+from licensing.known import KnownTexts
 from licensing.optout import Registry
 from licensing.policy import Policy
 from manifests.changelog import section
@@ -99,6 +100,8 @@ def known_facts(settings: ReleaseConfig, version: str) -> dict[str, Any]:
     detectors = {"duplicates": f"stackmill dedup {source_digest('dedup')[:16]}"}
     if settings.licenses.scancode:
         detectors["scancode"] = library_version("scancode-toolkit-mini")
+    if settings.licenses.headers_read != "tags":
+        detectors["license_headers"] = KnownTexts.load().version
     return {
         "name": settings.name,
         "version": version,

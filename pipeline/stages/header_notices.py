@@ -45,7 +45,7 @@ SAID = pa.schema(
         ("sha256", pa.string()),
         ("header", pa.string()),  # SPDX expression; null: the file says nothing of its license
         ("header_detections", pa.list_(DETECTION)),
-        ("undetermined", pa.bool_()),  # something is said that nobody understood
+        ("header_open", pa.string()),  # what is said and nobody understood: the header is undetermined
     ]
 )
 """What the headers of contents say, after all who were asked."""
@@ -117,10 +117,7 @@ def headers_of(task: Task, survivors: pa.Table) -> pa.Table:
         ]
     ended = table_of(headers)
     rows = pa.concat_tables([closed, pa.table([left["sha256"], *ended.columns], schema=found.schema)])
-    said = rows.select(["sha256", "expression", "detections"])
-    return (
-        said.append_column("undetermined", pc.is_valid(rows["notice"])).rename_columns(SAID.names).cast(SAID)
-    )
+    return rows.select(["sha256", "expression", "detections", "notice"]).rename_columns(SAID.names).cast(SAID)
 
 
 def ask_about_headers(

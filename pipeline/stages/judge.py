@@ -56,7 +56,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
             coalesce(s.sha1_git <> t.true_sha1_git or s.blake2s256 <> t.true_blake2s256, false) as lies,
             case when lies then 'corrupt' else f.status end as status, f.status = 'ok' as had,
             case when lies then 'a hash in the graph is not that of the bytes' else f.detail end as fetch_detail,
-            t.undecoded, h.header, h.undetermined, {_EVIDENCE} as header_evidence,
+            t.undecoded, h.header, h.header_open, {_EVIDENCE} as header_evidence,
             l.language, coalesce(l.is_generated, false) as is_generated, q.* exclude (sha256),
             c.* exclude (sha256, language),
             t.sha256 is not null as has_text, h.sha256 is not null as has_header, l.sha256 is not null as has_language
@@ -81,7 +81,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     verdicts = _verdicts(rows["header"], Policy.load(task.kept("policy")), rules["selected"])
     for name, verdict_of in verdicts.items():
         rows = rows.append_column(name, verdict_of)
-    undetermined = rows.filter(pc.fill_null(rows["undetermined"], False))
+    undetermined = rows.filter(pc.is_valid(rows["header_open"]))
     task.count("headers.undetermined", pc.count_distinct(undetermined["sha256"]).as_py())
     rows = rows.append_column("kind", _unwanted_kind(rows, rules["kinds"]))
     rows = rows.append_column("quality", _quality(rows, rules["profile"]))

@@ -293,7 +293,8 @@ def license_wave(
 
 
 def groups(left: Mapping[int, int], processes: int, worth: int = WORTH_LOADING) -> list[list[int]]:
-    """The buckets with files left, in groups that are worth a process; `left`: bucket -> its files.
+    """The buckets with files left, in groups that are worth a process; `left`: bucket -> its files; `worth`: files
+    that take as long as loading the index.
 
     A group ends when it has its share of the files for so many processes, but not with fewer than are worth loading the
     index for; with so many it ends at `_MAX_GROUP` buckets.

@@ -57,6 +57,9 @@ HEADERS = {
     "tex": f"\\documentclass{{article}}\n% {NOTE}\n\\begin{{document}}\n",
     "assembler": f"; {NOTE}\nmov eax, 1\n",
     "module-license": f'"""Work."""\n__license__ = "{NOTE}"\nx = 1\n',
+    "shell-and-python": f'#!/bin/sh\n""":"\n# {NOTE}\nexec python3 "$0" "$@"\n":"""\nimport os\n',
+    "c-and-python": f'#if 0\n"""\n#endif\n{NOTE}\n"""\nint x;\n',
+    "batch-and-perl": f"@rem = '--*-Perl-*--\n@echo off\n@rem {NOTE}\ngoto end\n",
     "byte-order-mark": f"\ufeff// {NOTE}\nint x;\n",
     "windows": f"/*\r\n * {NOTE}\r\n */\r\nint x;\r\n",
 }

