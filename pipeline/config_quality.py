@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from pipeline.config_types import Section
 from pipeline.content.profiles import ProfileError, parse_profile, profile_names, read_profile
+from pipeline.content.text import Notebooks
 
 
 class Quality(Section):
@@ -24,6 +25,10 @@ class Quality(Section):
     signals: Literal["public", "none"] = Field(
         "public",
         description="public: quality-signals.parquet has the signals of every row; none: no such file",
+    )
+    notebooks: Notebooks = Field(
+        "strip_outputs",
+        description="Jupyter notebooks: without outputs, counters and attached images, or as they are",
     )
 
     @field_validator("profile", mode="before")

@@ -29,7 +29,7 @@ from manifests.shards import write_shard
 from pii.redact import redact_batch
 from pii.rules import UnknownSensitivity, rules_digest, sensitivity_level
 from pii.scan import scan
-from pipeline.content.decode import decode_batch
+from pipeline.content.text import NOTEBOOKS, text_of
 from pipeline.engine.store import TEMPORARY, Store
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError
@@ -59,6 +59,7 @@ class Texts:
 
     content: str
     sensitivity: str
+    notebooks: str = "keep"
     anonymous: bool = True
     rate: float = 500
     in_flight: int = 32
@@ -93,7 +94,7 @@ class Texts:
             reasons.append(WITHDRAWN if one is None else None if one.status == OK else one.status)
             details.append("the list of removals names it" if one is None else one.detail)
         bodies = pa.array([one.body if one is not None else None for one in fetched], pa.large_binary())
-        decoded = decode_batch(bodies)
+        decoded = text_of(bodies, self.notebooks)
         text = decoded["text"].combine_chunks()
         for number, (had, readable) in enumerate(
             zip(bodies.is_valid().to_pylist(), text.is_valid().to_pylist(), strict=True)
@@ -144,6 +145,16 @@ def sensitivity_of(view: IdsView) -> str:
         raise IntegrityError(
             f"{view.directory}: the release's configuration does not say how it was redacted"
         ) from error
+    return str(found)
+
+
+def notebooks_of(view: IdsView) -> str:
+    """In which form the release has notebooks, as its configuration says; as they were, where it says nothing."""
+    found = yaml.safe_load(view.config()).get("quality", {}).get("notebooks", "keep")
+    if found not in NOTEBOOKS:
+        raise IntegrityError(
+            f"{view.directory}: the release has notebooks in a form that is not known here: {found!r:.80}"
+        )
     return str(found)
 
 

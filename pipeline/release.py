@@ -82,12 +82,12 @@ from pipeline.stages.near import near_wave
 from pipeline.stages.origins import settle
 from pipeline.stages.quality_signals import quality_signals_wave
 from pipeline.stages.resolve import resolve
-from pipeline.stages.secrets import secrets_wave
+from pipeline.stages.secrets import TextForm, secrets_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
 from pipeline.stages.sketches import sketch_settings
-from pipeline.stages.texts import text_wave
+from pipeline.stages.texts import text_stores, text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
 from pipeline.tables import STAGES
@@ -147,7 +147,7 @@ def run_flow(
     """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
     source = {"content": content.address, "anonymous": content.anonymous, **_fetch_limits(settings)}
-    sensitivity = settings.secrets.sensitivity
+    text_form = TextForm(sensitivity=settings.secrets.sensitivity, notebooks=settings.quality.notebooks)
 
     chosen = read_selections(runner, settings.origins)
     graph = convert(runner, export)
@@ -184,27 +184,27 @@ def run_flow(
         **settings.quality.model_dump(mode="json", exclude={"signals"}),
         "languages": list(files.languages),
     }
-    w2 = judge_wave(runner, text_wave(runner, w1, bodies), rules, licenses.policy)
-    secrets_wave(runner, w2, sensitivity, sketch_settings(near.model_dump()) if near.enabled else None)
+    w2 = judge_wave(runner, text_wave(runner, w1, bodies, text_form.notebooks), rules, licenses.policy)
+    secrets_wave(runner, w2, text_form, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(
         runner,
         w2,
-        sensitivity=sensitivity,
+        text_form=text_form,
         max_findings=settings.secrets.max_findings,
     )
     duplicates = near.model_dump(mode="json")
     w4, pairs = (
-        near_wave(runner, texts.ref("winners"), ranks, duplicates, sensitivity=sensitivity)
+        near_wave(runner, texts.ref("winners"), ranks, duplicates, text_form=text_form)
         if near.enabled
         else (None, [])
     )
 
     tokenizer = describe(settings.tokens.tokenizer, settings.tokens.name)
-    token_keys = token_stores(tokenizer, sensitivity)
+    token_keys = token_stores(tokenizer, text_form)
     outcome = outcome_wave(runner, elected, texts, w4)
     repeated = (
-        repeated_wave(runner, outcome.kept, duplicates["repeated"], sensitivity=sensitivity)
+        repeated_wave(runner, outcome.kept, duplicates["repeated"], text_form=text_form)
         if near.repeated is not None
         else None
     )
@@ -216,7 +216,7 @@ def run_flow(
         kept,
         roots,
         w1.ref("attributions"),
-        sensitivity=sensitivity,
+        text_form=text_form,
         shard_bytes=settings.emit.shard_bytes,
         form=ShardForm(**settings.emit.model_dump(exclude={"shard_bytes"})),
         rebuild=rebuild,
@@ -229,10 +229,14 @@ def run_flow(
         files=w0,
         roots=roots,
         origins=origins,
-        sensitivity=sensitivity,
+        text_form=text_form,
     )
-    signals = signals_wave(runner, kept, repeated, duplicates, sensitivity=sensitivity)
-    quality_signals = quality_signals_wave(runner, kept) if settings.quality.signals == "public" else None
+    signals = signals_wave(runner, kept, repeated, duplicates, text_form=text_form)
+    quality_signals = (
+        quality_signals_wave(runner, kept, text_stores(text_form.notebooks))
+        if settings.quality.signals == "public"
+        else None
+    )
     tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
     index = make_index(
         runner,

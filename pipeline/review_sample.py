@@ -232,10 +232,10 @@ def _wanted(found: Mapping[str, Any]) -> Wanted | None:
 def _text(
     record: Record, sha256: str, wanted: Wanted | None = None, archive: Contents | None = None
 ) -> str | None:
-    """The decoded text of a content with all that may be a secret taken out; None where it has none, or was never fetched."""
+    """The converted text of a content with all that may be a secret taken out; None where it has none, or was never fetched."""
     from pii.redact import redact_batch
     from pii.scan import scan
-    from pipeline.content.decode import decode_batch
+    from pipeline.content.text import text_of
 
     bodies = record.annotations("bodies", "sha256", sha256)
     if bodies.num_rows:
@@ -245,7 +245,8 @@ def _text(
         if fetched is None or fetched.body is None:
             return None
         body = pa.array([fetched.body], pa.large_binary())
-    text = decode_batch(body)["text"].combine_chunks()
+    form = record.facts["config"]["quality"].get("notebooks", "keep")
+    text = text_of(body, form)["text"].combine_chunks()
     if text.null_count:
         return None
     released, _ = redact_batch(text, scan(text, sensitivity="high"))

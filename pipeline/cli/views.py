@@ -156,6 +156,7 @@ def hydrate(
     texts = again.Texts(
         content=content,
         sensitivity=again.sensitivity_of(view),
+        notebooks=again.notebooks_of(view),
         anonymous=not credentials,
         rate=rate,
         withdrawn=again.read_removals(removals) if removals is not None else frozenset(),

@@ -14,7 +14,7 @@ from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.rank import rank_wave
-from pipeline.stages.secrets import RELEASED_OF, released_stores
+from pipeline.stages.secrets import RELEASED_OF, TextForm, released_stores
 from pipeline.tables import DROPPED, ELECTED, REPLACED, Reason
 
 
@@ -88,7 +88,7 @@ def elect_texts(task: Task) -> Mapping[str, pa.Table]:
 
 
 def elect_wave(
-    runner: Runner, judged: Done, *, sensitivity: str, max_findings: int
+    runner: Runner, judged: Done, *, text_form: TextForm, max_findings: int
 ) -> tuple[Done, Done, Done]:
     """Run wave W3. Returns the stages `elect`, `elect.texts` and `rank`."""
     first = runner.run(
@@ -100,7 +100,7 @@ def elect_wave(
                 "elected": Output(schema=ELECTED, order=("content_sha256", "sha256"), route="content_sha256"),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
-            config={"max_findings": max_findings, "stores": released_stores(sensitivity)},
+            config={"max_findings": max_findings, "stores": released_stores(text_form)},
         )
     )
     texts = runner.run(

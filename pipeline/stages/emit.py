@@ -29,7 +29,7 @@ from pipeline.errors import IntegrityError
 from pipeline.row_ids import row_id
 from pipeline.stages import shard_files
 from pipeline.stages.ledger import FINAL
-from pipeline.stages.secrets import released_stores
+from pipeline.stages.secrets import TextForm, released_stores
 from pipeline.stages.shard_files import FOLDER, MISSING, SHARD_ROWS, TO_WRITE, present
 from pipeline.stages.text_signals import SIGNALS_OF
 from pipeline.stages.texts import TEXT_OF
@@ -259,7 +259,7 @@ def emit_wave(
     roots: Done,
     attributions: Ref,
     *,
-    sensitivity: str,
+    text_form: TextForm,
     shard_bytes: int,
     form: ShardForm,
     rebuild: Rebuild | None = None,
@@ -297,7 +297,11 @@ def emit_wave(
             outputs={"rows": Output(schema=MEMBERS, order=("shard", "key", "row_id"), route="route")},
         )
     )
-    stores = {**released_stores(sensitivity), "text": TEXT_OF.key(), "signals": SIGNALS_OF.key()}
+    stores = {
+        **released_stores(text_form),
+        "text": TEXT_OF.key(),
+        "signals": SIGNALS_OF.key(notebooks=text_form.notebooks),
+    }
     writer = {
         "form": asdict(form),
         "stores": stores,

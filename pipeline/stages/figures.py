@@ -36,7 +36,7 @@ from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import row_id
 from pipeline.stages.repositories import largest as largest_repositories
 from pipeline.stages.repositories import repositories_wave
-from pipeline.stages.secrets import RELEASED_OF, released_stores
+from pipeline.stages.secrets import RELEASED_OF, TextForm, released_stores
 from pipeline.stages.text_signals import SIGNALS_OF
 from pipeline.stages.texts import TEXT_OF
 from pipeline.tables import COUNTERS
@@ -327,7 +327,7 @@ def figures_wave(
     files: Done,
     roots: Done,
     origins: Done,
-    sensitivity: str,
+    text_form: TextForm,
 ) -> Done:
     """Count. `searched` holds the contents that near-duplicates were sought among (`winners`), `near` those found;
     `files` are those of all roots, `origins` is the origin ledger.
@@ -347,7 +347,11 @@ def figures_wave(
                 "origins": Output(schema=ORIGINS, order=("route",), route="route"),
             },
             config={
-                "stores": {**released_stores(sensitivity), "text": TEXT_OF.key(), "signals": SIGNALS_OF.key()}
+                "stores": {
+                    **released_stores(text_form),
+                    "text": TEXT_OF.key(),
+                    "signals": SIGNALS_OF.key(notebooks=text_form.notebooks),
+                }
             },
         )
     )

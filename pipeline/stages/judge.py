@@ -119,7 +119,11 @@ def judge_wave(
                 "passed": Output(schema=JUDGED, order=order),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),
             },
-            config={**config, "policy": Policy.load(as_path(policy)).digest, "stores": text_stores()},
+            config={
+                **config,
+                "policy": Policy.load(as_path(policy)).digest,
+                "stores": text_stores(config["notebooks"]),
+            },
             extra={"policy": runner.keep(policy)},
         )
     )

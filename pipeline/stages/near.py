@@ -18,7 +18,7 @@ from pipeline.stages.near_rounds import decide_in_rounds
 from pipeline.stages.near_settle import settle
 from pipeline.stages.near_texts import send_texts
 from pipeline.stages.near_verify import SIMILARITY_OF, verify
-from pipeline.stages.secrets import released_stores
+from pipeline.stages.secrets import TextForm, released_stores
 from pipeline.stages.sketches import sketch_settings, sketch_stores
 from pipeline.tables import EDGES, REPLACED
 
@@ -36,13 +36,15 @@ class Step:
 
 
 def near_wave(
-    runner: Runner, winners: Ref, ranks: Done, config: Mapping[str, Any], *, sensitivity: str
+    runner: Runner, winners: Ref, ranks: Done, config: Mapping[str, Any], *, text_form: TextForm
 ) -> tuple[Done, list[Ref]]:
     """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the compared pairs."""
-    stores = released_stores(sensitivity)
+    stores = released_stores(text_form)
     sketches = sketch_stores(stores, sketch_settings(config))
     operators = config["operators"]
-    similarity = SIMILARITY_OF.key(sensitivity=sensitivity, texts=stores["released"], operators=operators)
+    similarity = SIMILARITY_OF.key(
+        sensitivity=text_form.sensitivity, texts=stores["released"], operators=operators
+    )
     comparing = {
         "stores": {**stores, **(sketches if config["shortcut"] else {}), "similarity": similarity},
         "operators": operators,

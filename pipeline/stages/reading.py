@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.content.decode import decode_batch
+from pipeline.content.text import convert
 from pipeline.engine.annotations import Annotator
 from pipeline.engine.stage import Task
 from pipeline.stages.fetch import BODIES_OF
@@ -27,7 +28,9 @@ class Bodies:
 
     body: pa.LargeBinaryArray
     text: pa.LargeBinaryArray
-    """UTF-8; empty for what is no text."""
+    """Decoded: UTF-8; empty for what is no text."""
+    converted: pa.LargeBinaryArray
+    """The text in the form that is released, before secrets are taken out: `text` but for notebooks."""
     encoding: pa.StringArray
     """Of the body; null for what is no text."""
     undecoded: pa.StringArray
@@ -66,7 +69,8 @@ def in_batches(table: pa.Table, column: str, size: int = BATCH_BYTES) -> Iterato
 def read_bodies(task: Task, readers: Sequence[Reader], wanted: Mapping[str, pa.Table]) -> None:
     """Annotate what `wanted` (by the annotator's name: its id columns, `sha256` among them, and `length`) names.
 
-    Counts `annotated.<name>`. The bodies must be in their store.
+    `notebooks` of the task's configuration is the form of `Bodies.converted`; who looks at
+    that has it in its key. Counts `annotated.<name>`. The bodies must be in their store.
     """
     stores = {reader.annotator.name: reader.annotator.open(task) for reader in readers}
     missing = {name: store.missing(wanted[name]) for name, store in stores.items()}
@@ -95,8 +99,13 @@ def read_bodies(task: Task, readers: Sequence[Reader], wanted: Mapping[str, pa.T
 def _decoded(task: Task, body: pa.LargeBinaryArray) -> Bodies:
     task.bytes_in += pc.sum(pc.binary_length(body)).as_py() or 0
     decoded = decode_batch(body)
-    text = pc.fill_null(decoded["text"].combine_chunks(), pa.scalar(b"", pa.large_binary()))
-    return Bodies(body, text, decoded["encoding"].combine_chunks(), decoded["reason"].combine_chunks())
+    text, converted = (
+        pc.fill_null(one["text"].combine_chunks(), pa.scalar(b"", pa.large_binary()))
+        for one in (decoded, convert(decoded, task.config["notebooks"]))
+    )
+    return Bodies(
+        body, text, converted, decoded["encoding"].combine_chunks(), decoded["reason"].combine_chunks()
+    )
 
 
 def _of(held: Bodies, ids: pa.Array, wanted: pa.ChunkedArray, head: int | None) -> Bodies:
@@ -104,6 +113,7 @@ def _of(held: Bodies, ids: pa.Array, wanted: pa.ChunkedArray, head: int | None) 
         held = Bodies(
             pc.binary_slice(held.body, 0, head),
             pc.binary_slice(held.text, 0, head),
+            pc.binary_slice(held.converted, 0, head),
             held.encoding,
             held.undecoded,
         )

@@ -1,6 +1,6 @@
 """Wave W2, second half: findings, released text and sketch of every content that passed the other rules.
 
-The released text is a function of the content alone: decode, then redact. It is not stored: findings are, and the text
+The released text is a function of the content alone: decode, convert, redact. It is not stored: findings are, and the text
 is derived again where it is needed (verification, shards), checked against its recorded SHA-256.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,8 @@ from dedup.near import compile_kernels, kernels_are_cached
 from manifests.schema import REDACTION
 from pii.redact import redact_batch
 from pii.scan import scan
-from pipeline.content.decode import decode_batch
+from pipeline.content.notebook import STRIPPED
+from pipeline.content.text import text_of
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Stage, Task
@@ -32,7 +34,8 @@ FINDING = pa.struct(
 RELEASED = pa.schema(
     [
         ("sha256", pa.string()),
-        ("findings", pa.list_(FINDING)),  # byte offsets in the decoded text
+        ("notebook", pa.string()),  # how the decoded text was converted, as text.SCHEMA has it
+        ("findings", pa.list_(FINDING)),  # byte offsets in the converted text
         ("redactions", pa.list_(REDACTION)),  # byte offsets in the released text
         ("content_sha256", pa.string()),
         ("released_bytes", pa.int64()),
@@ -43,7 +46,7 @@ RELEASED_OF = Annotator(
     name="released",
     ids=("sha256",),
     schema=RELEASED,
-    modules=("pii.scan", "pii.redact", "pipeline.content.decode"),
+    modules=("pii.scan", "pii.redact", "pipeline.content.text"),
     functions=("pipeline.stages.secrets:_scanned", "pipeline.stages.secrets:_grouped"),
     libraries=("detect-secrets", "hyperscan", "google-re2", "phonenumberslite", "charset-normalizer"),
 )
@@ -51,9 +54,17 @@ RELEASED_OF = Annotator(
 _TEXT_BYTES = 8 << 20  # texts that are held at once
 
 
-def released_stores(sensitivity: str) -> dict[str, str]:
+@dataclass(frozen=True, kw_only=True)
+class TextForm:
+    """What of the configuration a released text depends on."""
+
+    sensitivity: str
+    notebooks: str
+
+
+def released_stores(text_form: TextForm) -> dict[str, str]:
     """Keys of the stores that released texts come from."""
-    return {"bodies": BODIES_OF.key(), "released": RELEASED_OF.key(sensitivity=sensitivity)}
+    return {"bodies": BODIES_OF.key(), "released": RELEASED_OF.key(**vars(text_form))}
 
 
 def annotate_secrets(task: Task) -> Mapping[str, pa.Table]:
@@ -84,7 +95,8 @@ def annotate_secrets(task: Task) -> Mapping[str, pa.Table]:
 
 def _scanned(task: Task, rows: pa.Table) -> tuple[pa.Table, pa.Array]:
     """The annotations of some bodies, and their released texts."""
-    text = decode_batch(rows["body"].combine_chunks().cast(pa.large_binary()))["text"].combine_chunks()
+    texts = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), task.config["notebooks"])
+    text = texts["text"].combine_chunks()
     task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
     found = scan(text, sensitivity=task.config["sensitivity"])
     released, redactions = redact_batch(text, found)
@@ -93,6 +105,7 @@ def _scanned(task: Task, rows: pa.Table) -> tuple[pa.Table, pa.Array]:
     annotated = pa.table(
         [
             rows["sha256"],
+            texts["notebook"].combine_chunks(),
             _grouped(found, len(text)),
             redactions.cast(pa.list_(REDACTION)),
             pa.array([hashlib.sha256(_view(value)).hexdigest() for value in released]),
@@ -122,14 +135,17 @@ def _grouped(found: pa.Table, documents: int) -> pa.Array:
 
 def released_texts(task: Task, wanted: pa.Table, bucket: int | None = None) -> pa.Table:
     """(sha256, content) of the wanted contents of a bucket, sorted by sha256: decoded, redacted, checked."""
-    known = RELEASED_OF.open(task, bucket).read(columns=["findings", "content_sha256"], wanted=wanted)
+    known = RELEASED_OF.open(task, bucket).read(
+        columns=["notebook", "findings", "content_sha256"], wanted=wanted
+    )
     rows = task.sql(
-        "select b.sha256, b.body, k.findings, k.content_sha256 from b join k using (sha256) order by b.sha256",
+        "select b.sha256, b.body, k.* exclude (sha256) from b join k using (sha256) order by b.sha256",
         b=BODIES_OF.open(task, bucket).read(wanted=wanted),
         k=known,
     )
     require_all("released", wanted.num_rows, rows.num_rows)
-    text = decode_batch(rows["body"].combine_chunks().cast(pa.large_binary()))["text"].combine_chunks()
+    form = STRIPPED if pc.any(pc.equal(rows["notebook"], STRIPPED)).as_py() else "keep"
+    text = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), form)["text"].combine_chunks()
     released, _ = redact_batch(text, _flat(rows["findings"].combine_chunks()))
     for sha256, value, expected in zip(
         rows["sha256"].to_pylist(), released, rows["content_sha256"].to_pylist(), strict=True
@@ -152,13 +168,13 @@ def _flat(findings: pa.ListArray) -> pa.Table:
 
 
 def secrets_wave(
-    runner: Runner, judged: Done, sensitivity: str, sketched: Mapping[str, object] | None
+    runner: Runner, judged: Done, text_form: TextForm, sketched: Mapping[str, object] | None
 ) -> Done:
     """Annotate what passed; the findings budget is applied in the election.
 
     `sketched`: settings of the sketches (`sketch_settings`), None for no sketches.
     """
-    stores = released_stores(sensitivity)
+    stores = released_stores(text_form)
     if sketched is not None:
         stores |= sketch_stores(stores, sketched)
     stage = Stage(
@@ -166,7 +182,7 @@ def secrets_wave(
         run=annotate_secrets,
         inputs={"passed": judged.ref("passed")},
         outputs={},
-        config={"sensitivity": sensitivity, "sketch": sketched, "stores": stores},
+        config={**vars(text_form), "sketch": sketched, "stores": stores},
     )
     if sketched is not None and not runner.dry and not runner.is_done(stage) and not kernels_are_cached():
         compile_kernels()  # here, once: or each worker of this machine would

@@ -19,6 +19,7 @@ from manifests.signals import SIGNALS, write_signals
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import ROW_ID_SQL
+from pipeline.stages.secrets import TextForm
 from pipeline.stages.signals_contained import BEST, Contained, contained_wave
 from pipeline.stages.signals_repeated import MOST, SHARES, Repeated, find_most_repeated, most
 
@@ -67,7 +68,7 @@ def signals_wave(
     repeated: Repeated | None,
     config: Mapping[str, Any],
     *,
-    sensitivity: str,
+    text_form: TextForm,
 ) -> Signals | None:
     """Write the signals of the stage `kept`; None where none are asked for. `config`: pipeline.config.NearDuplicates."""
     asked = config["containment"]
@@ -76,7 +77,7 @@ def signals_wave(
     contained, best = None, None
     if asked is not None:
         contained = contained_wave(
-            runner, kept, least=asked["least"], similar=config["threshold"], sensitivity=sensitivity
+            runner, kept, least=asked["least"], similar=config["threshold"], text_form=text_form
         )
     if repeated is not None:
         best = find_most_repeated(runner, kept, repeated, config["repeated"]["lines"])

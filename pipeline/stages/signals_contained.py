@@ -23,7 +23,7 @@ from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.reading import in_batches
-from pipeline.stages.secrets import released_stores, released_texts
+from pipeline.stages.secrets import TextForm, released_stores, released_texts
 
 SAMPLES = pa.schema(
     [
@@ -230,12 +230,12 @@ class Contained:
     pairs: Done
 
 
-def contained_wave(runner: Runner, kept: Done, *, least: str, similar: str, sensitivity: str) -> Contained:
+def contained_wave(runner: Runner, kept: Done, *, least: str, similar: str, text_form: TextForm) -> Contained:
     """Run the stages over the contents of the stage `kept`.
 
     `least`: containment that is told; `similar`: Jaccard similarity of near-duplicates, which are left out.
     """
-    texts = released_stores(sensitivity)
+    texts = released_stores(text_form)
     sampled = {**texts, SAMPLES_OF.name: SAMPLES_OF.key(texts=texts["released"])}
     libraries = ("duckdb", "pyarrow", "numpy", "numba")
     runner.run(

@@ -26,7 +26,7 @@ from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.ledger import FINAL
 from pipeline.stages.reading import in_batches
-from pipeline.stages.secrets import released_stores, released_texts
+from pipeline.stages.secrets import TextForm, released_stores, released_texts
 from pipeline.tables import DROPPED, Reason
 
 BLOCKS = pa.schema(
@@ -280,9 +280,9 @@ class Repeated:
     stores: Mapping[str, str]
 
 
-def repeated_wave(runner: Runner, kept: Done, config: Mapping[str, Any], *, sensitivity: str) -> Repeated:
+def repeated_wave(runner: Runner, kept: Done, config: Mapping[str, Any], *, text_form: TextForm) -> Repeated:
     """Measure the contents of the stage `kept`. `config`: pipeline.config_signals.Repeated."""
-    texts = released_stores(sensitivity)
+    texts = released_stores(text_form)
     form = {"lines": config["lines"], "bytes": config["bytes"]}
     stores = {**texts, BLOCKS_OF.name: BLOCKS_OF.key(texts=texts["released"], **form)}
     runner.run(

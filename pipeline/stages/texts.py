@@ -77,18 +77,18 @@ def annotate_text(task: Task) -> Mapping[str, pa.Table]:
     return {}
 
 
-def text_stores() -> dict[str, str]:
+def text_stores(notebooks: str) -> dict[str, str]:
     """Keys of the stores that this wave fills and `judge` reads."""
     return {
         "bodies": BODIES_OF.key(),
         "text": TEXT_OF.key(),
         "header": HEADER.annotator.key(),
         "language": LANGUAGE.annotator.key(head=HEAD_BYTES),
-        "signals": SIGNALS.annotator.key(),
+        "signals": SIGNALS.annotator.key(notebooks=notebooks),
     }
 
 
-def text_wave(runner: Runner, wave: Done, fetched: Done) -> dict[str, Ref]:
+def text_wave(runner: Runner, wave: Done, fetched: Done, notebooks: str) -> dict[str, Ref]:
     """Annotate the survivors of a wave; returns the inputs of `judge`."""
     inputs = {"survivors": wave.ref("survivors"), "status": fetched.ref("status")}
     runner.run(
@@ -97,7 +97,7 @@ def text_wave(runner: Runner, wave: Done, fetched: Done) -> dict[str, Ref]:
             run=annotate_text,
             inputs=inputs,
             outputs={},
-            config={"stores": text_stores()},
+            config={"notebooks": notebooks, "stores": text_stores(notebooks)},
         )
     )
     return inputs

@@ -20,7 +20,7 @@ from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.errors import ConfigError
 from pipeline.stages.reading import in_batches
-from pipeline.stages.secrets import released_stores, released_texts
+from pipeline.stages.secrets import TextForm, released_stores, released_texts
 
 TOKENS = pa.schema([("sha256", pa.string()), ("tokens", pa.int64())])
 BY_CONTENT = pa.schema([("content_sha256", pa.string()), ("tokens", pa.int64())])
@@ -124,11 +124,11 @@ def by_shard(task: Task) -> Mapping[str, pa.Table]:
     return {}
 
 
-def token_stores(tokenizer: Tokenizer | None, sensitivity: str) -> dict[str, str]:
+def token_stores(tokenizer: Tokenizer | None, text_form: TextForm) -> dict[str, str]:
     """Keys of the stores that counts are made from and kept in; none without a tokenizer."""
     if tokenizer is None:
         return {}
-    texts = released_stores(sensitivity)
+    texts = released_stores(text_form)
     return {**texts, "tokens": TOKENS_OF.key(tokenizer=tokenizer.digest, texts=texts)}
 
 
