@@ -26,6 +26,10 @@ class Quality(Section):
         "public",
         description="public: quality-signals.parquet has the signals of every row; none: no such file",
     )
+    parsers: bool = Field(
+        False,
+        description="parse files of the languages with a parser at hand, for the signals of their syntax",
+    )
     notebooks: Notebooks = Field(
         "strip_outputs",
         description="Jupyter notebooks: without outputs, counters and attached images, or as they are",

@@ -87,7 +87,8 @@ from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
 from pipeline.stages.sketches import sketch_settings
-from pipeline.stages.texts import text_stores, text_wave
+from pipeline.stages.text_code import code_stores, code_wave
+from pipeline.stages.texts import text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
 from pipeline.tables import STAGES
@@ -184,7 +185,9 @@ def run_flow(
         **settings.quality.model_dump(mode="json", exclude={"signals"}),
         "languages": list(files.languages),
     }
-    w2 = judge_wave(runner, text_wave(runner, w1, bodies, text_form.notebooks), rules, licenses.policy)
+    read = text_wave(runner, w1, bodies, text_form.notebooks)
+    read = code_wave(runner, read, text_form.notebooks, parsers=settings.quality.parsers)
+    w2 = judge_wave(runner, read, rules, licenses.policy)
     secrets_wave(runner, w2, text_form, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(
@@ -233,7 +236,9 @@ def run_flow(
     )
     signals = signals_wave(runner, kept, repeated, duplicates, text_form=text_form)
     quality_signals = (
-        quality_signals_wave(runner, kept, text_stores(text_form.notebooks))
+        quality_signals_wave(
+            runner, kept, code_stores(text_form.notebooks, parsers=settings.quality.parsers)
+        )
         if settings.quality.signals == "public"
         else None
     )

@@ -111,8 +111,8 @@ _RUBY = (
     _block(b"=begin", b"\n=end", where=FIRST) + _HASH_APART + _QUOTES_LINES + _string(b"'", lines=True) + _REGEX
 )  # fmt: skip
 _PHP = (
-    (Opener(kind=OUTSIDE, open=b"?>", close=b"<?"),) + _C_BLOCK + _SLASHES + _line(b"#", but=b"[")
-    + _QUOTES_LINES + _string(b"'", lines=True)
+    Opener(kind=OUTSIDE, open=b"?>", close=b"<?"), *_C_BLOCK, *_SLASHES, *_line(b"#", but=b"["),
+    *_QUOTES_LINES, *_string(b"'", lines=True),
 )  # fmt: skip
 _RUST = (
     _C_NESTED + _SLASHES + (Opener(kind=RAW_HASHED, open=b"r#"), Opener(kind=RAW_HASHED, open=b'r"'))

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.content.buffers import buffers
+from pipeline.content.code_schema import COMMENTS
 from pipeline.content.comment_syntax import (
     ANYWHERE,
     APART,
@@ -37,9 +38,6 @@ from pipeline.content.comment_syntax import (
     Opener,
 )
 
-SCHEMA = pa.schema([("comment_fraction", pa.float32()), ("docstring_fraction", pa.float32())])
-"""Both null where the language's comments are not known or the text is blank; the second also where it has no such strings."""
-
 _CODE, _COMMENT, _TEXT, _DOCUMENTATION = range(4)  # what a span is
 _MARK = 8  # bytes of the longest marker
 _NUMBERS = ("kind", "where", "nested", "lines", "word", "escape", "opens", "closes")
@@ -48,7 +46,7 @@ _LONGEST_CHARACTER = 12  # bytes of an escaped character in quotes: '\U0001F600'
 
 
 def comment_shares(languages: pa.Array, texts: pa.LargeBinaryArray) -> pa.Table:
-    """Shares of comments and documentation strings of every text (`SCHEMA`). No nulls among the texts."""
+    """Shares of comments and documentation strings of every text (`code_schema.COMMENTS`). No nulls among the texts."""
     _, offsets, data = buffers(texts)
     names = languages.to_pylist()
     shares = np.full((len(texts), 2), np.nan, np.float32)
@@ -60,7 +58,9 @@ def comment_shares(languages: pa.Array, texts: pa.LargeBinaryArray) -> pa.Table:
             shares[rows] = measured[:, 1:] / measured[:, :1]
         if name not in DOCUMENTED:
             shares[rows, 1] = np.nan
-    return pa.table([pa.array(shares[:, i], pa.float32(), from_pandas=True) for i in range(2)], schema=SCHEMA)
+    return pa.table(
+        [pa.array(shares[:, i], pa.float32(), from_pandas=True) for i in range(2)], schema=COMMENTS
+    )
 
 
 def comment_spans(language: str, text: bytes) -> list[tuple[int, int]]:

@@ -16,12 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.content.buffers import buffers
+from pipeline.content.code_schema import HTML
 from pipeline.content.taxonomy import LANGUAGES
 
-SCHEMA = pa.schema([("html_visible_chars", pa.int64()), ("html_visible_fraction", pa.float32())])
-"""The second is null for an empty text."""
-
-HTML = frozenset(name for name, language in LANGUAGES.items() if "HTML" in (name, language.group))
+HTML_LANGUAGES = frozenset(name for name, language in LANGUAGES.items() if "HTML" in (name, language.group))
 """HTML and the template languages that Linguist counts with it."""
 
 _LONGEST_REFERENCE = 33  # bytes of the longest named character reference, with & and ;
@@ -33,13 +31,13 @@ _HIDDEN.flags.writeable = False
 
 
 def visible_text(texts: pa.LargeBinaryArray) -> pa.Table:
-    """Visible characters and their share (`SCHEMA`) of every text. No nulls among them."""
+    """Visible characters and their share (`code_schema.HTML`) of every text. No nulls among them."""
     _, offsets, data = buffers(texts)
     counted = np.empty((len(texts), 2), np.int64)
     _measure(data, offsets, counted)
     with np.errstate(invalid="ignore"):
         share = (counted[:, 0] / counted[:, 1]).astype(np.float32)
-    return pa.table([pa.array(counted[:, 0]), pa.array(share, pa.float32(), from_pandas=True)], schema=SCHEMA)
+    return pa.table([pa.array(counted[:, 0]), pa.array(share, pa.float32(), from_pandas=True)], schema=HTML)
 
 
 @numba.njit(nogil=True, cache=True)
@@ -154,7 +152,9 @@ def _comment_end(data, at, end):
 
 @numba.njit(nogil=True, cache=True)
 def _instruction_end(data, at, end):
-    """`<?php ... ?>` ends with its mark; `<?xml ... >` and its like end so, too, and without one with the file."""
+    """Behind `<?php ... ?>` or `<?= ... ?>`; all else that begins so ends with the first `>`, as HTML has it."""
+    if not (_matches(data, at, end, b"php") or _matches(data, at, end, b"=")):
+        return _behind(data, at, end, 62)
     while at + 1 < end:
         if data[at] == 63 and data[at + 1] == 62:
             return at + 2

@@ -18,10 +18,11 @@ from pipeline.content.signal_schema import KNOWN
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task, as_path
+from pipeline.stages.text_code import CODE_OF, code_stores, measured_languages
 from pipeline.stages.text_headers import HEADER_OF
 from pipeline.stages.text_languages import LANGUAGE_OF
 from pipeline.stages.text_signals import SIGNALS_OF
-from pipeline.stages.texts import TEXT_OF, text_stores
+from pipeline.stages.texts import TEXT_OF
 from pipeline.tables import DROPPED, JUDGED, Reason
 
 
@@ -29,6 +30,9 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     """The W2 reason of every survivor, from the annotations and this release's rules."""
     rules = task.config
     survivors = task.read("survivors")
+    measured = measured_languages(task, survivors)
+    code = CODE_OF.open(task).read(wanted=measured)
+    require_all("code", measured.num_rows, code.num_rows)
     rows = task.sql(
         """
         select s.* replace (coalesce(s.blake2s256, t.true_blake2s256) as blake2s256),
@@ -36,9 +40,11 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
             case when lies then 'corrupt' else f.status end as status, f.status = 'ok' as had,
             case when lies then 'a hash in the graph is not that of the bytes' else f.detail end as fetch_detail,
             t.undecoded, h.header, l.language, coalesce(l.is_generated, false) as is_generated, q.* exclude (sha256),
+            c.* exclude (sha256, language),
             t.sha256 is not null as has_text, h.sha256 is not null as has_header, l.sha256 is not null as has_language
         from s left join f using (sha256) left join t using (sha256) left join h using (sha256) left join q using (sha256)
             left join l on l.sha256 = s.sha256 and l.name_class = s.name_class
+            left join c on c.sha256 = s.sha256 and c.language = l.language
         order by s.sha256, s.root, s.path
         """,
         s=survivors,
@@ -47,6 +53,7 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
         h=HEADER_OF.open(task).read(wanted=survivors),
         l=LANGUAGE_OF.open(task).read(wanted=survivors),
         q=SIGNALS_OF.open(task).read(wanted=survivors),
+        c=code,
     )
     had = rows.filter(rows["had"])
     require_all("text", rows.num_rows, pc.count(rows["status"]).as_py())
@@ -122,7 +129,7 @@ def judge_wave(
             config={
                 **config,
                 "policy": Policy.load(as_path(policy)).digest,
-                "stores": text_stores(config["notebooks"]),
+                "stores": code_stores(config["notebooks"], parsers=config["parsers"]),
             },
             extra={"policy": runner.keep(policy)},
         )
