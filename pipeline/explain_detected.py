@@ -25,7 +25,8 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     """Everything by annotator; null where one was never asked, because the decision had been taken before.
 
     Keys: `encoding`, `undecoded`, `header` (the file's own license tag), `signals`, `languages` (one for each class of
-    names that the content has), `quality` (every test that fails), `findings`, `shingles`, `candidates`.
+    names that the content has), `code` (the signals that need the language, for each language), `notebook` (how the text
+    was converted), `quality` (every test that fails), `findings`, `shingles`, `candidates`.
     """
     texts = record.annotations("text", "sha256", sha256).to_pylist()
     text = texts[0] if texts else None
@@ -33,9 +34,8 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     signals = measured[0] if measured else None
     headers = record.annotations("header", "sha256", sha256).to_pylist()
     languages = _languages(record, sha256)
-    released = record.annotations(
-        "released", "sha256", sha256, ["findings", "released_bytes", "content_sha256"]
-    ).to_pylist()
+    code = _code(record, sha256)
+    released = record.annotations("released", "sha256", sha256).to_pylist()
     sketched = record.annotations("sketch", "sha256", sha256, ["shingles"]).to_pylist()
     return {
         "encoding": text and text["encoding"],
@@ -43,7 +43,9 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
         "header": headers[0]["header"] if headers else None,
         "signals": signals and {name: signals[name] for name in _SIGNALS},
         "languages": languages,
-        "quality": _quality(record, signals, languages)
+        "code": code,
+        "notebook": released[0].get("notebook") if released else None,
+        "quality": _quality(record, signals, languages, code)
         if text and text["undecoded"] is None and signals
         else None,
         "findings": _findings(released[0]["findings"]) if released else None,
@@ -66,18 +68,30 @@ def _languages(record: Record, sha256: str) -> list[dict[str, Any]]:
     return [found[name] for name in sorted(found)]
 
 
+def _code(record: Record, sha256: str) -> list[dict[str, Any]]:
+    rows = record.annotations("code", "sha256", sha256).to_pylist()
+    rows.sort(key=lambda row: row["language"])
+    return [{name: value for name, value in row.items() if name != "sha256"} for row in rows]
+
+
 def _quality(
-    record: Record, signals: dict[str, Any], languages: list[dict[str, Any]]
+    record: Record, signals: dict[str, Any], languages: list[dict[str, Any]], code: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     from pipeline.content.profiles import load_profile
     from pipeline.content.quality import failures
     from pipeline.content.shown import unescape
 
     profile = load_profile(record.facts["config"]["quality"]["profile"])
+    measured = {one["language"]: {**signals, **one} for one in code}
     return [
         {"language": one["language"], **failed}
         for one in languages
-        for failed in failures(signals, one["language"], profile, name_class=unescape(one["name_class"]))
+        for failed in failures(
+            measured.get(one["language"], signals),
+            one["language"],
+            profile,
+            name_class=unescape(one["name_class"]),
+        )
     ]
 
 

@@ -104,7 +104,7 @@ _TEX = _line(b"%")
 _PERL = (
     _block(b"=pod", b"\n=cut", where=FIRST) + _block(b"=head", b"\n=cut", where=FIRST)
     + _block(b"=over", b"\n=cut", where=FIRST) + _block(b"=item", b"\n=cut", where=FIRST)
-    + _block(b"=begin", b"\n=cut", where=FIRST) + _block(b"=encoding", b"\n=cut", where=FIRST)
+    + _block(b"=begin", b"\n=cut", where=FIRST) + _block(b"=encod", b"\n=cut", where=FIRST)
     + _HASH_APART + _QUOTES + _APOSTROPHES
 )  # fmt: skip
 _RUBY = (

@@ -326,12 +326,13 @@ def _value_expected(data, at, start):
     while first > start and before - first < 8 and _is_name(data[first - 1]):
         first -= 1
     size = before - first + 1
-    # return, typeof, case, in, of, when, if, and, or, not, then, do, else: no value ends with them.
+    # return, typeof, case, else, when, then, in, of, if, or: no value ends with them, by their first and last letters.
     if size == 6:
-        return data[first] == 114 and data[first + 2] == 116 and data[before] == 110
+        a, z = data[first], data[before]
+        return (a == 114 and z == 110) or (a == 116 and z == 102)
     if size == 4:
         a, z = data[first], data[before]
-        return (a == 99 and z == 101) or (a == 119 and z == 110) or (a == 116 and z == 110)
+        return (a in (99, 101) and z == 101) or (a == 119 and z == 110) or (a == 116 and z == 110)
     if size == 2:
         a, z = data[first], data[before]
         return (a == 105 and z in (102, 110)) or (a == 111 and z in (102, 114))
