@@ -236,9 +236,7 @@ def run_flow(
     )
     signals = signals_wave(runner, kept, repeated, duplicates, text_form=text_form)
     quality_signals = (
-        quality_signals_wave(
-            runner, kept, code_stores(text_form.notebooks, parsers=settings.quality.parsers)
-        )
+        quality_signals_wave(runner, kept, code_stores(text_form.notebooks, parsers=settings.quality.parsers))
         if settings.quality.signals == "public"
         else None
     )

@@ -74,19 +74,19 @@ SIGNALS = _signals(
 SCHEMA = pa.schema([(signal.name, signal.type) for signal in SIGNALS])
 
 PARSED = _signals(
-    ("comment_fraction", "share", "of characters", "inside comments"),
-    ("docstring_fraction", "share", "of characters", "inside docstrings"),
+    ("comment_fraction", "share", "of bytes that are not white space", "inside comments"),
+    ("docstring_fraction", "share", "of bytes that are not white space", "inside strings that document"),
     ("html_visible_chars", "int", "characters", "text of an HTML page that a browser shows"),
     ("html_visible_fraction", "share", "of characters", "that text"),
     (
         "syntax_error_fraction",
         "share",
         "of bytes",
-        "inside nodes that the parser of the language takes for errors",
+        "inside what the parser of the language could not fit together",
     ),
+    ("syntax_errors", "int", "places", "where it skipped something or assumed what is missing"),
     ("functions", "int", "functions", "functions and methods"),
     ("classes", "int", "classes", "classes, structs, interfaces and the like"),
-    ("is_notebook", "bool", "yes or no", "a Jupyter notebook"),
 )
 """Signals that need the language of the file, and a parser; null where there is none for it."""
 

@@ -18,9 +18,10 @@ from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.row_ids import ROW_ID_SQL
+from pipeline.stages.text_code import CODE_OF
 from pipeline.stages.text_signals import SIGNALS_OF
 
-MEASURED = (SIGNALS_OF,)
+MEASURED = (SIGNALS_OF, CODE_OF)
 """Annotators whose columns are published, all but their ids; an id is a column of the kept contents."""
 
 PUBLISHED = quality_signals_schema(
@@ -34,8 +35,9 @@ def quality_signals(task: Task) -> Mapping[str, pa.Table]:
     table = task.sql(f"select *, {ROW_ID_SQL.format(sha256='sha256')} as row_id from k", k=kept)
     for annotator in MEASURED:
         found = annotator.open(task).read(wanted=kept)
-        require_all(annotator.name, kept.num_rows, found.num_rows)
-        table = task.sql(f"select * from t join f using ({', '.join(annotator.ids)})", t=table, f=found)
+        if annotator is SIGNALS_OF:  # signals of the language are there for some languages only
+            require_all(annotator.name, kept.num_rows, found.num_rows)
+        table = task.sql(f"select * from t left join f using ({', '.join(annotator.ids)})", t=table, f=found)
     return {"rows": table.select(PUBLISHED.names).cast(PUBLISHED)}
 
 
@@ -48,15 +50,15 @@ def file(task: Task) -> Mapping[str, pa.Table]:
     return {}
 
 
-def quality_signals_wave(runner: Runner, kept: Done) -> Done:
-    """Write the signals of the stage `kept`; returns the stage whose folder has the file."""
+def quality_signals_wave(runner: Runner, kept: Done, stores: Mapping[str, str]) -> Done:
+    """Write the signals of the stage `kept` from these stores (`code_stores`); returns the stage whose folder has the file."""
     rows = runner.run(
         Stage(
             name="quality-signals",
             run=quality_signals,
             inputs={"kept": kept.ref("kept")},
             outputs={"rows": Output(schema=PUBLISHED, order=("row_id",), route="row_id")},
-            config={"stores": {annotator.name: annotator.key() for annotator in MEASURED}},
+            config={"stores": {one.name: stores[one.name] for one in MEASURED}},
         )
     )
     return runner.run(

@@ -16,6 +16,7 @@ import pipeline
 from pipeline.content import syntax as asking
 from pipeline.content.code_schema import NUMBERS, SCHEMA
 from pipeline.content.code_signals import MEASURED, code_signals
+from pipeline.content.signal_schema import KNOWN
 from pipeline.content.syntax import GRAMMARS, PARSED_BYTES, syntax
 from pipeline.content.syntax_process import Grammar, measure
 from pipeline.content.taxonomy import LANGUAGES
@@ -205,6 +206,7 @@ def test_signals_are_null_where_they_mean_nothing():
     assert [row["not_parsed"] for row in off] == ["off", None, None, None, None, None]
     assert {"Python", "HTML", "COBOL"} <= MEASURED and "Text" not in MEASURED
     assert set(NUMBERS) == set(SCHEMA.names) - {"not_parsed"}
+    assert [KNOWN[name] for name in NUMBERS] == [SCHEMA.field(name).type for name in NUMBERS]
 
 
 def test_a_batch_is_its_rows():

@@ -23,10 +23,11 @@ IMAGE = "iVBORw0KGgoAAAANSUhEUgAA" * 500
 
 
 def notebook(seed: str, image: str, *, source: str = "") -> bytes:
+    code = (archives.python(seed).decode() + source).splitlines(keepends=True)
     cells = [
         {"cell_type": "markdown", "metadata": {}, "source": [f"# {seed}\n", "What the tide does, hour by hour.\n"],
          "attachments": {"a.png": {"image/png": image}}},
-        {"cell_type": "code", "execution_count": 7, "metadata": {}, "source": (archives.python(seed).decode() + source).splitlines(keepends=True),
+        {"cell_type": "code", "execution_count": 7, "metadata": {}, "source": code,
          "outputs": [{"data": {"image/png": image}, "metadata": {}, "output_type": "display_data"}]},
     ]  # fmt: skip
     whole = {
@@ -178,12 +179,24 @@ def _find(story: object, key: str) -> dict:
     raise AssertionError(f"nothing told has {key!r}")
 
 
-def test_a_profile_can_ask_for_what_the_language_gives(notes, folder, tmp_path):
-    from pipeline.content.quality import load_profile
+def test_signals_of_the_language_are_published(folder):
+    published = pq.read_table(folder / "out/1.0/quality-signals.parquet")
+    rows = rows_of(folder / "out/1.0")
+    found = {one["row_id"]: one for one in published.to_pylist()}
+    assert found.keys() == {row["row_id"] for row in rows.values()}
+    assert found[rows["tool.py"]["row_id"]]["functions"] > 0
+    assert found[rows["page.html"]["row_id"]]["html_visible_fraction"] > 0
+    assert found[rows["a.ipynb"]["row_id"]]["comment_fraction"] is None
+    off = pq.read_table(folder / "out/2.0/quality-signals.parquet", filters=[("language", "=", "Python")])
+    assert set(off["not_parsed"].to_pylist()) == {"off"} and off["functions"].null_count == off.num_rows
+
+
+def test_a_profile_can_ask_for_what_the_language_gives(tmp_path):
+    from pipeline.content.profiles import load_profile
 
     path = tmp_path / "own.yaml"
     path.write_text("profile: own\nrules:\n  - {rule: broken, any: [{signal: syntax_errors, above: 0}]}\n")
-    assert load_profile(path).rules[0].bounds[0].signal == "syntax_errors"
+    assert load_profile(path).rules[0].any[0].signal == "syntax_errors"
 
 
 def test_made_again_nothing_is_parsed_again(notes, folder):
