@@ -55,7 +55,10 @@ def main() -> None:
     pygments_files = sets["Pygments"][0]
     named_files(pygments_files)
     ambiguous_names(pygments_files, "Pygments")
-    ambiguous_names(sets["Rouge"][0] + sets["Chroma"][0], "Rouge and Chroma (the classifier's weights were chosen on these)")
+    ambiguous_names(
+        sets["Rouge"][0] + sets["Chroma"][0],
+        "Rouge and Chroma (the classifier's weights were chosen on these)",
+    )
     without_names(pygments_files, "Pygments' files")
     for tree in arguments.tree:
         real = real_files(tree)
@@ -83,7 +86,9 @@ def named_files(files: Sequence[Labelled]) -> None:
     for peer, guess in peers().items():
         guessed = [guess(one.name.decode(), one.text) for one in files]
         right = sum(a == one.language for a, one in zip(guessed, files, strict=True))
-        print(f"| {peer} | {right} of {len(files)} ({right / len(files):.3f}) | {own(peer, guessed, files)} |")
+        print(
+            f"| {peer} | {right} of {len(files)} ({right / len(files):.3f}) | {own(peer, guessed, files)} |"
+        )
     right = sum(a == one.language for (a, _), one in zip(found, files, strict=True))
     print(f"| this project | {right} of {len(files)} ({right / len(files):.3f}) | all |")
     print("\nWrong ones (file: language, answer, step):\n")
@@ -146,11 +151,17 @@ def without_names(files: Sequence[Labelled], what: str) -> None:
     found = answers(files, [b""] * len(files))
     supported = set(guesslang.LANGUAGES.values())
     kinds = {
-        "code of the 54 languages": lambda one: one in supported and LANGUAGES[one].kind in ("programming", "markup"),
-        "code of other languages": lambda one: one not in supported and LANGUAGES[one].kind in ("programming", "markup"),
+        "code of the 54 languages": lambda one: (
+            one in supported and LANGUAGES[one].kind in ("programming", "markup")
+        ),
+        "code of other languages": lambda one: (
+            one not in supported and LANGUAGES[one].kind in ("programming", "markup")
+        ),
         "prose and data": lambda one: LANGUAGES[one].kind in ("prose", "data"),
     }
-    print(f"### Texts without a name: {what}\n\n| | files | by mode line, `#!`, XML | by the model | right |\n|---|---|---|---|---|")
+    print(
+        f"### Texts without a name: {what}\n\n| | files | by mode line, `#!`, XML | by the model | right |\n|---|---|---|---|---|"
+    )
     total = right = 0
     for kind, belongs in kinds.items():
         rows = [(a, by, one) for (a, by), one in zip(found, files, strict=True) if belongs(one.language)]
@@ -236,11 +247,21 @@ def peers() -> dict[str, Callable[[str, bytes], str | None]]:
 def speed(files: Sequence[Labelled]) -> None:
     """Files per CPU second: the rules, the whole cascade, and the peers on as many as they get through."""
     found = answers(files, [one.name for one in files])
-    ruled = [one for one, (_, by) in zip(files, found, strict=True) if by not in ("classifier", "model", "nothing")]
-    statistical = [one for one, (_, by) in zip(files, found, strict=True) if by in ("classifier", "model", "nothing")]
+    ruled = [
+        one for one, (_, by) in zip(files, found, strict=True) if by not in ("classifier", "model", "nothing")
+    ]
+    statistical = [
+        one for one, (_, by) in zip(files, found, strict=True) if by in ("classifier", "model", "nothing")
+    ]
     mean = sum(len(one.text) for one in files) / len(files)
-    print(f"### Speed: {len(files)} files, {mean:,.0f} bytes each that are looked at\n\n| | files | files/s per core |\n|---|---|---|")
-    for what, some in (("decided by rules", ruled), ("decided by models or not at all", statistical), ("whole cascade", files)):
+    print(
+        f"### Speed: {len(files)} files, {mean:,.0f} bytes each that are looked at\n\n| | files | files/s per core |\n|---|---|---|"
+    )
+    for what, some in (
+        ("decided by rules", ruled),
+        ("decided by models or not at all", statistical),
+        ("whole cascade", files),
+    ):
         rates = []
         for _ in range(5):
             start = time.process_time()

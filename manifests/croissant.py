@@ -1,6 +1,6 @@
 """`croissant.json`: the release in Croissant 1.1 (http://mlcommons.org/croissant/1.1), the JSON-LD vocabulary of data sets.
 
-    distribution   one FileObject per shard, with its SHA-256 and size, and ids.parquet; one FileSet per
+    distribution   one FileObject per shard, with its SHA-256 and size, ids.parquet and the tables of signals; one FileSet per
                    configuration, which the records are read from
     recordSet      one per configuration of the card, every column with its type
     provenance     W3C PROV-O: what it was derived from, and the stages that made it with their counts
@@ -31,6 +31,7 @@ FILE = "croissant.json"
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
 PARQUET = "application/x-parquet"
+_TABLES = (names.IDS_FILE, names.QUALITY_SIGNALS_FILE, names.SIGNALS_FILE)
 """The media type that Croissant's own reader knows; the registered one is application/vnd.apache.parquet."""
 
 _CONTEXT: dict[str, Any] = {
@@ -93,7 +94,7 @@ _NO_LICENSE = frozenset({"AND", "OR", "WITH", "NONE", "NOASSERTION"})
 
 
 def croissant(manifest: Manifest, text: CardFacts | None = None) -> bytes:
-    """Return the bytes of `croissant.json` for a manifest (a draft will do: of the files only `ids.parquet` is used)."""
+    """Return the bytes of `croissant.json` for a manifest (a draft will do: of the files only `_TABLES` are used)."""
     text = CardFacts() if text is None else text
     configs = [(names.DEFAULT_CONFIG, "*")]
     configs += sorted((facts.config_name, facts.config_name) for facts in manifest.languages.values())
@@ -117,11 +118,7 @@ def croissant(manifest: Manifest, text: CardFacts | None = None) -> bytes:
         **_use(manifest, text),
         "distribution": [
             *_distribution(manifest.shards, configs),
-            *(
-                _file(file.path, file.sha256, file.bytes)
-                for file in manifest.files
-                if file.path == names.IDS_FILE
-            ),
+            *(_file(file.path, file.sha256, file.bytes) for file in manifest.files if file.path in _TABLES),
         ],
         "recordSet": [
             _record_set(config, manifest.totals.kept if pattern == "*" else None)

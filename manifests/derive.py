@@ -3,9 +3,9 @@
     version   2.1+removals.<first 8 digits of the SHA-256 of its removals.jsonl>
     inputs    those of the release, and `derived_from`: its version and digest
     totals    the withdrawn rows are dropped, under `withdrawn`
-    files     shards, ids.parquet, the card with its sheets, CHANGELOG.md and removals.jsonl follow the rows that are left;
-              config.yaml stays; what else described the release as it was (changes.parquet, signals.parquet,
-              quality-signals.parquet, reports) is left out, as the signature is
+    files     shards, ids.parquet, quality-signals.parquet, the card with its sheets, CHANGELOG.md and removals.jsonl follow the
+              rows that are left; config.yaml stays; what else described the release as it was (changes.parquet,
+              signals.parquet, reports) is left out, as the signature is
 
 The bytes are a function of the release and of the rows taken out: in two steps or in one, the result is the same. Shards that
 hold no withdrawn row stay the same files. Tokens are not counted again: a copy has none.
@@ -35,6 +35,8 @@ from manifests.errors import ReleaseError, RemovalsError
 from manifests.facts import Contents, ShardFacts, StageTotals, Totals
 from manifests.manifest import Manifest
 from manifests.papers import papers
+from manifests.quality_signals import WORDS as QUALITY_SIGNALS
+from manifests.quality_signals import write_quality_signals
 from manifests.reader import Release
 from manifests.release_writer import finish_release
 from manifests.removals import WITHDRAWN, Tombstone, format_removals, read_removals
@@ -128,6 +130,10 @@ def derive_release(
             redactions.subtract(
                 span["kind"] for spans in lost.column("redactions").to_pylist() for span in spans
             )
+    extra = [names.REMOVALS_FILE]
+    if names.QUALITY_SIGNALS_FILE in old.listed():
+        _write_quality_signals(release, withdrawn, staging / names.QUALITY_SIGNALS_FILE)
+        extra.append(names.QUALITY_SIGNALS_FILE)
     tombstones = format_removals(_all_tombstones(release, withdrawn))
     (staging / names.REMOVALS_FILE).write_bytes(tombstones)
     suffix = hashlib.sha256(tombstones).hexdigest()[:8]
@@ -149,7 +155,7 @@ def derive_release(
         text=words,
         makers={path: make for path, make in papers(words).items() if path in old.listed()},
         parent=old.parent,
-        extra=(names.REMOVALS_FILE,),
+        extra=extra,
         section=lambda draft: _section(draft, base, source["digest"]),
         history=_history(release),
     )
@@ -170,6 +176,21 @@ def _row_groups(
                 first += group.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ReleaseError(f"{release.directory}: {shard.path} cannot be read: {error}") from error
+
+
+def _write_quality_signals(release: Release, withdrawn: Withdrawn, target: Path) -> None:
+    gone = pa.array([tombstone.row_id for tombstone in withdrawn.tombstones], pa.string())
+    try:
+        with pq.ParquetFile(
+            release.directory / names.QUALITY_SIGNALS_FILE, page_checksum_verification=True
+        ) as parquet:
+            groups = (parquet.read_row_group(number) for number in range(parquet.metadata.num_row_groups))
+            left = (group.filter(pc.invert(pc.is_in(group["row_id"], value_set=gone))) for group in groups)
+            write_quality_signals(left, target, parquet.schema_arrow)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ReleaseError(
+            f"{release.directory}: {names.QUALITY_SIGNALS_FILE} cannot be read: {error}"
+        ) from error
 
 
 def _link(source: Path, target: Path) -> None:
@@ -227,7 +248,8 @@ def _card_facts(release: Release, base: str, text: CardFacts | None) -> CardFact
         f" (`{names.REMOVALS_FILE}`): the withdrawn rows are not in it."
     )
     title = name if isinstance(name, str) else text.pretty_name
-    return dataclasses.replace(text, pretty_name=title, notes=(*text.notes, note), signals=None)
+    signals = QUALITY_SIGNALS if names.QUALITY_SIGNALS_FILE in release.manifest.listed() else None
+    return dataclasses.replace(text, pretty_name=title, notes=(*text.notes, note), signals=signals)
 
 
 def _section(draft: Manifest, base: str, digest: str) -> str:

@@ -17,6 +17,12 @@ import pyarrow as pa
 from manifests.shards import SHARD_WRITER_OPTIONS
 from manifests.sorted_rows import write_sorted
 
+WORDS = (
+    "`quality-signals.parquet` has the quality signals of every row, by `row_id`, for thresholds of your own: lines, characters,"
+    " words, repetition, encoded data, hidden characters."
+)
+"""What the card says of the file."""
+
 KEYS = (pa.field("row_id", pa.string(), nullable=False), pa.field("language", pa.string(), nullable=False))
 """The first columns, as `data` has them."""
 

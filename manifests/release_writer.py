@@ -69,7 +69,7 @@ def finish_release(
     `staging` holds the files of `shards` at their paths, and those of `extra` (paths of further files to
     publish, such as `removals.jsonl`), and nothing else but what an interrupted call left. `ids` are rows of
     schema `IDS` in any order; None reads them from the shards. `makers` are further files: path -> what makes their bytes
-    from a draft of the manifest, which has all figures but lists `ids.parquet` alone as a file. With
+    from a draft of the manifest, which has all figures but lists `ids.parquet` and `extra` alone as files. With
     `shards_elsewhere` the files of the shards are not in `staging` (but in an object store, say): their facts are
     trusted, and `ids` must be given. CHANGELOG.md gets what `section` makes of the draft as this version's section,
     and below it the sections of `history`, the CHANGELOG.md of the parent.
@@ -116,15 +116,18 @@ def finish_release(
         )
 
     ids_facts = _facts(staging, names.IDS_FILE)
-    draft = manifest([ids_facts])  # refuses before anything else is written; its languages go into the card
+    beside = [_facts(staging, path) for path in extra]
+    draft = manifest(
+        [ids_facts, *beside]
+    )  # refuses before anything else is written; its languages go into the card
     card = render_card(draft, text)
     _write(staging / names.CARD, card)
     _write(staging / names.CONFIG_FILE, config_yaml)
     _write(staging / names.CHANGELOG, _changelog(draft, text, section, history))
     for path, make in sorted(makers.items()):
         _write(staging / names.check_path(path), make(draft))
-    files = [ids_facts] + [
-        _facts(staging, path) for path in (names.CARD, names.CONFIG_FILE, names.CHANGELOG, *extra, *makers)
+    files = [ids_facts, *beside] + [
+        _facts(staging, path) for path in (names.CARD, names.CONFIG_FILE, names.CHANGELOG, *makers)
     ]
     final = manifest(files)
     data = final.to_bytes()

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from manifests.card_facts import CardFacts
+from manifests.quality_signals import WORDS as QUALITY_SIGNALS
 from pipeline import config as configuration
 from pipeline.config_quality import profile_name
 
@@ -84,10 +85,7 @@ def _signals(config: Mapping[str, Any]) -> str | None:
     contained, repeated = config["near_duplicates"]["containment"], config["near_duplicates"]["repeated"]
     said = []
     if config["quality"]["signals"] == "public":
-        said.append(
-            "`quality-signals.parquet` has the quality signals of every row, by `row_id`, for thresholds of your own: lines,"
-            " characters, words, repetition, encoded data, hidden characters."
-        )
+        said.append(QUALITY_SIGNALS)
     if contained is not None or repeated is not None:
         said.append("`signals.parquet` tells more of some rows, by `row_id`; no row was cut for it.")
     if contained is not None:

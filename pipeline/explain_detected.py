@@ -11,14 +11,10 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.content.shown import escape
+from pipeline.content.signal_schema import SCHEMA
 from pipeline.engine.point import scalar
 from pipeline.records import Record
 from pipeline.tables import ESTIMATED
-
-_SIGNALS = (
-    "num_lines", "avg_line_length", "max_line_length", "alpha_fraction", "alphanum_fraction", "encoded_fraction",
-    "longest_encoded_run", "first_lines_generated",
-)  # fmt: skip
 
 
 def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
@@ -41,7 +37,7 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
         "encoding": text and text["encoding"],
         "undecoded": text and text["undecoded"],
         "header": headers[0]["header"] if headers else None,
-        "signals": signals and {name: signals[name] for name in _SIGNALS},
+        "signals": signals and {name: signals[name] for name in SCHEMA.names},
         "languages": languages,
         "code": code,
         "notebook": released[0].get("notebook") if released else None,

@@ -1,8 +1,8 @@
 """Asking a release: rows by language, license, place, size, date and text, or by SQL; DuckDB underneath.
 
-Strangers wrote the rows and may have written the question. So the database can read the chosen shards and nothing else: no
-other file, no network, no extension, no setting can be changed, and only a SELECT is run. What a user gives goes in as
-bound parameters; names of columns are checked against the schema.
+Strangers wrote the rows and may have written the question. So the database can read the chosen shards, the quality signals
+beside them where SQL asks for these, and nothing else: no other file, no network, no extension, no setting can be changed,
+and only a SELECT is run. What a user gives goes in as bound parameters; names of columns are checked against the schema.
 
 Shards of other languages are not opened, nor those where a given origin cannot lie (a shard's name says which part of the
 key space it holds, see stages/emit.py); of the others DuckDB leaves out row groups by their statistics.
@@ -27,9 +27,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manifests.checksums import sha256_file
 from manifests.errors import ReleaseError
 from manifests.facts import ShardFacts
-from manifests.names import visible
+from manifests.names import QUALITY_SIGNALS_FILE, visible
 from manifests.reader import Release
 from manifests.schema import DATA
 from pipeline.engine.amounts import memory_bytes
@@ -39,6 +40,8 @@ from pipeline.local_copy import is_remote, manifest_of
 
 DEFAULT_COLUMNS = ("row_id", "language", "path", "origin", "license_expression", "length_bytes")
 BATCH_ROWS = 1_024
+SIGNALS_VIEW = "quality_signals"
+"""The view over `quality-signals.parquet` that SQL can speak of."""
 _CHECKED_AT_ONCE = 4  # shards hashed at a time
 
 
@@ -160,20 +163,27 @@ def _may_hold(path: str, key: str) -> bool:
 
 
 @contextlib.contextmanager
-def opened(address: str, filters: Filters) -> Iterator[Release]:
-    """The release at an address; of one on S3 the shards that the filters need, in a temporary folder below TMPDIR."""
+def opened(address: str, filters: Filters, sql: str | None = None) -> Iterator[Release]:
+    """The release at an address; of one on S3 what filters and SQL need, in a temporary folder below TMPDIR."""
     with manifest_of(address) as folder:
         release = Release.open(folder)
         if is_remote(address):
             place = Store(address)
-            for shard in needed_shards(release, filters):
-                target = folder / shard.path
+            needed = [shard.path for shard in needed_shards(release, filters)]
+            for path in [*needed, *([QUALITY_SIGNALS_FILE] if _asks_for_signals(release, sql) else [])]:
+                target = folder / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    place.fetch(shard.path, target)
+                    place.fetch(path, target)
                 except FileNotFoundError:
-                    raise IntegrityError(f"{address}: {shard.path} is missing") from None
+                    raise IntegrityError(f"{address}: {path} is missing") from None
         yield release
+
+
+def _asks_for_signals(release: Release, sql: str | None) -> bool:
+    return (
+        sql is not None and SIGNALS_VIEW in sql.lower() and QUALITY_SIGNALS_FILE in release.manifest.listed()
+    )
 
 
 @contextlib.contextmanager
@@ -194,8 +204,9 @@ def ask(
     query, parameters = _statement(question)
     shards = needed_shards(release, filters)
     files = _checked(release, shards, verify)
+    signals = _checked_signals(release, verify) if _asks_for_signals(release, question.sql) else None
     with tempfile.TemporaryDirectory(prefix="stackmill-query-") as scratch:
-        connection = _open(files, Path(scratch), limits)
+        connection = _open(files, Path(scratch), limits, signals)
         try:
             _check_question(connection, question)
             with _timed(connection, limits.seconds), _explained(question, limits):
@@ -223,8 +234,24 @@ def _checked(release: Release, shards: Sequence[ShardFacts], verify: bool) -> li
         raise IntegrityError(f"{release.directory}: a shard cannot be read: {error}") from error
 
 
-def _open(files: Sequence[Path], scratch: Path, limits: Limits) -> duckdb.DuckDBPyConnection:
-    """A database with the view `rows` over these files, that can do nothing but read them."""
+def _checked_signals(release: Release, verify: bool) -> Path:
+    file = release.directory / QUALITY_SIGNALS_FILE
+    listed = release.manifest.listed()[QUALITY_SIGNALS_FILE]
+    try:
+        if file.is_symlink() or (verify and sha256_file(file) != (listed.sha256, listed.bytes)):
+            raise IntegrityError(f"{release.directory}: {QUALITY_SIGNALS_FILE} is not what the manifest says")
+        pq.read_schema(file)
+    except (OSError, pa.ArrowException) as error:
+        raise IntegrityError(
+            f"{release.directory}: {QUALITY_SIGNALS_FILE} cannot be read: {error}"
+        ) from error
+    return file
+
+
+def _open(
+    files: Sequence[Path], scratch: Path, limits: Limits, signals: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """A database with the view `rows` over these files, and `SIGNALS_VIEW`, that can do nothing but read them."""
     # Names of our own: the folder of a release may hold characters that mean something in a glob.
     links = []
     for number, file in enumerate(files):
@@ -232,6 +259,11 @@ def _open(files: Sequence[Path], scratch: Path, limits: Limits) -> duckdb.DuckDB
         link.symlink_to(file.resolve())
         links.append(str(link))
     listed = ", ".join(_quoted(link) for link in links)
+    beside = []
+    if signals is not None:
+        beside.append(scratch / "signals.parquet")
+        beside[0].symlink_to(signals.resolve())
+    allowed = ", ".join(_quoted(str(link)) for link in (*links, *beside))
     connection = duckdb.connect(":memory:")
     for setting in (
         f"threads={limits.threads}",
@@ -242,7 +274,7 @@ def _open(files: Sequence[Path], scratch: Path, limits: Limits) -> duckdb.DuckDB
         "autoinstall_known_extensions=false",
         "autoload_known_extensions=false",
         "allow_community_extensions=false",
-        f"allowed_paths=[{listed}]",
+        f"allowed_paths=[{allowed}]",
         "enable_external_access=false",
         "lock_configuration=true",
     ):
@@ -251,6 +283,8 @@ def _open(files: Sequence[Path], scratch: Path, limits: Limits) -> duckdb.DuckDB
         connection.execute(f"create view rows as from read_parquet([{listed}], hive_partitioning=false)")
     else:
         connection.register("rows", DATA.empty_table())
+    for link in beside:
+        connection.execute(f"create view {SIGNALS_VIEW} as from read_parquet({_quoted(str(link))})")
     return connection
 
 
@@ -266,7 +300,9 @@ def _check_question(connection: duckdb.DuckDBPyConnection, question: Question) -
         except duckdb.Error as error:
             raise ConfigError(f"this is not SQL: {_first_lines(error)}") from None
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise ConfigError("the SQL must be one SELECT over the view `rows`, and nothing else")
+            raise ConfigError(
+                "the SQL must be one SELECT over the views `rows` and `quality_signals`, and nothing else"
+            )
     if question.filters.content is not None:
         try:
             connection.execute("select regexp_matches('', $1)", [question.filters.content]).fetchall()

@@ -200,7 +200,7 @@ def query(
         sql=sql,
     )
     with contextlib.ExitStack() as stack:
-        release = stack.enter_context(asking.opened(directory, filters))
+        release = stack.enter_context(asking.opened(directory, filters, sql))
         size = sum(shard.bytes for shard in asking.needed_shards(release, filters))
         if not no_verify and size > _LONG_TO_CHECK:
             typer.echo(

@@ -107,7 +107,9 @@ def guesses(texts: pa.LargeBinaryArray) -> np.ndarray:
 
 
 @numba.njit(nogil=True, cache=True)
-def _score(data, offsets, pairs, embedding, kernel0, bias0, kernel1, bias1, kernel2, bias2, wide, wide_bias, found):
+def _score(
+    data, offsets, pairs, embedding, kernel0, bias0, kernel1, bias1, kernel2, bias2, wide, wide_bias, found
+):
     counts = np.zeros(BUCKETS, np.int64)
     mean = np.empty(embedding.shape[1], np.int64)
     first = np.empty(bias0.shape[0], np.int64)

@@ -135,7 +135,7 @@ def _lines(data, at, end, classes, slots, entries, mask, stamp, out):  # noqa: P
 # cleared for the next text; `entries` are (hash, first byte, length, times).
 
 
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _placed(data, slots, entries, mask, stamp, state, first, length, known):  # noqa: PLR0917 - arrays and positions of one kernel
     """The entry of equal bytes, which is counted; entry `known` where this is the first; -1 where there is no slot in reach."""
     mixed = (state ^ state >> np.uint64(32)) * _PRIME

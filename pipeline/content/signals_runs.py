@@ -49,21 +49,40 @@ def measure_runs(data: np.ndarray, offsets: np.ndarray) -> dict[str, np.ndarray]
 @numba.njit(nogil=True, cache=True)
 def _pieces_all(data, offsets, kinds, out):
     for row in range(offsets.shape[0] - 1):
-        at, end = offsets[row], offsets[row + 1]
-        longest = 0
-        while at < end:
-            first = at
-            hidden = 0
-            while at < end and kinds[data[at]] != _SPACE:
-                if kinds[data[at]] == _HIGH:
-                    length = _length(data, at, end)
-                    hidden += length - 1
-                    at += length
-                else:
-                    at += 1
-            longest = max(longest, at - first - hidden)
-            at += 1
-        out[row, 0] = longest
+        start, end = offsets[row], offsets[row + 1]
+        high = np.uint8(0)
+        for at in range(start, end):
+            high |= data[at]
+        out[row, 0] = (
+            _longest_plain(data, start, end, kinds) if high < 0x80 else _longest(data, start, end, kinds)
+        )
+
+
+@numba.njit(nogil=True, cache=True)
+def _longest_plain(data, start, end, kinds):
+    """Of ASCII: without a branch, since where pieces end cannot be predicted."""
+    longest = length = 0
+    for at in range(start, end):
+        length = (length + 1) * (kinds[data[at]] != _SPACE)
+        longest = max(longest, length)
+    return longest
+
+
+@numba.njit(nogil=True, cache=True)
+def _longest(data, at, end, kinds):
+    longest = 0
+    while at < end:
+        first, hidden = at, 0
+        while at < end and kinds[data[at]] != _SPACE:
+            if kinds[data[at]] == _HIGH:
+                length = _length(data, at, end)
+                hidden += length - 1
+                at += length
+            else:
+                at += 1
+        longest = max(longest, at - first - hidden)
+        at += 1
+    return longest
 
 
 @numba.njit(nogil=True, cache=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import duckdb
 import e2e_runs as runs
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +16,8 @@ from manifests.reader import Release
 from manifests.schema import DATA
 from manifests.verify import verify_release
 from pipeline.config import parse
-from pipeline.content.signal_schema import SCHEMA
+from pipeline.content.profiles import load_profile, profile_names
+from pipeline.content.signal_schema import KNOWN, PARSED, SCHEMA, SIGNALS
 from pipeline.content.signals import signals
 from pipeline.explain import explain
 
@@ -81,3 +84,22 @@ def test_rules_of_ones_own_drop_and_are_told(archive, made, tmp_path):
     )
     story = explain(Path(outcome.directory), gone["swhid"], path=None, workdir=str(tmp_path / "work"))
     assert "quality.short" in repr(story)
+
+
+def test_the_page_tells_the_truth(made, tmp_path):
+    """Breach: the page lists other signals than there are, or one of its examples does not work."""
+    page = (Path(__file__).parents[2] / "docs" / "quality.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", page, re.MULTILINE)
+    assert [(name, unit) for name, unit, _ in listed if name in KNOWN] == [
+        (s.name, s.unit) for s in (*SIGNALS, *PARSED)
+    ]
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \| .* \|$", page, re.MULTILINE)) >= set(profile_names())
+    blocks = dict.fromkeys(("sql", "yaml"), ())
+    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        blocks[kind] = (*blocks.get(kind, ()), block)
+    assert [load_profile(yaml.safe_load(block)).name for block in blocks["yaml"]] == ["mine"]
+    count, join = (block.replace("releases/2.1", str(made[0].directory)) for block in blocks["sql"])
+    rows = rows_of(made[0].directory).values()
+    assert sum(files for _, files, *_ in duckdb.sql(count).fetchall()) <= len(rows)
+    kept = duckdb.sql(join.rstrip("; \n")).fetchall()
+    assert 0 < len(kept) <= sum(row["max_line_length"] <= 200 for row in rows)

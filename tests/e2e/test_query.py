@@ -313,3 +313,18 @@ def test_control_characters_reach_no_terminal():
     for text in (out.getvalue(), line):
         assert not set(text) & {"\x1b", "\x07", "\u202e", "\x9b"}
     assert "a\\x1b[2J\\x07\\u202eb" in out.getvalue()
+
+
+def test_sql_speaks_of_quality_signals(made, copy, rows):
+    """Breach: the signals cannot be joined to the rows, or altered ones are believed."""
+    sql = "select count(*) as n from rows join quality_signals q using (row_id) where q.num_lines = rows.num_lines"
+    answer = command(made[0].directory, "--json", "--sql", sql)
+    assert json.loads(answer.stdout) == {"n": len(rows)}, (answer.output, answer.exception)
+    with (copy / "quality-signals.parquet").open("r+b") as file:
+        file.seek(100)
+        file.write(b"\xff\x00\xff")
+    refused = command(copy, "--json", "--sql", sql)
+    assert isinstance(refused.exception, IntegrityError) and "quality-signals.parquet" in str(
+        refused.exception
+    )
+    assert command(copy, "--json", "--sql", "select count(*) as n from rows").exit_code == 0

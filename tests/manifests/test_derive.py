@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from manifests.derive import derive_release, find_withdrawn
 from manifests.errors import ReleaseError
+from manifests.quality_signals import quality_signals_schema, write_quality_signals
 from manifests.reader import Release
 from manifests.removals import Tombstone, format_removals, read_removals
 from manifests.verify import verify_release
@@ -131,3 +132,33 @@ def test_ids_that_are_no_ids_are_refused(release):
     (release / "ids.parquet").write_bytes(b"nothing")
     with pytest.raises(ReleaseError, match="cannot be read"):
         find_withdrawn(Release.open(release), tombstones(["a" * 64]))
+
+
+def test_quality_signals_lose_the_rows_that_go(factory, tmp_path):
+    """Breach: a copy's signals tell of a withdrawn row, or lack one that is left, or depend on the steps."""
+    folder = tmp_path / "2.1"
+    folder.mkdir()
+    facts = factory.write_shards(folder, {"C": factory.make_rows("C", 30), "Go": factory.make_rows("Go", 4)})
+    rows = sorted(
+        (row["row_id"], row["language"], row["num_lines"])
+        for shard in facts
+        for row in pq.read_table(folder / shard.path, partitioning=None).to_pylist()
+    )
+    schema = quality_signals_schema([pa.field("num_lines", pa.int64())])
+    table = pa.table([list(column) for column in zip(*rows, strict=True)], schema=schema)
+    write_quality_signals([table], folder / "quality-signals.parquet", schema)
+    factory.finish(folder, facts, extra=("quality-signals.parquet",))
+    gone = [row[0] for row in rows[3::5]]
+    derived(folder, gone, tmp_path / "one")
+    derived(folder, gone[:2], tmp_path / "first")
+    derived(tmp_path / "first", gone, tmp_path / "two")
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    left = pq.read_table(tmp_path / "one" / "quality-signals.parquet")
+    assert left.equals(table.filter(pa.array([row[0] not in gone for row in rows])))
+    assert verify_release(tmp_path / "one").ok
+    for made in (folder, tmp_path / "one"):
+        assert "quality-signals.parquet" in Release.open(made).manifest.listed()
+    assert b"quality-signals.parquet" in (tmp_path / "one" / "README.md").read_bytes()
+    (folder / "quality-signals.parquet").write_bytes(b"x")
+    with pytest.raises(ReleaseError, match=r"quality-signals\.parquet cannot be read"):
+        derived(folder, gone, tmp_path / "three")
