@@ -87,6 +87,9 @@ def signals(
     profile: Annotated[
         str, typer.Option("--profile", help="Filter profile: a name, or a YAML file; docs/quality.md.")
     ] = "the-stack-v2",
+    parsers: Annotated[
+        bool, typer.Option("--parsers", help="Parse files of the languages with a parser at hand.")
+    ] = False,
     max_bytes: MaxBytes = _LIMIT,
 ) -> None:
     """The files that a quality profile would drop, and why; with --json of every file {path, language, reason, fails, signals}.
@@ -100,7 +103,7 @@ def signals(
     found: Counter[str] = Counter()
 
     def counted() -> Iterator[Mapping[str, Any]]:
-        for record in scan_signals(_folder(directory, max_bytes), rules):
+        for record in scan_signals(_folder(directory, max_bytes), rules, parsers=parsers):
             found[str(record["reason"] or "passed")] += 1
             if as_json or record["reason"]:
                 yield record

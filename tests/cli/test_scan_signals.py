@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 from pipeline.content.profiles import ProfileError
-from pipeline.content.signal_schema import SCHEMA
+from pipeline.content.signal_schema import KNOWN
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0f" * 32 + b"\nsize 9\n"
 
@@ -55,7 +55,7 @@ def test_json_has_every_file_with_all_signals(folder):
     }
     assert found["image.png"]["signals"] is None and found["image.png"]["fails"] == []
     for path in set(found) - {"image.png"}:
-        assert list(found[path]["signals"]) == SCHEMA.names
+        assert list(found[path]["signals"]) == list(KNOWN)
     assert found["latin.py"]["signals"]["non_ascii_fraction"] == pytest.approx(3 / 25)
     assert found["notes.rst"]["signals"]["instruction_phrases"] == 1
     assert found["pointer.bin"]["fails"][:1] == [
@@ -88,3 +88,15 @@ def test_an_unknown_profile_is_told_before_a_folder_is_walked():
     result = CliRunner().invoke(app, ["scan", "signals", "/no/such/folder", "--profile", "strickt"])
     assert isinstance(result.exception, ProfileError) and result.exception.exit_code == 2
     assert "did you mean 'strict'" in str(result.exception)
+
+
+def test_what_needs_the_language_or_a_parser(tmp_path):
+    (tmp_path / "page.html").write_text(
+        "<html><script>" + "answer = number;" * 60 + "</script><p>word</p></html>"
+    )
+    (tmp_path / "broken.py").write_text("def broken(:\n    # a comment\n    return 1\n")
+    found = {one["path"]: one for one in map(json.loads, scan(tmp_path, "--json").stdout.splitlines())}
+    assert found["page.html"]["reason"] == "quality.html_text"
+    assert found["page.html"]["signals"]["html_visible_chars"] == 4
+    assert 0 < found["broken.py"]["signals"]["comment_fraction"] < 1
+    assert found["broken.py"]["signals"]["syntax_error_fraction"] is None

@@ -16,6 +16,8 @@ from manifests.reader import Release
 from manifests.schema import DATA
 from manifests.verify import verify_release
 from pipeline.config import parse
+from pipeline.content.code_schema import NUMBERS
+from pipeline.content.code_schema import SCHEMA as CODE
 from pipeline.content.profiles import load_profile, profile_names
 from pipeline.content.signal_schema import KNOWN, PARSED, SCHEMA, SIGNALS
 from pipeline.content.signals import signals
@@ -41,7 +43,11 @@ def rows_of(folder: Path | str) -> dict[str, dict]:
 def test_every_row_has_the_signals_of_its_text(made):
     folder = Path(made[0].directory)
     table = pq.read_table(folder / "quality-signals.parquet")
-    assert table.schema.equals(pa.schema([*KEYS, *SCHEMA]))
+    assert table.schema.equals(pa.schema([*KEYS, *SCHEMA, *CODE]))
+    assert [(field.name, field.type) for field in CODE if field.name in NUMBERS] == [
+        (s.name, s.type) for s in PARSED
+    ]
+    assert table["comment_fraction"].null_count < len(table) == table["functions"].null_count
     rows = rows_of(folder)
     assert table["row_id"].to_pylist() == sorted(rows)
     plain = 0
