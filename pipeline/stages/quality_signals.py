@@ -15,7 +15,6 @@ import pyarrow as pa
 
 from manifests.names import QUALITY_SIGNALS_FILE
 from manifests.quality_signals import quality_signals_schema, write_quality_signals
-from pipeline.content.signal_schema import KNOWN
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
@@ -23,24 +22,23 @@ from pipeline.row_ids import ROW_ID_SQL
 from pipeline.stages.text_code import CODE_OF, code_stores
 from pipeline.stages.text_signals import SIGNALS_OF
 
-PUBLISHED = quality_signals_schema(pa.field(name, kind) for name, kind in KNOWN.items())
-"""Those that need a parser, or the language, are null where that is not at hand."""
+MEASURED = (SIGNALS_OF, CODE_OF)
+"""Annotators whose columns are published, all but their ids; an id is a column of the kept contents."""
+
+PUBLISHED = quality_signals_schema(
+    field for annotator in MEASURED for field in annotator.schema if field.name not in annotator.ids
+)
 
 
 def quality_signals(task: Task) -> Mapping[str, pa.Table]:
     """The signals of the kept contents of the bucket, under the ids of their rows."""
     kept = task.read("kept", ["sha256", "language"])
-    measured = SIGNALS_OF.open(task).read(wanted=kept)
-    require_all("signals", kept.num_rows, measured.num_rows)
-    table = task.sql(
-        f"""
-        select {ROW_ID_SQL.format(sha256="sha256")} as row_id, k.language, q.* exclude (sha256), c.* exclude (sha256, language)
-        from k join q using (sha256) left join c using (sha256, language)
-        """,
-        k=kept,
-        q=measured,
-        c=CODE_OF.open(task).read(wanted=kept),
-    )
+    table = task.sql(f"select *, {ROW_ID_SQL.format(sha256='sha256')} as row_id from k", k=kept)
+    for annotator in MEASURED:
+        found = annotator.open(task).read(wanted=kept)
+        if annotator is SIGNALS_OF:  # signals of the language are there for some languages only
+            require_all(annotator.name, kept.num_rows, found.num_rows)
+        table = task.sql(f"select * from t left join f using ({', '.join(annotator.ids)})", t=table, f=found)
     return {"rows": table.select(PUBLISHED.names).cast(PUBLISHED)}
 
 
@@ -62,7 +60,7 @@ def quality_signals_wave(runner: Runner, kept: Done, rules: Mapping[str, Any]) -
             run=quality_signals,
             inputs={"kept": kept.ref("kept")},
             outputs={"rows": Output(schema=PUBLISHED, order=("row_id",), route="row_id")},
-            config={"stores": {one.name: stores[one.name] for one in (SIGNALS_OF, CODE_OF)}},
+            config={"stores": {one.name: stores[one.name] for one in MEASURED}},
         )
     )
     return runner.run(
