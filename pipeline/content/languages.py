@@ -188,8 +188,7 @@ def _among_all(heads: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
     answers.settle_matching(_WITHOUT_NAME, "xml")
     if answers.left.size:
         rest = answers.heads_left()
-        # What counts with a language, as Alpine Abuild with Shell, speaks for it.
-        found = np.array([_GROUPED.get(name, name) for name in classifier.most_likely(rest)], object)
+        found = classifier.most_likely(rest)
         asked = np.flatnonzero(np.isin(found, _GUESSABLE))
         agreed = np.full(len(found), None, object)
         if asked.size:
@@ -199,7 +198,6 @@ def _among_all(heads: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray]:
     return answers.language, answers.by
 
 
-_GROUPED = {name: one.group for name, one in LANGUAGES.items() if one.group is not None}
 _GUESSABLE = [
     name for name in guesslang.LANGUAGES.values() if LANGUAGES[name].kind in ("programming", "markup")
 ]

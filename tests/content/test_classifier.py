@@ -247,7 +247,8 @@ def decided(name: bytes, *texts: bytes) -> list[tuple[str | None, str]]:
 
 
 def test_texts_without_a_name():
-    assert decided(b"", PYTHON, SHELL) == [("Python", "model"), ("Shell", "model")]
+    assert decided(b"", PYTHON) == [("Python", "model")]
+    assert decided(b"", SHELL) == [(None, "nothing")]  # a relative of Shell is as likely
     assert decided(b".qqq", PYTHON) == [("Python", "model")]
 
 
