@@ -128,7 +128,7 @@ def test_a_damaged_table_is_refused(damage):
 def test_every_license_text_is_known_as_itself(known, licenses):
     """SPDX's ids by the texts that ScanCode has of them, and ScanCode's own licenses."""
     right = wrong = 0
-    for key, spdx, text in licenses:
+    for _key, spdx, text in licenses:
         found = known.find(text)
         if found.complete:
             expressions = {d.expression for d in found.detections}
@@ -198,13 +198,12 @@ def test_no_refused_license_becomes_permitted(licenses, policy):
     assert [row["expression"] for row in sure if policy.decide(row["expression"]).permitted] == []
 
 
-WORDS = st.sampled_from(
-    (
-        "you may not use this software for evil only with permission commercial must pay fee free license MIT the of "
-        "sun tree happy users train models military GPL a is are and never except weekdays Ada 2024 http example org "
-        "thanks to all p li it they redistribution in form source unless agreed zebra quilt lamps"
-    ).split()
+VOCABULARY = (
+    "you may not use this software for evil only with permission commercial must pay fee free license MIT the "
+    "of sun tree happy users train models military GPL a is are and never except weekdays Ada 2024 http example "
+    "org thanks to all p li it they redistribution in form source unless agreed zebra quilt lamps"
 )
+WORDS = st.sampled_from(VOCABULARY.split())
 SENTENCES = st.lists(WORDS, min_size=1, max_size=12).map(" ".join) | st.text(min_size=1, max_size=60)
 
 
