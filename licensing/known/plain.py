@@ -32,6 +32,9 @@ _MARKER = re.compile(
 )
 SENTENCE_END = re.compile(r"[.;:!?](?=\s)\s*(?=[A-Z])(?<!\binc\.\s)", re.IGNORECASE)
 
+_AROUND = " \t\r\n\v\f*#/;%!>|=_~-"
+"""What frames a line: white space, comment marks, underlines."""
+
 MAX_LINE = 400
 """Characters of a line that can be a copyright line."""
 
@@ -122,7 +125,7 @@ def spans(text: str) -> list[tuple[int, int]]:
     after_stop = True
     for line in text.splitlines(keepends=True):
         end = position + len(line)
-        stripped = line.strip()
+        stripped = line.strip(_AROUND)
         if not stripped:
             previous_blank = after_stop = True
             position = end
@@ -139,7 +142,10 @@ def spans(text: str) -> list[tuple[int, int]]:
                 if marker:
                     found.append((position + marker.start(1), position + marker.end(1)))
         after_stop = (
-            stripped[-1] in ".;:!?)\"'" or stripped.endswith((" and", " or", ", and", ", or")) or in_statement
+            in_statement
+            or stripped[-1] in ".:?)\"'"
+            or line.rstrip().endswith((";", "!"))
+            or stripped.endswith((" and", " or", ",and", ",or"))
         )
         previous_blank = False
         position = end

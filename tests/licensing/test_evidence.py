@@ -32,7 +32,7 @@ def test_known_texts(scancode, license_text, policy):
         found = one(scancode, license_text(key))
         assert found["expression"] == expression
         assert policy.decide(found["expression"]).permitted == permitted
-        assert found["detections"][0]["detector"] == scancode.version
+        assert found["detections"][0]["detector"] == "known 1"
 
 
 RIDERS = [
@@ -65,7 +65,57 @@ def test_invisible_characters_hide_nothing(scancode, license_text):
     text = license_text("gpl-2.0").replace("o", "o\u200b")
     found = one(scancode, text)
     assert found["expression"] == one(scancode, license_text("gpl-2.0"))["expression"]
-    assert found["detections"][0]["end"] == len(text.encode())
+    assert text.encode()[found["detections"][0]["end"] :].strip(b".\n") == b""
+
+
+def test_letters_that_look_alike_hide_nothing(scancode, license_text):
+    text = license_text("gpl-2.0")
+    expected = one(scancode, text)["expression"]
+    for look_alike in (
+        str.maketrans("oac", "\u043e\u0430\u0441"),
+        {ord("e"): "\uff45"},
+        {ord("p"): "\u03c1"},
+    ):
+        assert one(scancode, text.translate(look_alike))["expression"] == expected
+    cyrillic = read_text("Лицензия сору".encode()).text
+    assert cyrillic == "Лицензия сору"
+    assert (
+        read_text("You may \u0441\u043e\u0440\u0443 this ﬁle as you like".encode()).text
+        == "You may copy this file as you like"
+    )
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=200))
+def test_text_maps_back_to_its_bytes(text):
+    body = text.encode("utf-8", "surrogatepass")
+    read = read_text(body)
+    if read is not None:
+        offsets = [read.byte(i) for i in range(len(read.text) + 1)]
+        assert offsets == sorted(offsets) and offsets[-1] <= len(body)
+
+
+def test_a_sentence_that_nobody_knows_is_kept(scancode, license_text, policy):
+    mit = license_text("mit")
+    plain = one(scancode, mit)
+    remark = one(scancode, mit + "\n\nWhatever the weather, zebras are striped.\n")
+    assert remark["expression"] == "MIT" and remark["detections"] != plain["detections"]
+    assert {d["expression"] for d in remark["detections"]} == {"MIT", "LicenseRef-stackmill-remark"}
+    rider = one(scancode, mit + "\n\nIt must not be shown to zebras.\n")
+    assert policy.decide(rider["expression"]).sub_reason == "unrecognised"
+    inside = one(scancode, mit.replace("is hereby granted", "is never granted"))
+    assert not policy.decide(inside["expression"]).permitted
+
+
+def test_whole_licenses_are_known_and_the_rest_is_asked(scancode, license_text, policy):
+    text = (
+        license_text("apache-2.0")
+        + "\n\nParts are under the terms of the GNU GPL version 2:\n\n"
+        + license_text("mit")
+    )
+    found = one(scancode, text)
+    assert {"Apache-2.0", "MIT"} < set(ids(found["expression"]))
+    assert not policy.decide(found["expression"]).permitted
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"])
@@ -73,7 +123,7 @@ def test_encodings(scancode, license_text, encoding):
     body = ("Copyright José\n" + license_text("mit")).encode(encoding)
     found = one(scancode, body)
     assert found["expression"] == "MIT"
-    assert body[found["detections"][0]["end"] :].strip(b"\x00\n") == b""
+    assert body[found["detections"][0]["end"] :].strip(b"\x00\n.") == b""
 
 
 def test_what_lies_beyond_the_bound_is_not_assumed(scancode, license_text, policy):
@@ -110,7 +160,7 @@ def test_without_scancode(license_text):
     tag = "SPDX-License-" + "Identifier: MIT\n"
     assert one(None, tag + license_text("mit"))["expression"] == "MIT"
     assert one(None, license_text("mit"))["expression"] is None
-    assert versions(None) == ["spdx-tag 1", "declared 2", "dep5 1", "reuse 1", "rider 1"]
+    assert versions(None) == ["spdx-tag 1", "declared 2", "dep5 1", "reuse 1", "rider 1", "residue 1"]
 
 
 def test_slow_texts_are_bounded_by_counting(scancode, policy, monkeypatch):
