@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from licensing.notices import copyright_lines
 from manifests.names import NOTICES_FILE
-from manifests.notices import NOTICES, SHOWN, Noticed, write_notices
+from manifests.notices import NOTICES, Noticed, figures_of, noticed_in, write_notices
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
@@ -67,7 +66,7 @@ def _lines(bodies: pa.Table) -> pa.Table:
 def notices(task: Task) -> Mapping[str, pa.Table]:
     """The rows of the bucket's roots; figures by license expression go into the facts."""
     rows = task.sql(
-        f"""
+        """
         with held as (
             select root, directory as dir, count(*) as n from k group by all),
         licensed as (
@@ -75,11 +74,11 @@ def notices(task: Task) -> Mapping[str, pa.Table]:
             from held h join a using (root, dir)),
         based as (
             select root, license_expression, n, unnest(case when len(license_evidence) = 0 then [null] else
-                list_distinct([{{'path': e.path, 'swhid': e.swhid}} for e in license_evidence]) end) as e
+                list_distinct([{'path': e.path, 'swhid': e.swhid} for e in license_evidence]) end) as e
             from licensed),
         above as (  -- a NOTICE file in or above the directory of a row has to be kept with it
             select l.root, l.license_expression, l.n,
-                {{'path': decode(v.path), 'swhid': 'swh:1:cnt:' || v.sha1_git}} as e
+                {'path': decode(v.path), 'swhid': 'swh:1:cnt:' || v.sha1_git} as e
             from licensed l join v on v.root = l.root
                 and (octet_length(v.dir) = 0 or v.dir = l.dir or starts_with(hex(l.dir), hex(v.dir) || '2F'))),
         everything as (from based union all from above),
@@ -100,7 +99,7 @@ def notices(task: Task) -> Mapping[str, pa.Table]:
             t=task.read("lines"),
         ),
     )
-    task.facts["notices"] = _figures(rows)
+    task.facts["notices"] = figures_of(rows)  # a root has one origin, and an origin one root
     return {"rows": rows.select(NOTICES.names).cast(NOTICES)}
 
 
@@ -126,24 +125,6 @@ def _text_paths(table: pa.Table) -> pa.Table:
         else:
             valid.append(True)
     return table.filter(pa.array(valid, pa.bool_()))
-
-
-def _figures(rows: pa.Table) -> dict[str, Any]:
-    found: dict[str, dict[str, set[str]]] = {}
-    for expression, origin, copyrights in zip(
-        *(rows[name].to_pylist() for name in ("license_expression", "origin", "copyrights")), strict=True
-    ):
-        mine = found.setdefault(expression, {"origins": set(), "lines": set()})
-        mine["origins"].add(origin)
-        mine["lines"].update(copyrights)
-    return {
-        expression: {
-            "origins": len(mine["origins"]),  # a root has one, and an origin one root
-            "first": sorted(mine["origins"])[:SHOWN],
-            "lines": sorted(mine["lines"])[:SHOWN],
-        }
-        for expression, mine in sorted(found.items())
-    }
 
 
 def file(task: Task) -> Mapping[str, pa.Table]:
@@ -200,8 +181,4 @@ def notices_wave(
 
 def noticed(rows: Done) -> dict[str, Noticed]:
     """The figures by license expression."""
-    found: dict[str, Noticed] = {}
-    for unit in rows.facts:
-        for expression, figures in unit["notices"].items():
-            found.setdefault(expression, Noticed()).add(figures)
-    return dict(sorted(found.items()))
+    return noticed_in(unit["notices"] for unit in rows.facts)
