@@ -30,7 +30,7 @@ COLUMNS: Mapping[str, str] = {
     "committer_date": "Committer date of the revision, UTC.",
     "num_occurrences": "Number of (repository, path) pairs that hold this content.",
     "num_origins": "Number of repositories that hold this content.",
-    "license_type": "`permissive`, or `no_license` where the policy of the release allows that.",
+    "license_type": "`permissive`; `weak_copyleft` or `no_license` where the policy of the release allows that.",
     "license_expression": "SPDX expression of the nearest evidence.",
     "detected_licenses": "SPDX ids found in the directories above the file.",
     "license_evidence": "The license files that decided: path, SWHID, expression, detector, rule and score.",

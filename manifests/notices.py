@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from manifests.shards import SHARD_WRITER_OPTIONS
 from manifests.sorted_rows import write_sorted
@@ -61,6 +62,42 @@ class Noticed:
         self.origins += int(other["origins"])
         self.first = sorted({*self.first, *other["first"]})[:SHOWN]
         self.lines = sorted({*self.lines, *other["lines"]})[:SHOWN]
+
+
+def figures_of(rows: pa.Table) -> dict[str, dict[str, Any]]:
+    """Figures by license expression of rows of `NOTICES` that have all of their repositories: what `Noticed.add` takes in."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for expression, origin, copyrights in zip(
+        *(rows.column(name).to_pylist() for name in ("license_expression", "origin", "copyrights")),
+        strict=True,
+    ):
+        origins, lines = found.setdefault(expression, (set(), set()))
+        origins.add(origin)
+        lines.update(copyrights)
+    return {
+        expression: {
+            "origins": len(origins),
+            "first": sorted(origins)[:SHOWN],
+            "lines": sorted(lines)[:SHOWN],
+        }
+        for expression, (origins, lines) in sorted(found.items())
+    }
+
+
+def noticed_in(parts: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, Noticed]:
+    """The figures of all parts together, by license expression. No repository may be in two parts."""
+    found: dict[str, Noticed] = {}
+    for part in parts:
+        for expression, figures in part.items():
+            found.setdefault(expression, Noticed()).add(figures)
+    return dict(sorted(found.items()))
+
+
+def read_noticed(file: Path) -> dict[str, Noticed]:
+    """The figures of a finished `notices.parquet`."""
+    return noticed_in(
+        [figures_of(pq.read_table(file, columns=["license_expression", "origin", "copyrights"]))]
+    )
 
 
 def write_notices(tables: Iterable[pa.Table], file: Path) -> int:

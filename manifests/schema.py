@@ -68,8 +68,9 @@ DATA = pa.schema(
         ),  # (origin, path) pairs that hold this content
         pa.field("num_origins", pa.int64(), nullable=False),
         # license
-        pa.field("license_type", pa.string(), nullable=False),  # "permissive", or "no_license" where allowed
-        pa.field("license_expression", pa.string(), nullable=False),  # SPDX, of the nearest evidence
+        # "permissive"; "weak_copyleft" or "no_license" where the policy allows that
+        pa.field("license_type", pa.string(), nullable=False),
+        pa.field("license_expression", pa.string(), nullable=False),  # SPDX, of the nearest evidence; or "NONE"
         pa.field(
             "detected_licenses", pa.list_(pa.string()), nullable=False
         ),  # ids of all ancestor directories

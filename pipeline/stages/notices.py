@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from licensing.notices import copyright_lines
 from manifests.names import NOTICES_FILE
-from manifests.notices import NOTICES, SHOWN, Noticed, write_notices
+from manifests.notices import NOTICES, Noticed, figures_of, noticed_in, write_notices
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
@@ -100,7 +99,7 @@ def notices(task: Task) -> Mapping[str, pa.Table]:
             t=task.read("lines"),
         ),
     )
-    task.facts["notices"] = _figures(rows)
+    task.facts["notices"] = figures_of(rows)  # a root has one origin, and an origin one root
     return {"rows": rows.select(NOTICES.names).cast(NOTICES)}
 
 
@@ -126,24 +125,6 @@ def _text_paths(table: pa.Table) -> pa.Table:
         else:
             valid.append(True)
     return table.filter(pa.array(valid, pa.bool_()))
-
-
-def _figures(rows: pa.Table) -> dict[str, Any]:
-    found: dict[str, dict[str, set[str]]] = {}
-    for expression, origin, copyrights in zip(
-        *(rows[name].to_pylist() for name in ("license_expression", "origin", "copyrights")), strict=True
-    ):
-        mine = found.setdefault(expression, {"origins": set(), "lines": set()})
-        mine["origins"].add(origin)
-        mine["lines"].update(copyrights)
-    return {
-        expression: {
-            "origins": len(mine["origins"]),  # a root has one, and an origin one root
-            "first": sorted(mine["origins"])[:SHOWN],
-            "lines": sorted(mine["lines"])[:SHOWN],
-        }
-        for expression, mine in sorted(found.items())
-    }
 
 
 def file(task: Task) -> Mapping[str, pa.Table]:
@@ -200,8 +181,4 @@ def notices_wave(
 
 def noticed(rows: Done) -> dict[str, Noticed]:
     """The figures by license expression."""
-    found: dict[str, Noticed] = {}
-    for unit in rows.facts:
-        for expression, figures in unit["notices"].items():
-            found.setdefault(expression, Noticed()).add(figures)
-    return dict(sorted(found.items()))
+    return noticed_in(unit["notices"] for unit in rows.facts)

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from manifests.card import render_card
-from manifests.names import CONFIG_FILE
+from manifests.names import CONFIG_FILE, NOTICES_FILE
+from manifests.notices import read_noticed
 from manifests.papers import papers
 from manifests.reader import Release
 from manifests.removals import Tombstone, format_removals
@@ -44,7 +45,7 @@ def test_the_papers_can_be_made_again_from_the_release(signed_off, world):
         opt_out_entries=len(yaml.safe_load(world.registry())),
     )
     assert render_card(release.manifest, text) == (signed_off / "README.md").read_bytes()
-    sheets = papers(text)
+    sheets = papers(text, read_noticed(signed_off / NOTICES_FILE))
     assert set(sheets) == {"croissant.json", "EU-SUMMARY.md", "NOTICE.md"}
     for path, make in sheets.items():
         assert make(release.manifest) == (signed_off / path).read_bytes(), path
