@@ -70,7 +70,9 @@ DATA = pa.schema(
         # license
         # "permissive"; "weak_copyleft" or "no_license" where the policy allows that
         pa.field("license_type", pa.string(), nullable=False),
-        pa.field("license_expression", pa.string(), nullable=False),  # SPDX, of the nearest evidence; or "NONE"
+        pa.field(
+            "license_expression", pa.string(), nullable=False
+        ),  # SPDX, of the nearest evidence; or "NONE"
         pa.field(
             "detected_licenses", pa.list_(pa.string()), nullable=False
         ),  # ids of all ancestor directories
