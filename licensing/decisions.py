@@ -124,14 +124,14 @@ class Decisions:
         return self._replaced(sha256, found, lambda decided, _: row(decided))
 
     def headers(self, said: pa.Table) -> pa.Table:
-        """`said` (`sha256`, `header`, and where it has them `header_detections` and `undetermined`) with what was decided in
+        """`said` (`sha256`, `header`, and where it has them `header_detections` and `header_open`) with what was decided in
         place of what the headers of these source files say.
         """
 
         def row(decided: Decided, old: Mapping[str, Any]) -> dict[str, Any]:
             states = decided.states
             found = [] if states is None else [_detection(decided, states)]
-            return {**old, "header": states, "header_detections": found, "undetermined": False}
+            return {**old, "header": states, "header_detections": found, "header_open": None}
 
         return self._replaced(said["sha256"], said, row)
 

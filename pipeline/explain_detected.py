@@ -35,7 +35,7 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     text = texts[0] if texts else None
     measured = record.annotations("signals", "sha256", sha256).to_pylist()
     signals = measured[0] if measured else None
-    header = _header(record, sha256)
+    header = header_of(record, sha256)
     languages = _languages(record, sha256)
     code = _code(record, sha256)
     released = record.annotations("released", "sha256", sha256).to_pylist()
@@ -62,7 +62,8 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     }
 
 
-def _header(record: Record, sha256: str) -> dict[str, Any] | None:
+def header_of(record: Record, sha256: str) -> dict[str, Any] | None:
+    """What a file states of its license in its header, as recorded, ScanCode's answer with it; None: never asked."""
     found = record.annotations("header", "sha256", sha256).to_pylist()
     if not found:
         return None

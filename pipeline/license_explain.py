@@ -16,6 +16,7 @@ from licensing.quotes import quote
 from pipeline.content.shown import escape, unescape
 from pipeline.engine.point import scalar
 from pipeline.errors import ConfigError
+from pipeline.explain_detected import header_of
 from pipeline.explain_ids import origin_id
 from pipeline.license_replay import File, Replay, differences, place_in, relevant
 from pipeline.records import Record
@@ -102,9 +103,9 @@ def union_of(evidence: pa.Table, places: Iterable[bytes]) -> pa.Table:
 
 def _file(record: Record, replay: Replay, row: Mapping[str, Any]) -> dict[str, Any]:
     header = None
-    recorded = record.annotations("header", "sha256", row["sha256"]) if row["sha256"] else pa.table({})
-    if recorded.num_rows:
-        then, body = recorded["header"][0].as_py(), replay.body(row["sha1_git"])
+    recorded = header_of(record, row["sha256"]) if row["sha256"] else None
+    if recorded is not None:
+        then, body = recorded["expression"], replay.body(row["sha1_git"])
         now = None if body is None else replay.header(body)
         decision = replay.policy.decide(now)
         header = {

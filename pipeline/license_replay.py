@@ -18,7 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directories
-from licensing.evidence import DETECTIONS, detect_batch, header_batch
+from licensing.decisions import is_decided
+from licensing.evidence import DETECTIONS, detect_batch
+from licensing.headers import answered, ask, from_row, header_batch
+from licensing.known import KnownTexts
 from licensing.names import detection_class, split
 from licensing.path_statements import STATING, base_of, place_files
 from licensing.policy import Policy
@@ -26,6 +29,7 @@ from licensing.scancode import ScanCode
 from pipeline.engine import inputs
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.records import Record
+from pipeline.stages.text_headers import FULL, TAGS
 
 COMPARED = (
     "license_expression",
@@ -91,6 +95,8 @@ class Replay:
         return [self._detect(row) for row in evidence.to_pylist()]
 
     def _detect(self, row: dict[str, Any]) -> File:
+        if is_decided(row["detections"]):  # a reviewer's word, which no detector can find again
+            return File(row, dict(row), self.body(row["sha1_git"]))
         name = detection_class(pa.array([row["path"].rpartition(b"/")[2]], pa.binary()))[0].as_py()
         key = (row["sha1_git"], name)
         if key not in self._files:
@@ -142,8 +148,13 @@ class Replay:
 
     def header(self, body: bytes) -> str | None:
         """What a source file states of itself, detected again."""
-        expression: str | None = header_batch(pa.array([body], pa.large_binary()))["expression"][0].as_py()
-        return expression
+        mode = self._record.facts["config"]["licenses"]["headers"]
+        known = None if mode == TAGS else KnownTexts.load()
+        (row,) = header_batch(pa.array([body], pa.large_binary()), known).to_pylist()
+        header = from_row(row)
+        if header.notice is not None and mode == FULL and self._scancode is not None:
+            header = answered(header, ask([header.notice], self._scancode)[0])
+        return header.expression
 
 
 def place_in(root: str, path: bytes, evidence: pa.Table) -> bytes:
