@@ -202,7 +202,13 @@ def agreement(
         tell(of="disagreement", **one)
     if listed is not None:
         listed.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tell(of="agreement", heads=len(chosen), share=round(counted["same"] / max(1, len(chosen)), 4), **counted)
+    alike = counted["same"] + counted["of these outside of comments before code"]
+    tell(
+        of="agreement",
+        heads=len(chosen),
+        share_on_the_same_comments=round(alike / max(1, len(chosen)), 4),
+        **counted,
+    )
 
 
 def speed(name: str, heads: Sequence[bytes], work: Callable[[], object], rounds: int, **more: Any) -> float:

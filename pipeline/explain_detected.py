@@ -73,7 +73,7 @@ def header_of(record: Record, sha256: str) -> dict[str, Any] | None:
     header = from_row(found[0])
     if header.notice is not None:
         notice = hashlib.sha256(header.notice.encode()).hexdigest()
-        for answer in record.annotations("notices", "notice", notice).to_pylist():
+        for answer in record.annotations("header_notices", "notice", notice).to_pylist():
             header = answered(header, [Detection(**one) for one in answer["detections"]])
     left = None
     if header.notice is not None:

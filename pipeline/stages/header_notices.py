@@ -27,7 +27,7 @@ from pipeline.stages.licenses import groups
 from pipeline.stages.text_headers import HEADER_OF
 
 NOTICES_OF = Annotator(
-    name="notices",
+    name="header_notices",
     ids=("notice",),
     schema=pa.schema([("notice", pa.string()), ("detections", pa.list_(DETECTION))]),
     modules=("licensing.headers", "licensing.scancode"),
@@ -96,7 +96,7 @@ def answers(task: Task) -> Mapping[str, pa.Table]:
         p=places,
         n=NOTICES_OF.open(task).read(wanted=places),
     )
-    require_all("notices", places.num_rows, found.num_rows)
+    require_all("header_notices", places.num_rows, found.num_rows)
     return {"answers": found}
 
 
@@ -110,7 +110,7 @@ def headers_of(task: Task, survivors: pa.Table) -> pa.Table:
         told = task.read("answers")
         told = told.filter(pc.is_in(told["sha256"], value_set=left["sha256"].combine_chunks()))
         answer = dict(zip(told["sha256"].to_pylist(), told["detections"].to_pylist(), strict=True))
-        require_all("notices", left.num_rows, len(answer))
+        require_all("header_notices", left.num_rows, len(answer))
         headers = [
             answered(header, [Detection(**d) for d in answer[sha256]])
             for sha256, header in zip(left["sha256"].to_pylist(), headers, strict=True)
@@ -124,7 +124,7 @@ def ask_about_headers(
     runner: Runner, texts: Mapping[str, Ref], stores: Mapping[str, str], processes: int
 ) -> dict[str, Ref]:
     """Ask ScanCode what the survivors' headers leave open. Returns the input of `headers_of`; none where nothing is open."""
-    notices_of = {"notices": NOTICES_OF.key()}
+    notices_of = {NOTICES_OF.name: NOTICES_OF.key()}
     found = runner.run(
         Stage(
             name="headers.notices",
