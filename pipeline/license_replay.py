@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,13 +113,43 @@ class Replay:
             if rows.num_rows == 0:
                 continue
             body: bytes = rows["body"][0].as_py()
-            blob = hashlib.sha1(b"blob %d\x00" % len(body) + body, usedforsecurity=False).hexdigest()
-            if blob != sha1_git:
+            if _blob(body) != sha1_git:
                 raise IntegrityError(
                     f"{self._record.store.uri}: the bytes of swh:1:cnt:{sha1_git} in the store of bodies are others"
                 )
             return body
         return None
+
+    def bodies(self, contents: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+        """The bytes of many contents (sha256 -> sha1_git), each once, held against both; in the order of the store.
+
+        A piece of the store is read once for all that lies in it.
+        """
+        folder = next(f for f in self._record.facts["uses"] if f.startswith("annotations/bodies/"))
+        store, left = self._record.store, set(contents)
+        for bucket in sorted({self._record.bucket(sha256) for sha256 in contents}):
+            for entry in store.list(f"{folder}/{bucket:04x}"):
+                if not entry.key.endswith(".parquet"):
+                    continue
+                with store.parquet(entry.key) as file:
+                    for group in range(file.num_row_groups):
+                        ids = file.read_row_group(group, columns=["sha256"], use_threads=False)["sha256"]
+                        mask = pc.is_in(ids, value_set=pa.array(sorted(left), pa.string()))
+                        if not pc.any(mask).as_py():
+                            continue
+                        table = file.read_row_group(group, use_threads=False).filter(mask)
+                        for sha256, body in zip(table["sha256"].to_pylist(), table["body"], strict=True):
+                            if sha256 in left:
+                                left.remove(sha256)
+                                data: bytes = body.as_py()
+                                if (
+                                    hashlib.sha256(data).hexdigest() != sha256
+                                    or _blob(data) != contents[sha256]
+                                ):
+                                    raise IntegrityError(
+                                        f"{store.uri}: other bytes than those of {sha256} in the store of bodies"
+                                    )
+                                yield sha256, data
 
     def attribute(
         self, root: str, files: Sequence[File], places: Iterable[bytes]
@@ -192,3 +222,7 @@ def _kept_policy(record: Record) -> Policy:
         return Policy.load()
     with tempfile.TemporaryDirectory(prefix="stackmill-policy-") as folder:
         return Policy.load(inputs.kept(record.store, key, Path(folder)))
+
+
+def _blob(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\x00" % len(body) + body, usedforsecurity=False).hexdigest()
