@@ -104,15 +104,16 @@ def _file(record: Record, replay: Replay, row: Mapping[str, Any]) -> dict[str, A
     header = None
     recorded = record.annotations("header", "sha256", row["sha256"]) if row["sha256"] else pa.table({})
     if recorded.num_rows:
-        then, body = recorded["header"][0].as_py(), replay.body(row["sha1_git"])
-        now = None if body is None else replay.header(body)
+        then, body = recorded["expression"][0].as_py(), replay.body(row["sha1_git"])
+        again = None if body is None else replay.header(body)[0].expression
+        now = None if body is None else replay.stated(body)
         decision = replay.policy.decide(now)
         header = {
             "recorded": then,
             "now": now,
             "permitted": now is None or decision.permitted,
             "reason": None if now is None else decision.sub_reason,
-            "same": body is not None and then == now,
+            "same": body is not None and then == again,
         }
     return {
         "path": escape(row["path"]),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directories
-from licensing.evidence import DETECTIONS, detect_batch, header_batch
+from licensing.decisions import Decisions
+from licensing.evidence import DETECTIONS, detect_batch
+from licensing.headers import HEADER_BYTES, Header, answered, ask, read_header
+from licensing.known import KnownTexts
 from licensing.names import detection_class, split
 from licensing.path_statements import STATING, base_of, place_files
 from licensing.policy import Policy
 from licensing.scancode import ScanCode
+from pipeline.content.decode import decode_batch
 from pipeline.engine import inputs
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.records import Record
@@ -60,6 +64,10 @@ class Replay:
     def __init__(self, record: Record, policy: Path | None = None) -> None:
         self._record = record
         self._scancode = ScanCode() if record.facts["config"]["licenses"]["scancode"] else None
+        licenses = record.facts["config"]["licenses"]
+        self._headers = str(licenses.get("headers", "tags"))
+        self._known = None if self._headers == "tags" else KnownTexts.load()
+        self._decisions = _kept_decisions(record)
         self.recorded_policy = str(record.facts["policies"]["license"])
         self.policy = Policy.load(policy) if policy is not None else _kept_policy(record)
         self._files: dict[tuple[str, bytes], tuple[bytes | None, dict[str, Any]]] = {}
@@ -100,7 +108,7 @@ class Replay:
                 table = detect_batch(
                     pa.array([name]), pa.array([body], pa.large_binary()), scancode=self._scancode
                 )
-                found = table.to_pylist()[0]
+                found = self._decided(body, table)
             self._files[key] = (body, found)
         body, found = self._files[key]
         return File(row, {**row, **found}, body)
@@ -170,9 +178,27 @@ class Replay:
         rows = attribute_directories(directories, evidence, self.policy).to_pylist()
         return dict(zip(asked, rows, strict=True))
 
-    def header(self, body: bytes) -> str | None:
-        """What a source file states of itself, detected again."""
-        expression: str | None = header_batch(pa.array([body], pa.large_binary()))["expression"][0].as_py()
+    def header(self, body: bytes) -> tuple[Header, Header]:
+        """What a source file states of itself, detected again: before and after ScanCode was asked for what is left."""
+        text = decode_batch(pa.array([body], pa.large_binary()))["text"][0].as_py() or b""
+        first = read_header(text[:HEADER_BYTES], self._known)
+        if first.notice is None or self._headers != "full" or self._scancode is None:
+            return first, first
+        (answer,) = ask([first.notice], self._scancode)
+        return first, answered(first, answer)
+
+    def _decided(self, body: bytes, found: pa.Table) -> dict[str, Any]:
+        """What was detected in a file, or what a reviewer decided in its place."""
+        sha256 = pa.chunked_array([[hashlib.sha256(body).hexdigest()]], pa.string())
+        said = self._decisions.apply(sha256, found)
+        return dict(zip(DETECTIONS.names, (column[0].as_py() for column in said.columns), strict=True))
+
+    def stated(self, body: bytes) -> str | None:
+        """The expression of a file's header in the end; a reviewer's decision on the bytes comes first."""
+        header = self.header(body)[1]
+        one = {"expression": header.expression, "detections": [asdict(d) for d in header.detections]}
+        found = self._decided(body, pa.Table.from_pylist([one], schema=DETECTIONS))
+        expression: str | None = found["expression"]
         return expression
 
 
@@ -222,6 +248,14 @@ def _kept_policy(record: Record) -> Policy:
         return Policy.load()
     with tempfile.TemporaryDirectory(prefix="stackmill-policy-") as folder:
         return Policy.load(inputs.kept(record.store, key, Path(folder)))
+
+
+def _kept_decisions(record: Record) -> Decisions:
+    key = record.facts.get("license_decisions")
+    if key is None:
+        return Decisions.load(None)
+    with tempfile.TemporaryDirectory(prefix="stackmill-decisions-") as folder:
+        return Decisions.load(inputs.kept(record.store, key, Path(folder)))
 
 
 def _blob(body: bytes) -> str:

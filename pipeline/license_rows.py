@@ -41,7 +41,7 @@ def replay_rows(
     for row in taken:
         by_root.setdefault(row["directory_id"], []).append(row)
     headers = {
-        sha256: replay.header(body)
+        sha256: replay.stated(body)
         for sha256, body in replay.bodies({row["sha256"]: row["content_id"] for row in taken})
     }
     wrong: list[dict[str, Any]] = []
@@ -86,12 +86,28 @@ def _path(row: Mapping[str, Any]) -> bytes:
 def _differences(
     replay: Replay, headers: Mapping[str, str | None], row: Mapping[str, Any], again: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """What of the row is not as it comes out now: the attribution of its place, and that the policy permits it."""
-    found = differences(row, again)
-    if not again["permitted"]:
-        found.append({"what": "permitted", "recorded": True, "now": again["sub_reason"]})
+    """What of the row is not as it comes out now: the attribution of its place, its header, and that they are permitted."""
     if row["sha256"] not in headers:
-        found.append({"what": "bytes", "recorded": row["content_id"], "now": None})
-    elif (header := headers[row["sha256"]]) is not None and not replay.policy.decide(header).permitted:
+        return [{"what": "bytes", "recorded": row["content_id"], "now": None}]
+    header = headers[row["sha256"]]
+    if not replay.policy.states_terms(header):
+        found = differences(row, again)
+        if not again["permitted"]:
+            found.append({"what": "permitted", "recorded": True, "now": again["sub_reason"]})
+        return found
+    # The header's license stands in the row, and behind its own evidence that of the directory.
+    found = []
+    if row["license_expression"] != header:
+        found.append({"what": "license_expression", "recorded": row["license_expression"], "now": header})
+    behind = [one for one in row["license_evidence"] if one not in again["license_evidence"]]
+    if any(one["swhid"] != f"swh:1:cnt:{row['content_id']}" for one in behind):
+        found.append(
+            {
+                "what": "license_evidence",
+                "recorded": row["license_evidence"],
+                "now": again["license_evidence"],
+            }
+        )
+    if not replay.policy.decide(header).permitted:
         found.append({"what": "header", "recorded": None, "now": header})
     return found
