@@ -44,7 +44,7 @@ from licensing.decisions import is_decided_none
 from licensing.detection import DETECTION
 from licensing.expressions import NO_LICENSE_FOUND, alternatives, conjunction, disjunction, ids
 from licensing.names import license_text, speaks_of_more, split, vendored_above
-from licensing.path_statements import base_of, claims_in, is_sidecar
+from licensing.path_statements import base_of, claims_in, is_sidecar, stated_by
 from licensing.policy import NONE_FOUND, UNLICENSED, UNRECOGNISED, VENDORED, WEAK_COPYLEFT, Decision, Policy
 
 DIRECTORIES = pa.schema([pa.field("root", pa.string()), pa.field("dir", pa.binary())])
@@ -221,7 +221,7 @@ def _by_place(files: list[_File], policy: Policy) -> dict[bytes, list[_File]]:
             found.setdefault(claim.place, []).append(told)
         own = file
         if others is not file.detections:
-            expression = conjunction(d["expression"] for d in others)
+            expression = stated_by(others)
             own = dataclasses.replace(file, expression=expression, detections=others)
         if own.is_license or policy.states_terms(own.expression):
             found.setdefault(file.place, []).append(own)

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from licensing.expressions import conjunction, ids
+from licensing.expressions import REMARK, conjunction, ids
 from licensing.names import place_of, split
 from licensing.tags import DETECTOR as TAG
 
@@ -73,7 +73,7 @@ def is_sidecar(path: bytes, detections: Sequence[dict[str, Any]]) -> bool:
     if not path.endswith(b".license") or not _SIDECAR.fullmatch(path.rpartition(b"/")[2]):
         return False
     tagged = {i for d in detections if d["detector"] == TAG for i in ids(d["expression"])}
-    return bool(tagged) and all(set(ids(d["expression"])) <= tagged for d in detections)
+    return bool(tagged) and all(set(ids(d["expression"])) <= {*tagged, REMARK} for d in detections)
 
 
 def claims_in(
@@ -181,7 +181,12 @@ def _stated(
 
 def _claim(place: bytes, detection: dict[str, Any] | None, others: Sequence[dict[str, Any]]) -> Claim:
     told = [*([] if detection is None else [detection]), *others]
-    return Claim(place, conjunction(d["expression"] for d in told), told)
+    return Claim(place, stated_by(told), told)
+
+
+def stated_by(detections: Iterable[dict[str, Any]]) -> str | None:
+    """What detections state together; a remark states nothing."""
+    return conjunction(d["expression"] for d in detections if d["expression"] != REMARK)
 
 
 def literal_bytes(path: bytes, prefix: bytes) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from licensing.evidence import detect_batch, header_batch
+from licensing.evidence import detect_batch
 from licensing.expressions import InvalidExpressionError, canonical, ids
+from licensing.headers import header_batch
+from licensing.known import KnownTexts
 from licensing.names import detection_class
 from licensing.policy import WEAK_CATEGORY, Policy, pinned_list
 from licensing.quotes import quote
@@ -30,7 +32,11 @@ def check_file(path: Path, policy: Policy, scancode: ScanCode | None) -> dict[st
         raise SourceError(f"{path}: cannot be read: {error.strerror or error}") from error
     name = detection_class(pa.array([path.name.encode(errors="surrogateescape")], pa.binary()))[0].as_py()
     bodies = pa.array([body], pa.large_binary())
-    table = detect_batch(pa.array([name]), bodies, scancode=scancode) if name else header_batch(bodies)
+    table = (
+        detect_batch(pa.array([name]), bodies, scancode=scancode)
+        if name
+        else header_batch(bodies, KnownTexts.load())
+    )
     found = table.to_pylist()[0]
     decision = policy.decide(found["expression"])
     return {

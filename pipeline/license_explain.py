@@ -16,7 +16,6 @@ from licensing.quotes import quote
 from pipeline.content.shown import escape, unescape
 from pipeline.engine.point import scalar
 from pipeline.errors import ConfigError
-from pipeline.explain_detected import header_of
 from pipeline.explain_ids import origin_id
 from pipeline.license_replay import File, Replay, differences, place_in, relevant
 from pipeline.records import Record
@@ -103,17 +102,18 @@ def union_of(evidence: pa.Table, places: Iterable[bytes]) -> pa.Table:
 
 def _file(record: Record, replay: Replay, row: Mapping[str, Any]) -> dict[str, Any]:
     header = None
-    recorded = header_of(record, row["sha256"]) if row["sha256"] else None
-    if recorded is not None:
-        then, body = recorded["expression"], replay.body(row["sha1_git"])
-        now = None if body is None else replay.header(body)
+    recorded = record.annotations("header", "sha256", row["sha256"]) if row["sha256"] else pa.table({})
+    if recorded.num_rows:
+        then, body = recorded["expression"][0].as_py(), replay.body(row["sha1_git"])
+        again = None if body is None else replay.header(body)[0].expression
+        now = None if body is None else replay.stated(body)
         decision = replay.policy.decide(now)
         header = {
             "recorded": then,
             "now": now,
             "permitted": now is None or decision.permitted,
             "reason": None if now is None else decision.sub_reason,
-            "same": body is not None and then == now,
+            "same": body is not None and then == again,
         }
     return {
         "path": escape(row["path"]),

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directories
-from licensing.decisions import is_decided
+from licensing.decisions import Decisions
 from licensing.evidence import DETECTIONS, detect_batch
-from licensing.headers import answered, ask, from_row, header_batch
+from licensing.headers import HEADER_BYTES, Header, answered, ask, read_header
 from licensing.known import KnownTexts
 from licensing.names import detection_class, split
 from licensing.path_statements import STATING, base_of, place_files
 from licensing.policy import Policy
 from licensing.scancode import ScanCode
+from pipeline.content.decode import decode_batch
 from pipeline.engine import inputs
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.records import Record
-from pipeline.stages.text_headers import FULL, TAGS
 
 COMPARED = (
     "license_expression",
@@ -64,6 +64,10 @@ class Replay:
     def __init__(self, record: Record, policy: Path | None = None) -> None:
         self._record = record
         self._scancode = ScanCode() if record.facts["config"]["licenses"]["scancode"] else None
+        licenses = record.facts["config"]["licenses"]
+        self._headers = str(licenses.get("headers", "tags"))
+        self._known = None if self._headers == "tags" else KnownTexts.load()
+        self._decisions = _kept_decisions(record)
         self.recorded_policy = str(record.facts["policies"]["license"])
         self.policy = Policy.load(policy) if policy is not None else _kept_policy(record)
         self._files: dict[tuple[str, bytes], tuple[bytes | None, dict[str, Any]]] = {}
@@ -95,8 +99,6 @@ class Replay:
         return [self._detect(row) for row in evidence.to_pylist()]
 
     def _detect(self, row: dict[str, Any]) -> File:
-        if is_decided(row["detections"]):  # a reviewer's word, which no detector can find again
-            return File(row, dict(row), self.body(row["sha1_git"]))
         name = detection_class(pa.array([row["path"].rpartition(b"/")[2]], pa.binary()))[0].as_py()
         key = (row["sha1_git"], name)
         if key not in self._files:
@@ -106,7 +108,7 @@ class Replay:
                 table = detect_batch(
                     pa.array([name]), pa.array([body], pa.large_binary()), scancode=self._scancode
                 )
-                found = table.to_pylist()[0]
+                found = self._decided(body, table)
             self._files[key] = (body, found)
         body, found = self._files[key]
         return File(row, {**row, **found}, body)
@@ -119,13 +121,43 @@ class Replay:
             if rows.num_rows == 0:
                 continue
             body: bytes = rows["body"][0].as_py()
-            blob = hashlib.sha1(b"blob %d\x00" % len(body) + body, usedforsecurity=False).hexdigest()
-            if blob != sha1_git:
+            if _blob(body) != sha1_git:
                 raise IntegrityError(
                     f"{self._record.store.uri}: the bytes of swh:1:cnt:{sha1_git} in the store of bodies are others"
                 )
             return body
         return None
+
+    def bodies(self, contents: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+        """The bytes of many contents (sha256 -> sha1_git), each once, held against both; in the order of the store.
+
+        A piece of the store is read once for all that lies in it.
+        """
+        folder = next(f for f in self._record.facts["uses"] if f.startswith("annotations/bodies/"))
+        store, left = self._record.store, set(contents)
+        for bucket in sorted({self._record.bucket(sha256) for sha256 in contents}):
+            for entry in store.list(f"{folder}/{bucket:04x}"):
+                if not entry.key.endswith(".parquet"):
+                    continue
+                with store.parquet(entry.key) as file:
+                    for group in range(file.num_row_groups):
+                        ids = file.read_row_group(group, columns=["sha256"], use_threads=False)["sha256"]
+                        mask = pc.is_in(ids, value_set=pa.array(sorted(left), pa.string()))
+                        if not pc.any(mask).as_py():
+                            continue
+                        table = file.read_row_group(group, use_threads=False).filter(mask)
+                        for sha256, body in zip(table["sha256"].to_pylist(), table["body"], strict=True):
+                            if sha256 in left:
+                                left.remove(sha256)
+                                data: bytes = body.as_py()
+                                if (
+                                    hashlib.sha256(data).hexdigest() != sha256
+                                    or _blob(data) != contents[sha256]
+                                ):
+                                    raise IntegrityError(
+                                        f"{store.uri}: other bytes than those of {sha256} in the store of bodies"
+                                    )
+                                yield sha256, data
 
     def attribute(
         self, root: str, files: Sequence[File], places: Iterable[bytes]
@@ -146,15 +178,28 @@ class Replay:
         rows = attribute_directories(directories, evidence, self.policy).to_pylist()
         return dict(zip(asked, rows, strict=True))
 
-    def header(self, body: bytes) -> str | None:
-        """What a source file states of itself, detected again."""
-        mode = self._record.facts["config"]["licenses"]["headers"]
-        known = None if mode == TAGS else KnownTexts.load()
-        (row,) = header_batch(pa.array([body], pa.large_binary()), known).to_pylist()
-        header = from_row(row)
-        if header.notice is not None and mode == FULL and self._scancode is not None:
-            header = answered(header, ask([header.notice], self._scancode)[0])
-        return header.expression
+    def header(self, body: bytes) -> tuple[Header, Header]:
+        """What a source file states of itself, detected again: before and after ScanCode was asked for what is left."""
+        text = decode_batch(pa.array([body], pa.large_binary()))["text"][0].as_py() or b""
+        first = read_header(text[:HEADER_BYTES], self._known)
+        if first.notice is None or self._headers != "full" or self._scancode is None:
+            return first, first
+        (answer,) = ask([first.notice], self._scancode)
+        return first, answered(first, answer)
+
+    def _decided(self, body: bytes, found: pa.Table) -> dict[str, Any]:
+        """What was detected in a file, or what a reviewer decided in its place."""
+        sha256 = pa.chunked_array([[hashlib.sha256(body).hexdigest()]], pa.string())
+        said = self._decisions.apply(sha256, found)
+        return dict(zip(DETECTIONS.names, (column[0].as_py() for column in said.columns), strict=True))
+
+    def stated(self, body: bytes) -> str | None:
+        """The expression of a file's header in the end; a reviewer's decision on the bytes comes first."""
+        header = self.header(body)[1]
+        one = {"expression": header.expression, "detections": [asdict(d) for d in header.detections]}
+        found = self._decided(body, pa.Table.from_pylist([one], schema=DETECTIONS))
+        expression: str | None = found["expression"]
+        return expression
 
 
 def place_in(root: str, path: bytes, evidence: pa.Table) -> bytes:
@@ -203,3 +248,15 @@ def _kept_policy(record: Record) -> Policy:
         return Policy.load()
     with tempfile.TemporaryDirectory(prefix="stackmill-policy-") as folder:
         return Policy.load(inputs.kept(record.store, key, Path(folder)))
+
+
+def _kept_decisions(record: Record) -> Decisions:
+    key = record.facts.get("license_decisions")
+    if key is None:
+        return Decisions.load(None)
+    with tempfile.TemporaryDirectory(prefix="stackmill-decisions-") as folder:
+        return Decisions.load(inputs.kept(record.store, key, Path(folder)))
+
+
+def _blob(body: bytes) -> str:
+    return hashlib.sha1(b"blob %d\x00" % len(body) + body, usedforsecurity=False).hexdigest()

@@ -18,7 +18,7 @@ from pipeline.local_copy import manifest_of
 from pipeline.records import the_record
 
 COLUMNS = (
-    "row_id", "content_id", "origin", "path", "path_raw", "directory_id", "license_type", "license_expression",
+    "row_id", "sha256", "content_id", "origin", "path", "path_raw", "directory_id", "license_type", "license_expression",
     "detected_licenses", "license_evidence",
 )  # fmt: skip
 
@@ -40,6 +40,10 @@ def replay_rows(
     by_root: dict[str, list[dict[str, Any]]] = {}
     for row in taken:
         by_root.setdefault(row["directory_id"], []).append(row)
+    headers = {
+        sha256: replay.stated(body)
+        for sha256, body in replay.bodies({row["sha256"]: row["content_id"] for row in taken})
+    }
     wrong: list[dict[str, Any]] = []
     evidence = 0
     for root, here in sorted(by_root.items()):
@@ -50,7 +54,7 @@ def replay_rows(
         evidence += len(files)
         again = replay.attribute(root, files, sorted(set(places.values())))
         for row in here:
-            if found := _differences(replay, row, again[places[row["row_id"]]]):
+            if found := _differences(replay, headers, row, again[places[row["row_id"]]]):
                 told = {name: row[name] for name in ("row_id", "origin", "path")}
                 wrong.append({**told, "differences": found})
     return {
@@ -79,15 +83,31 @@ def _path(row: Mapping[str, Any]) -> bytes:
     return unescape(row["path"]) if raw is None else raw
 
 
-def _differences(replay: Replay, row: Mapping[str, Any], again: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What of the row is not as it comes out now: the attribution of its place, and that the policy permits it."""
-    found = differences(row, again)
-    if not again["permitted"]:
-        found.append({"what": "permitted", "recorded": True, "now": again["sub_reason"]})
-    body = replay.body(row["content_id"])
-    header = None if body is None else replay.header(body)
-    if body is None:
-        found.append({"what": "bytes", "recorded": row["content_id"], "now": None})
-    elif header is not None and not replay.policy.decide(header).permitted:
+def _differences(
+    replay: Replay, headers: Mapping[str, str | None], row: Mapping[str, Any], again: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """What of the row is not as it comes out now: the attribution of its place, its header, and that they are permitted."""
+    if row["sha256"] not in headers:
+        return [{"what": "bytes", "recorded": row["content_id"], "now": None}]
+    header = headers[row["sha256"]]
+    if not replay.policy.states_terms(header):
+        found = differences(row, again)
+        if not again["permitted"]:
+            found.append({"what": "permitted", "recorded": True, "now": again["sub_reason"]})
+        return found
+    # The header's license stands in the row, and behind its own evidence that of the directory.
+    found = []
+    if row["license_expression"] != header:
+        found.append({"what": "license_expression", "recorded": row["license_expression"], "now": header})
+    behind = [one for one in row["license_evidence"] if one not in again["license_evidence"]]
+    if any(one["swhid"] != f"swh:1:cnt:{row['content_id']}" for one in behind):
+        found.append(
+            {
+                "what": "license_evidence",
+                "recorded": row["license_evidence"],
+                "now": again["license_evidence"],
+            }
+        )
+    if not replay.policy.decide(header).permitted:
         found.append({"what": "header", "recorded": None, "now": header})
     return found

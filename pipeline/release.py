@@ -449,6 +449,7 @@ def make_release(
                 "release": address_of(place),
                 "uses": sorted(runner.used),
                 "license_policy": runner.keep(settings.licenses.policy),
+                "license_decisions": runner.keep(settings.licenses.decisions),
             }
             store.put(record_key(place), json.dumps(record).encode())
             store.delete(UNFINISHED)

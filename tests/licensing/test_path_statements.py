@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from licensing import declared, dep5, reuse
 from licensing.attribution import DIRECTORIES, EVIDENCE_FILES, attribute_directories
 from licensing.evidence import detect_batch
-from licensing.expressions import UNPARSABLE
-from licensing.path_statements import MAX_PATTERNS, literal, patterns_of, place_files, rule_of
+from licensing.expressions import REMARK, UNPARSABLE
+from licensing.path_statements import (
+    MAX_PATTERNS,
+    TAG,
+    is_sidecar,
+    literal,
+    patterns_of,
+    place_files,
+    rule_of,
+)
 from licensing.policy import Policy
 
 FORMAT = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
@@ -224,3 +232,28 @@ def test_hostile_sizes():
     ):
         declared.find(b"dep5", body)
         declared.find(b"REUSE.toml", body)
+
+
+def test_a_remark_in_a_sheet_states_nothing():
+    """Breach: the line of copyright in a sheet makes it a license file of its directory."""
+
+    def detection(expression, detector):
+        return {
+            "expression": expression,
+            "detector": detector,
+            "rule": "r",
+            "score": 100.0,
+            "start": 0,
+            "end": 1,
+        }
+
+    tag, remark = detection("CC-BY-4.0", TAG), detection(REMARK, "residue 1")
+    assert is_sidecar(b"a/logo.png.license", [tag, remark])
+    assert not is_sidecar(b"a/logo.png.license", [tag, detection("MIT", "d 1")])
+    assert not is_sidecar(b"a/logo.png.license", [remark]) and not is_sidecar(b"LICENSE", [tag])
+    row = {"root": "r", "dir": b"a", "path": b"a/logo.png.license", "sha1_git": "0" * 40, "expression": "CC-BY-4.0",
+           "detections": [tag, remark]}  # fmt: skip
+    files = pa.table({"root": ["r"], "directory": pa.array([b"a"]), "path": pa.array([b"a/logo.png"])})
+    places, evidence = place_files(files, pa.Table.from_pylist([row], schema=EVIDENCE_FILES))
+    assert places.to_pylist() == [b"/a/logo.png"]
+    assert evidence["expression"].to_pylist() == ["CC-BY-4.0", "CC-BY-4.0"]
