@@ -209,12 +209,37 @@ _LICENSE_NAMES_TEXT = """
     ncsa nokia odbl ofl openssl openldap php psf psfl qpl rights ruby spdx sspl tcl unlicense w3c wtfpl x11 xfree86
     zlib zope zpl
 """
-_CALLING_FOR_MORE = _TERMS | frozenset(_LICENSE_NAMES_TEXT.split())
+_LICENSE_NAMES = frozenset(_LICENSE_NAMES_TEXT.split())
+_CALLING_FOR_MORE = _TERMS | _LICENSE_NAMES
+_NOT_NAMES = frozenset(
+    {
+        "apache",
+        "boost",
+        "cc",
+        "commons",
+        "creative",
+        "eclipse",
+        "icu",
+        "isc",
+        "mozilla",
+        "nokia",
+        "php",
+        "rights",
+        "ruby",
+        "tcl",
+    }
+)
+"""Of these, what other things are called, too: alone they name no license."""
 
 
 def speaks_of_terms(words: Iterable[str]) -> bool:
     """Whether any of `words` (lower case) can belong to terms or to the name of a license."""
     return any(word in _CALLING_FOR_MORE or word.rstrip("+0123456789") in _CALLING_FOR_MORE for word in words)
+
+
+def names_license(words: Iterable[str]) -> bool:
+    """Whether one of `words` (lower case) names a license, whatever stands around it."""
+    return any(word in _LICENSE_NAMES and word not in _NOT_NAMES for word in words)
 
 
 def connects(words: Sequence[str]) -> bool:
