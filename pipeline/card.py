@@ -25,7 +25,7 @@ def card_facts(config: Mapping[str, Any], *, opt_out_entries: int | None = None)
         **publisher,
         source=_source(config["origins"]),
         deduplication=_deduplication(config["near_duplicates"]),
-        redaction=_redaction(config["secrets"]),
+        redaction=_redaction(config["secrets"], config["quality"]["notebooks"]),
         steps=_steps(config),
         opt_out_entries=opt_out_entries,
         signals=_signals(config),
@@ -122,11 +122,13 @@ def _repeated(near: Mapping[str, Any]) -> str:
     )
 
 
-def _redaction(secrets: Mapping[str, Any]) -> str:
+def _redaction(secrets: Mapping[str, Any], notebooks: str) -> str:
+    stripped = " Jupyter notebooks have no outputs, execution counts and attached images: these are emptied, all else is kept."
     return (
         f"Secrets and personal data found by the pinned rules (sensitivity `{secrets['sensitivity']}`) are replaced by"
         " placeholders; `redactions` lists the kind and the byte offsets of each. A file with more than"
         f" {secrets['max_findings']:,} findings is left out."
+        + (stripped if notebooks == "strip_outputs" else "")
     )
 
 

@@ -96,6 +96,14 @@ def test_notebooks_are_released_without_outputs_and_redacted(folder):
     assert rows["cut.ipynb"]["content"].encode() == notebook("vale", "x")[:-4], "malformed: as it was"
 
 
+def test_the_card_says_in_which_form_notebooks_are(folder):
+    said = "Jupyter notebooks have no outputs"
+    assert (
+        said in (folder / "out/1.0/README.md").read_text()
+        and said not in (folder / "out/2.0/README.md").read_text()
+    )
+
+
 def test_notebooks_that_differ_in_outputs_are_one(folder):
     rows = rows_of(folder / "out/1.0")
     assert "again.ipynb" not in rows and rows["a.ipynb"]["num_occurrences"] == 1
