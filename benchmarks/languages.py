@@ -252,21 +252,21 @@ def peers() -> dict[str, Callable[[str, bytes], str | None]]:
 def speed(files: Sequence[Labelled]) -> None:
     """Files per CPU second: the rules, the whole cascade, and the peers on as many as they get through."""
     found = answers(files, [one.name for one in files])
-    ruled = [
-        one for one, (_, by) in zip(files, found, strict=True) if by not in ("classifier", "model", "nothing")
-    ]
-    statistical = [
-        one for one, (_, by) in zip(files, found, strict=True) if by in ("classifier", "model", "nothing")
-    ]
+    steps = {
+        "name alone": ("name",),
+        "rules on content": ("rule", "usual", "modeline", "shebang", "xml"),
+        "models": ("classifier", "model", "nothing"),
+    }
+    parts = {
+        what: [one for one, (_, by) in zip(files, found, strict=True) if by in some]
+        for what, some in steps.items()
+    }
+    parts["whole cascade"] = list(files)
     mean = sum(len(one.text) for one in files) / len(files)
     print(
         f"### Speed: {len(files)} files, {mean:,.0f} bytes looked at in each\n\n| | files | files/s per core |\n|---|---|---|"
     )
-    for what, some in (
-        ("decided by rules", ruled),
-        ("decided by models or not at all", statistical),
-        ("whole cascade", files),
-    ):
+    for what, some in parts.items():
         rates = []
         for _ in range(5):
             start = time.process_time()
