@@ -24,7 +24,7 @@ from licensing.headers import HEADER_BYTES, Header, Matcher, answered, ask, from
 from licensing.known import KnownTexts
 from licensing.names import detection_class
 from licensing.path_statements import place_files
-from licensing.policy import NONE_FOUND, Policy
+from licensing.policy import Policy
 from licensing.scancode import ScanCode
 
 _BATCH = 256
@@ -58,7 +58,7 @@ def scan_tree(
             place = attributed[places[row]]
             path = paths[row].decode("utf-8", "backslashreplace")
             statement = own.get(row)
-            if statement is not None and policy.decide(statement["expression"]).sub_reason != NONE_FOUND:
+            if statement is not None and policy.states_terms(statement["expression"]):
                 yield _judged_alone(path, statement, policy)
             else:
                 yield _judged_by_place(path, header, place, policy, header_grants)
@@ -138,7 +138,7 @@ def _judged_by_place(
     permitted, sub_reason = place["permitted"], place["sub_reason"]
     expression, licenses = place["license_expression"], set(place["detected_licenses"])
     stated, decision = header.expression, policy.decide(header.expression)
-    if stated is not None and decision.sub_reason != NONE_FOUND:
+    if stated is not None and policy.states_terms(stated):
         licenses.update(ids(stated))
         expression = stated if permitted or header_grants else _both(expression, stated)
         if permitted or header_grants:

@@ -131,7 +131,8 @@ def _benchmarks(
 ) -> list[dict[str, Any]] | None:
     """Texts of benchmarks in the content, the largest share first; null where none was looked for.
 
-    `start`, `end`: bytes of the text in UTF-8. `quote`: how it begins there, escaped; null unless all findings are known.
+    `start`, `end`: bytes of the text in UTF-8, notebooks converted, secrets in it. `quote`: how it begins there, escaped; null
+    unless all findings are known.
     """
     known = record.annotations("contamination", "sha256", sha256).to_pylist()
     if not known:
@@ -140,9 +141,12 @@ def _benchmarks(
     bodies = record.annotations("bodies", "sha256", sha256) if matches and findings is not None else None
     text = b""
     if bodies is not None and bodies.num_rows:
-        from pipeline.content.decode import decode_batch
+        from pipeline.content.text import text_of
 
-        text = decode_batch(bodies["body"].combine_chunks().cast(pa.large_binary()))["text"][0].as_py() or b""
+        form = record.facts["config"]["quality"]["notebooks"]
+        text = (
+            text_of(bodies["body"].combine_chunks().cast(pa.large_binary()), form)["text"][0].as_py() or b""
+        )
     told = []
     for match in matches:
         start, end = match["start"], min(match["end"], match["start"] + _QUOTED)

@@ -473,6 +473,7 @@ HEADER_EVIDENCE = pa.struct(
 )
 _HEADER = [
     ("header", pa.string()),  # SPDX expression of the file's own header; null: it states none
+    ("header_type", pa.string()),  # permissive, ...: what a row's license_type is; null with it
     ("header_evidence", pa.list_(HEADER_EVIDENCE)),  # by expression, the best detection of each; null with it
 ]
 JUDGED = pa.schema(

@@ -130,7 +130,7 @@ def elect_wave(
     benchmarks: Benchmarks | None = None,
 ) -> tuple[Done, Done, Done]:
     """Run wave W3. Returns the stages `elect`, `elect.texts` and `rank`. `benchmarks`: whose texts no file may hold."""
-    stores = released_stores(text_form) | (benchmarks.stores if benchmarks else {})
+    stores = released_stores(text_form) | (benchmarks.stores(text_form.notebooks) if benchmarks else {})
     rule = {"contamination": benchmarks.rule} if benchmarks else {}
     first = runner.run(
         Stage(

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from licensing.attribution import license_type
 from licensing.decisions import Decisions
-from licensing.policy import NONE_FOUND, Policy
+from licensing.policy import Policy
 from licensing.selection import takes
 from pipeline.content.kinds import KINDS, kinds
 from pipeline.content.profiles import load_profile
@@ -78,7 +79,9 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     for name in ("text", "header", "language"):
         require_all(name, had.num_rows, pc.sum(had[f"has_{name}"]).as_py() or 0)
     require_all("signals", had.num_rows, pc.count(had["num_lines"]).as_py())
-    verdicts = _verdicts(rows["header"], Policy.load(task.kept("policy")), rules["selected"])
+    policy = Policy.load(task.kept("policy"))
+    rows = rows.append_column("header_type", _types(rows["header"], policy))
+    verdicts = _verdicts(rows["header"], policy, rules["selected"])
     for name, verdict_of in verdicts.items():
         rows = rows.append_column(name, verdict_of)
     undetermined = rows.filter(pc.is_valid(rows["header_open"]))
@@ -88,7 +91,8 @@ def judge(task: Task) -> Mapping[str, pa.Table]:
     listed = ", ".join("'" + name.replace("'", "''") + "'" for name in rules["languages"])
     judged = task.sql(
         f"""
-        select * replace (case when says then header end as header, case when says then header_evidence end as header_evidence),
+        select * replace (case when says then header end as header, case when says then header_type end as header_type,
+                case when says then header_evidence end as header_evidence),
             case when refusal is not null and not (says and header_permitted) then '{Reason.LICENSE}'
                  when status <> 'ok' then status
                  when undecoded is not null then undecoded
@@ -130,7 +134,7 @@ def _verdicts(headers: pa.ChunkedArray, policy: Policy, selected: list[str]) -> 
     values = encoded.dictionary.to_pylist()
     decisions = [policy.decide(value) for value in values]
     verdicts = {
-        "says": [decision.sub_reason != NONE_FOUND for decision in decisions],
+        "says": [policy.states_terms(value) for value in values],
         "header_permitted": [decision.permitted for decision in decisions],
         "header_taken": [not selected or takes(selected, value, policy) for value in values],
     }
@@ -138,6 +142,13 @@ def _verdicts(headers: pa.ChunkedArray, policy: Policy, selected: list[str]) -> 
         name: pc.fill_null(pa.array(known, pa.bool_()).take(encoded.indices), False)
         for name, known in verdicts.items()
     }
+
+
+def _types(headers: pa.ChunkedArray, policy: Policy) -> pa.Array:
+    """The license type of each header, as a row has it."""
+    encoded = headers.combine_chunks().dictionary_encode()
+    types = [license_type(policy.decide(value)) for value in encoded.dictionary.to_pylist()]
+    return pa.array(types, pa.string()).take(encoded.indices)
 
 
 def _unwanted_kind(rows: pa.Table, wanted: Mapping[str, str]) -> pa.Array:

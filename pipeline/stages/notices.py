@@ -68,9 +68,9 @@ def notices(task: Task) -> Mapping[str, pa.Table]:
     rows = task.sql(
         """
         with held as (
-            select root, directory as dir, count(*) as n from k group by all),
-        licensed as (
-            select h.root, h.dir, h.n, a.license_expression, a.license_evidence
+            select root, directory as dir, header, count(*) as n from k group by all),
+        licensed as (  -- what a file's own header states is the license of its row
+            select h.root, h.dir, h.n, coalesce(h.header, a.license_expression) as license_expression, a.license_evidence
             from held h join a using (root, dir)),
         based as (
             select root, license_expression, n, unnest(case when len(license_evidence) = 0 then [null] else
@@ -90,7 +90,7 @@ def notices(task: Task) -> Mapping[str, pa.Table]:
             coalesce(l.copyrights, []) as copyrights, c.rows
         from counted c join r on r.root = c.root left join l on l.root = c.root and 'swh:1:cnt:' || l.sha1_git = c.swhid
         """,
-        k=task.read("kept", ["root", "directory"]),
+        k=task.read("kept", ["root", "directory", "header"]),
         a=task.read("attributions", ["root", "dir", "license_expression", "license_evidence"]),
         v=_notice_files(task),
         r=task.read("roots", ["root", "origin", "revision"]),

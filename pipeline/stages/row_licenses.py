@@ -10,7 +10,6 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from licensing.attribution import PERMISSIVE
 from licensing.expressions import ids
 from manifests.schema import EVIDENCE
 from pipeline.content.names import escape_paths
@@ -48,8 +47,7 @@ def _changed(rows: pa.Table) -> pa.Table:
         )
     ]
     new = {
-        # Only rows whose header is permitted come here; with header_grants their directory may say anything.
-        "license_type": pa.array([PERMISSIVE] * rows.num_rows, pa.string()),
+        "license_type": rows["header_type"],
         "license_expression": rows["header"],
         "detected_licenses": pa.array(
             [sorted({*found[code], *(more or ())}) for code, more in zip(codes, above, strict=True)],

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +34,13 @@ CONTAMINATION_OF = Annotator(
     schema=pa.schema(
         [
             ("sha256", pa.string()),
-            ("matches", pa.list_(MATCH)),  # byte offsets in the decoded text; the largest share first
+            (
+                "matches",
+                pa.list_(MATCH),
+            ),  # byte offsets in the text, notebooks converted; the largest share first
         ]
     ),
-    modules=("pipeline.content.decode", "pipeline.content.contamination"),
+    modules=("pipeline.content.text", "pipeline.content.contamination"),
     functions=("pipeline.stages.text_contamination:_matches",),
     libraries=("charset-normalizer",),
 )
@@ -47,7 +49,7 @@ _index_of: dict[str, Index] = {}  # the last one that a unit of this process rea
 
 
 def _matches(task: Task, rows: pa.Table, bodies: Bodies) -> pa.Table:
-    return pa.table([rows["sha256"], _index(task).search(bodies.text)], schema=CONTAMINATION_OF.schema)
+    return pa.table([rows["sha256"], _index(task).search(bodies.converted)], schema=CONTAMINATION_OF.schema)
 
 
 def _index(task: Task) -> Index:
@@ -74,10 +76,9 @@ class Benchmarks:
     """Name -> `digest` of its files, `items`, `texts`, `searchable` texts, and `lost`: items without one."""
     threshold: Fraction
 
-    @cached_property
-    def stores(self) -> dict[str, str]:
-        """The key of the store of matches."""
-        return {CONTAMINATION_OF.name: CONTAMINATION_OF.key(index=self.index.digest)}
+    def stores(self, notebooks: str) -> dict[str, str]:
+        """The key of the store of matches; `notebooks`: the form of notebooks (pipeline.content.text)."""
+        return {CONTAMINATION_OF.name: CONTAMINATION_OF.key(index=self.index.digest, notebooks=notebooks)}
 
     @property
     def rule(self) -> dict[str, Any]:

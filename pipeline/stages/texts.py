@@ -119,7 +119,7 @@ def text_wave(
             config={
                 "headers": rules["headers"],
                 "notebooks": rules["notebooks"],
-                "stores": text_stores(rules) | (benchmarks.stores if benchmarks else {}),
+                "stores": text_stores(rules) | (benchmarks.stores(rules["notebooks"]) if benchmarks else {}),
             },
             extra={"benchmarks": benchmarks.keep(runner)} if benchmarks else {},
         )
