@@ -5,8 +5,9 @@
 
 benchmarks/license_labels.csv says of each text where it is, its SHA-256, its label (an SPDX expression), and who says so:
 `License-Expression`, `License` or `classifier` of Python metadata, `license` of package.json, or the name of the file where
-that is an id. A label speaks of the package, the text of itself: where they differ, the column `judged` says why and gives what
-the text is, by a person who read it.
+that is an id. A label speaks of the package, the text of itself: where label and cascade differ, the columns `judged` and `text`
+say why and what the text is. They were written after the cascade's answers were seen, from the beginnings of the texts and what
+was detected in them, so they favour the cascade: quote the figures against the labels.
 
     exact                 the ids are the same, -only and -or-later folded
     contained             every id of the label is among those found

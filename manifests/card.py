@@ -106,7 +106,7 @@ def metadata(
     return {
         "pretty_name": pretty_name,
         "license": "other",
-        "license_name": "per-file-permissive",
+        "license_name": "per-file",
         **({"license_link": license_link} if license_link is not None else {}),
         "language": ["code"],
         "task_categories": ["text-generation"],

@@ -25,12 +25,12 @@ class CardFacts:
     """
 
     pretty_name: str = "Stackmill code dataset"
-    summary: str = "Source code of permissively licensed files, one row per distinct file, with provenance."
+    summary: str = "Source code under licenses that the release's policy permits, one row per distinct file, with provenance."
     source: str = "An archive of source code in the layout of Software Heritage."
     license_policy: str = (
-        "A file is kept only where the license files nearest to it, in its own directory or above, are"
-        " all on the list of licenses that this release's policy permits; a license statement in the file itself"
-        " can veto that. The evidence is in every row."
+        "A file is kept only where what the license files nearest to it state, in its own directory or above, is permitted"
+        " by this release's policy; a license statement in the file itself comes first, and can veto that. The evidence is in"
+        " every row."
     )
     deduplication: str = (
         "Files with the same bytes, or with the same released text, are one row. Near-duplicates are"

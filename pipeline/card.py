@@ -138,9 +138,9 @@ def _steps(config: Mapping[str, Any]) -> dict[str, str]:
     vendored = ", files in folders of third-party copies" if files["vendored"] == "drop" else ""
     opted = "Repositories and owners that opted out are left out first, from the archive's graph alone"
     detectors = (
-        "ScanCode, SPDX tags and package manifests"
+        "a table of known texts, ScanCode, SPDX tags and package manifests"
         if licenses["scancode"]
-        else "SPDX tags and package manifests (no license texts are recognised in this release)"
+        else "SPDX tags and package manifests (no texts of license files are recognised in this release)"
     )
     profile = {
         "the-stack-v2": "the thresholds of The Stack v2 (line lengths, shares of letters, encoded data)",

@@ -33,7 +33,8 @@ class Licenses(Section):
         2, ge=1, le=1024, description="ScanCode processes at once on a machine (1.1 GB each)"
     )
     max_bytes: Bytes = Field(
-        1_048_576, description="bytes of a license-like file; a larger one is no evidence"
+        1_048_576,
+        description="bytes of a license-like file; a larger one is not read: a license that its directory then does not have",
     )
 
     @property

@@ -156,7 +156,7 @@ def check_ingredients(
     }
     for name, (file, load, key) in files.items():
         if (file is None or not absent) and said.policies.get(name) not in (None, load(as_path(file)).digest):
-            wrong.append(f"{key}: the file with the digest {said.policies[name]} (digests.policies.{name})")
+            wrong.append(f"{key}: the file with the digest {said.policies[name]} (policies.{name})")
     if settings.licenses.decisions is not None and "license_decisions" not in said.policies:
         wrong.append("licenses.decisions: null, the release was made without decisions")
     if manifest.tokenizer is not None and settings.tokens.tokenizer is None:
