@@ -64,9 +64,15 @@ def wait_for(store: Store, prefix: str, driver: subprocess.Popen[str]) -> None:
 )
 def test_license_units_are_many_enough_for_a_cluster(buckets, processes, units):
     """Breach: two units of 2,048 buckets each, which two nodes of a hundred work at for days."""
-    found = groups(buckets, processes)
+    found = groups(dict.fromkeys(range(buckets), 1_000), processes)
     assert len(found) == units
     assert [bucket for group in found for bucket in group] == list(range(buckets))
+
+
+def test_the_index_is_not_loaded_for_a_few_files():
+    """Buckets with nothing left are in no unit, and few files make one unit, whatever the processes."""
+    assert groups({0: 0, 1: 0}, 4) == []
+    assert groups({0: 3, 1: 0, 2: 5, 3: 1}, 4) == [[0, 2, 3]]
 
 
 @pytest.mark.slow
