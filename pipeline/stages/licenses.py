@@ -31,7 +31,7 @@ DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTION
 _PLACE = ("root", "path", "directory", "name", "sha1_git", "sha256")
 EVIDENCE = pa.schema([*(WANTED_LICENSES.field(name) for name in _PLACE), *DETECTIONS])
 _MAX_GROUP = 16  # buckets of one unit, if these are worth loading the index: on a cluster they spread
-WORTH_LOADING = 100  # texts, at about 60 ms each, that take as long as loading the index
+WORTH_LOADING = 60  # texts that take as long as loading the index: what no table knows takes about 100 ms
 _SEGMENT = 64  # license files per segment: ScanCode takes up to seconds for one
 
 
@@ -301,9 +301,11 @@ def groups(left: Mapping[int, int], processes: int, worth: int = WORTH_LOADING) 
     """
     share = max(worth, -(-sum(left.values()) // processes))
     found: list[list[int]] = []
-    held = share
+    held = 0
     for bucket in sorted(bucket for bucket, files in left.items() if files):
-        if held >= share or (len(found[-1]) >= _MAX_GROUP and held >= worth):
+        # A bucket is on the side where more of it fits.
+        full = held + left[bucket] // 2 >= share or (found and len(found[-1]) >= _MAX_GROUP)
+        if not found or (full and held >= worth):
             found.append([])
             held = 0
         found[-1].append(bucket)

@@ -73,6 +73,9 @@ def test_the_index_is_not_loaded_for_a_few_files():
     """Buckets with nothing left are in no unit, and few files make one unit, whatever the processes."""
     assert groups({0: 0, 1: 0}, 4) == []
     assert groups({0: 3, 1: 0, 2: 5, 3: 1}, 4) == [[0, 2, 3]]
+    assert groups({0: 91, 1: 98}, 2) == [[0], [1]], (
+        "a group need not be as large as its share to the last file"
+    )
 
 
 @pytest.mark.slow
