@@ -106,7 +106,7 @@ class ScanCode:
             index = cache.get_index()
         # A second instance in the process finds the library as the first one left it.
         if not isinstance(matching.match_blocks_seq, _Bound):
-            match_set.compute_candidates = candidates.filtered(match_set.compute_candidates, index)
+            match_set.compute_candidates = candidates.ranked(match_set, index)
             matching.match_blocks_seq = _Bound(matching.match_blocks_seq)
         self._bound = matching.match_blocks_seq
         self._vocabulary = index.dictionary, STOPWORDS

@@ -31,7 +31,7 @@ DETECTED = pa.schema([("sha256", pa.string()), ("name", pa.binary()), *DETECTION
 _PLACE = ("root", "path", "directory", "name", "sha1_git", "sha256")
 EVIDENCE = pa.schema([*(WANTED_LICENSES.field(name) for name in _PLACE), *DETECTIONS])
 _MAX_GROUP = 16  # buckets of one unit, if these are worth loading the index: on a cluster they spread
-WORTH_LOADING = 60  # texts that take as long as loading the index: what no table knows takes about 100 ms
+WORTH_LOADING = 60  # texts that no table knows, at about 50 ms each: half of what loading the index takes
 _SEGMENT = 64  # license files per segment: ScanCode takes up to seconds for one
 
 
@@ -294,7 +294,7 @@ def license_wave(
 
 def groups(left: Mapping[int, int], processes: int, worth: int = WORTH_LOADING) -> list[list[int]]:
     """The buckets with files left, in groups that are worth a process; `left`: bucket -> its files; `worth`: files
-    that take as long as loading the index.
+    that are worth loading the index.
 
     A group ends when it has its share of the files for so many processes, but not with fewer than are worth loading the
     index for; with so many it ends at `_MAX_GROUP` buckets.
