@@ -199,6 +199,27 @@ def test_no_refused_license_becomes_permitted(licenses, policy):
     assert [row["expression"] for row in sure if policy.decide(row["expression"]).permitted] == []
 
 
+@pytest.mark.slow
+def test_no_refused_license_becomes_permitted_when_scancode_is_asked(licenses, policy, scancode):
+    """The same of those that the table does not decide, and of texts wrapped so that it does not know them."""
+    refused = [
+        text
+        for _, spdx, text in licenses
+        if spdx and not policy.decide(spdx).permitted and not policy.ignores(spdx)
+    ]
+    left = [text for text, row in zip(refused, decided(*refused), strict=True) if row is None]
+    texts = [*left, *(_wrapped(text, 50) for text in refused[::5])]
+    assert len(texts) > 200
+    bodies = pa.array([text.encode() for text in texts], pa.large_binary())
+    found = evidence.detect_batch(pa.array([b"LICENSE"] * len(texts)), bodies, scancode=scancode)[
+        "expression"
+    ].to_pylist()
+    wrong = [
+        (text[:200], one) for text, one in zip(texts, found, strict=True) if policy.decide(one).permitted
+    ]
+    assert wrong == []
+
+
 VOCABULARY = (
     "you may not use this software for evil only with permission commercial must pay fee free license MIT the "
     "of sun tree happy users train models military GPL a is are and never except weekdays Ada 2024 http example "
