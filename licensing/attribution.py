@@ -193,9 +193,11 @@ def _heard(files: list[_File], nearest: bytes) -> list[_File]:
 
 def _cut(outside: _Attribution, policy: Policy) -> _Attribution:
     """What a vendored directory has before its own files are looked at."""
-    # Code of others in a project whose license is not theirs is no unlicensed code of the project's own.
-    alone = outside.decision.sub_reason in (NONE_FOUND, UNLICENSED)
-    decision = policy.decide(None) if alone else Decision(False, VENDORED)
+    # Where unlicensed code is allowed, this is none in a project whose license the policy refuses: it may well be that license.
+    decision = policy.decide(None)
+    free = decision.permitted and outside.decision.permitted
+    if not free and outside.decision.sub_reason != NONE_FOUND:
+        decision = Decision(False, VENDORED)
     return _Attribution(None, outside.licenses, decision, ())
 
 

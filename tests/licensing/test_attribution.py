@@ -111,6 +111,8 @@ def test_weak_copyleft_and_unlicensed_code_by_policy():
         )
         assert row["license_evidence"] == []
         assert free.decide(row["license_expression"]).permitted and not POLICY.decide("NONE").permitted
+    row = attribute(b"vendor/x", ("LICENSE", "GPL-3.0-only"), policy=free)
+    assert (row["permitted"], row["sub_reason"]) == (False, "vendored")
     # What is there and not understood is not unlicensed.
     assert not attribute(b"a", ("LICENSE", None), policy=free)["permitted"]
     reference = "LicenseRef-scancode-unknown-license-reference"
