@@ -8,6 +8,8 @@ lines and bare titles (`known.plain`):
   recognised, and no policy permits that. A sentence restricts if it says that one must or may not do
   something, for whom or for what the use is, or that it costs something; inside a license that is known but
   for a few words, one word such as "not" or "commercial" among these is enough;
+- more than three quarters of the words (`LEAST_EXPLAINED`) give it, too: a text in another language, in which a few
+  words look like a license, has no word of these patterns;
 - any other words give one `expressions.REMARK` with the share of the words that is explained as its score:
   names of projects, descriptions, which license is for which file. The score sends the file to a reviewer.
 
@@ -30,7 +32,10 @@ from licensing.known import plain
 from licensing.known.match import runs
 from licensing.known.words import HOLDER, Words
 
-DETECTOR = "residue 1"
+DETECTOR = "residue 2"
+
+LEAST_EXPLAINED = 25.0
+"""Per cent of the words of a license file that must be explained; a file with less states something that nobody knows."""
 
 MAX_QUOTED = 20
 """Sentences that are quoted one by one; the rest is counted in the remark's score."""
@@ -129,7 +134,17 @@ def find(text: str, words: Words, left: Sequence[int] | NDArray[np.int64]) -> li
                 break
     if found:
         return found
-    return [Detection(REMARK, DETECTOR, f"{len(left)} words", score, sentences[0][0], sentences[-1][1])]
+    most = score < LEAST_EXPLAINED
+    return [
+        Detection(
+            UNEXPLAINED if most else REMARK,
+            DETECTOR,
+            f"unexplained: {len(left)} of {len(words)} words" if most else f"{len(left)} words",
+            score,
+            sentences[0][0],
+            sentences[-1][1],
+        )
+    ]
 
 
 def _restriction(text: str, start: int, end: int, spans: list[tuple[int, int]]) -> str | None:
