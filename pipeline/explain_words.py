@@ -62,7 +62,7 @@ def why(reason: str) -> str:
 
 def render(story: Mapping[str, Any]) -> str:
     """The story for a person."""
-    told = _visible(dict(story))
+    told = shown_safely(dict(story))
     lines = [f"{told['query']} in release {told['release']}"]
     items = told.get("occurrences", told.get("files", []))
     places = [line for item in items for line in _occurrence(told, item)]
@@ -77,12 +77,13 @@ def render(story: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _visible(value: Any) -> Any:
+def shown_safely(value: Any) -> Any:
+    """A value with every text in it, at any depth, safe to print (`manifests.names.visible`)."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, dict):
-        return {key: _visible(item) for key, item in value.items()}
-    return [_visible(item) for item in value] if isinstance(value, list) else value
+        return {key: shown_safely(item) for key, item in value.items()}
+    return [shown_safely(item) for item in value] if isinstance(value, list) else value
 
 
 def _origin(story: dict[str, Any]) -> Iterator[str]:

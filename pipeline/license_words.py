@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from manifests.names import visible
+from pipeline.explain_words import shown_safely
 
 _SHOWN = 8  # differences
 
 
 def render(story: Mapping[str, Any]) -> str:
     """The story for a person."""
-    told = _visible(dict(story))
+    told = shown_safely(dict(story))
     lines = [f"{told['origin']} {told['path'] or ''}".rstrip() + f" in release {told['release']}"]
     if told["revision"]:
         lines.append(f"  revision {told['revision']}")
@@ -30,14 +30,6 @@ def render(story: Mapping[str, Any]) -> str:
         lines += _evidence(one)
     lines.append("same decision" if told["same"] else "NOT the same decision")
     return "\n".join(lines)
-
-
-def _visible(value: Any) -> Any:
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {key: _visible(item) for key, item in value.items()}
-    return [_visible(item) for item in value] if isinstance(value, list) else value
 
 
 def _policy(policy: dict[str, Any]) -> Iterator[str]:

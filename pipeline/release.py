@@ -19,8 +19,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,10 @@ from typing import Any
 from licensing.decisions import Decisions
 from licensing.optout import Registry
 from licensing.policy import Policy
-from manifests.facts import StageTotals, Tokenizer, Totals
+from manifests.facts import Tokenizer
 from manifests.names import check_version
 from manifests.shards import ShardForm
+from pipeline.books import conservation_gate, totals_of
 from pipeline.config import ReleaseConfig
 from pipeline.engine.executor import Executor, InProcess
 from pipeline.engine.lock import exclusive
@@ -38,7 +38,7 @@ from pipeline.engine.progress import MemoryWatch, Progress, run_record
 from pipeline.engine.runner import Done, Runner, open_workdir
 from pipeline.engine.stage import Ref, as_path
 from pipeline.engine.store import Store
-from pipeline.errors import ConfigError, GateError
+from pipeline.errors import ConfigError
 from pipeline.estimate import RUNS_LOOKED_AT, estimate, records, safe_quantities
 from pipeline.parent import (
     ParentRelease,
@@ -95,7 +95,6 @@ from pipeline.stages.text_contamination import open_benchmarks
 from pipeline.stages.texts import text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
-from pipeline.tables import STAGES
 
 UNFINISHED = (
     "unfinished.json"  # in the work directory, from a run's first stage until its release is in place
@@ -406,7 +405,7 @@ def make_release(
         runner.before_commit = held.recheck
         amounts = safe_quantities(export, store)
         flow = run_flow(runner, export, content, settings, asked=times_asked(store, again=ask_again))
-        totals = _totals(flow.ledger)
+        totals = totals_of(flow.ledger)
         inputs = {**flow.identity.facts[0], **flow.files}
         facts = release_facts(
             settings,
@@ -420,7 +419,8 @@ def make_release(
             facts["tokenizer"] = flow.tokenizer.to_json()
         known = known_digest(store, place, facts)
         if known is None:
-            _conservation_gate(flow, totals)
+            assert flow.census is not None
+            conservation_gate(flow.ledger, flow.census, totals)
             parts = Parts(
                 runner=runner,
                 shards=flow.shards,
@@ -563,50 +563,3 @@ def _begun(runner: Runner, place: Store) -> None:
     """Write down what a run that may be interrupted has used so far: `pipeline clean` keeps that."""
     record = {"release": address_of(place), "uses": sorted(runner.used)}
     runner.store.put(UNFINISHED, json.dumps(record).encode())
-
-
-# ----------------------------------------------------------------------------------------------- totals and gates
-
-
-def _totals(ledger: Done) -> Totals:
-    total: Counter[str] = Counter()
-    for facts in ledger.facts:
-        total.update(facts["totals"])
-    found, kept = total.pop("found", 0), total.pop("kept", 0)
-    dropped = dict(sorted(total.items()))
-    return Totals(found=found, kept=kept, dropped=dropped, stages=tuple(_stages(found, dropped)))
-
-
-def _stages(found: int, dropped: Mapping[str, int]) -> Iterator[StageTotals]:
-    """The totals by stage of the decision. Each occurrence has one reason, and each reason one stage."""
-    for name, reasons in STAGES.items():
-        here = {reason: amount for reason, amount in dropped.items() if reason.split(".")[0] in reasons}
-        left = found - sum(here.values())
-        yield StageTotals(name=name, entered=found, left=left, dropped=here)
-        found = left
-
-
-def _conservation_gate(flow: _Flow, totals: Totals) -> None:
-    """Every occurrence has exactly one decision, and an independent walk finds the same number of them."""
-    undecided = [place for facts in flow.ledger.facts for place in facts["undecided"]]
-    if undecided:
-        raise GateError(
-            f"conservation: an occurrence has no decision, or two: {undecided[0]}; this is a defect, please report it"
-        )
-    added = totals.kept + sum(totals.dropped.values())
-    if added != totals.found:
-        raise GateError(
-            f"conservation: kept + dropped = {added:,}, but {totals.found:,} occurrences were listed"
-        )
-    counted = flow.census
-    assert counted is not None
-    if counted.found != totals.found:
-        raise GateError(
-            f"conservation: an independent walk of the archive finds {counted.found:,} occurrences"
-            f" below {counted.resolved:,} roots, the ledger has {totals.found:,}; nothing was released"
-        )
-    if totals.kept == 0:
-        reasons = ", ".join(f"{reason} {n:,}" for reason, n in Counter(totals.dropped).most_common(5))
-        raise GateError(
-            f"no file was kept of {totals.found:,} found ({reasons or 'the archive is empty'}); nothing was released"
-        )
