@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-from pii.rules import Rule, rules_of
+from pii.rules import BadRule, Rule
 from pii.verifiers import VERIFIERS
 
 try:
@@ -30,12 +30,8 @@ Finding = tuple[int, int, str, str]
 _TAIL = re.compile(rb"\{[1-9][0-9]*(?:,[0-9]*)?\}\Z")
 
 
-class BadRule(ValueError):
-    """A pattern of the table that an engine refuses; names the rule and what the engine said."""
-
-
 class Matcher:
-    """The rules of one sensitivity, compiled; `matcher_for` keeps one per process."""
+    """Some rules, compiled; `matcher_for` keeps one per process."""
 
     def __init__(self, rules: tuple[Rule, ...], *, use_hyperscan: bool | None = None) -> None:
         """Compile `rules`; `use_hyperscan` None takes it where it is installed.
@@ -98,6 +94,6 @@ class Matcher:
 
 
 @cache
-def matcher_for(sensitivity: str, use_hyperscan: bool | None = None) -> Matcher:
-    """The compiled rules of a sensitivity, once per process."""
-    return Matcher(rules_of(sensitivity), use_hyperscan=use_hyperscan)
+def matcher_for(rules: tuple[Rule, ...], use_hyperscan: bool | None = None) -> Matcher:
+    """The compiled rules, once per process."""
+    return Matcher(rules, use_hyperscan=use_hyperscan)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pii.matcher import Finding
 from pii.pem import replace_block
@@ -98,7 +99,7 @@ def redact_batch(
 
     Args:
         texts: valid UTF-8, any string or binary type; a null stays null, its redactions are empty.
-        findings: as `pii.scan.scan` returns them for these texts.
+        findings: as `pii.scan.scan` returns them for these texts; what is spared is left.
 
     Returns:
         (large_string, list<`REDACTION`>).
@@ -108,6 +109,8 @@ def redact_batch(
         pyarrow.ArrowInvalid: a text is no valid UTF-8.
     """
     by_doc: dict[int, list[Finding]] = {}
+    if "spared" in findings.column_names:
+        findings = findings.filter(pc.is_null(findings["spared"]))
     columns = (findings.column(n).to_pylist() for n in ("doc", "start", "end", "kind", "rule"))
     for doc, start, end, kind, rule in zip(*columns, strict=True):
         by_doc.setdefault(doc, []).append((start, end, kind, rule))

@@ -1,10 +1,14 @@
-"""Find secrets and personal data in texts: exact byte spans, independent of path, batch and order.
+"""Find secrets and personal data in texts: exact byte spans, independent of batch and order.
 
 Sensitivities, each with all of the one before:
 
 * `low`: tokens with a distinctive prefix or checksum, key blocks, passwords in URLs;
 * `medium`: e-mail and public IP addresses, payment cards, random-looking values given to secret-like names;
-* `high` (default): what detect-secrets finds (`pii.detect_secrets_gate`), less what `pii.negatives` explains.
+* `high` (default): what detect-secrets finds (`pii.detect_secrets_gate`).
+
+**Spared.**  What a rule or detect-secrets finds and is yet left as it is gets recorded with the reason: an explanation
+of `pii.negatives` (a digest, a placeholder, ...), `allowed: ` and the reason of an allow-list entry, or `pragma`.
+Nothing is left silently.
 
 **Overlaps.**  Findings that overlap are one finding over the union of their bytes; kind and rule are those of
 the longest, then of the kind that comes first in `pii.rules.KINDS`, then of the rule first by name.  (A
@@ -12,7 +16,7 @@ winner that leaves bytes of the loser uncovered would leave a part of a secret.)
 
 **Closure.**  Taking a value out can make another one visible (the keyword detector looks at a line's first
 match, quotes pair up anew).  So a text with findings is scanned again where it was changed, as it would be
-released, until nothing new is found: scanning a released text at the same sensitivity finds nothing.
+released, until nothing new is found: scanning a released text with the same settings finds nothing.
 
 Work is linear in the text: engines without backtracking, verifiers that read a bounded number of bytes, a
 bounded window for the rest, a bounded number of rounds.  Values appear in no result, message or log.
@@ -22,7 +26,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import pyarrow as pa
 
@@ -39,13 +43,13 @@ from pii.negatives import (
     is_words,
 )
 from pii.pem import block_end
+from pii.pragmas import pragma_at
 from pii.redact import Place, as_bytes, replace
-from pii.rules import KINDS, sensitivity_level
+from pii.rules import KINDS
+from pii.settings import Settings
 
-#: Measured on 30 MB of Python code: see benchmarks/bench_secrets.py.
-DEFAULT_SENSITIVITY = "high"
-
-#: One row per finding; `doc` is the row of the text, offsets are bytes of its UTF-8 text.
+#: One row per finding; `doc` is the row of the text, offsets are bytes of its UTF-8 text.  `spared`: null for what is
+#: redacted, else why it is left.  `pragma`: whether an inline pragma asks to leave it.
 FINDINGS = pa.schema(
     [
         pa.field("doc", pa.int64(), nullable=False),
@@ -53,70 +57,118 @@ FINDINGS = pa.schema(
         pa.field("end", pa.int64(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),
         pa.field("rule", pa.string(), nullable=False),
+        pa.field("spared", pa.string()),
+        pa.field("pragma", pa.bool_(), nullable=False),
     ]
 )
+
+#: (start, end, kind, rule, why): a finding that is left as it is.
+Spared = tuple[int, int, str, str, str]
+
+
+class Scanned(NamedTuple):
+    """What was found in one text: `findings` sorted, without overlaps, closed; `spared` sorted, disjoint from them."""
+
+    findings: list[Finding]
+    spared: list[Spared]
+
 
 # Rounds of the closure.  Real code needs one more look, seldom two; from `_WIDEN` on a new finding takes its
 # whole line, and after the last round the rest of the text goes as one.
 _ROUNDS, _WIDEN = 24, 12
 
+_DEFAULT = Settings()
+
 
 def scan(
     texts: pa.Array | pa.ChunkedArray,
+    settings: Settings = _DEFAULT,
     *,
-    sensitivity: str = DEFAULT_SENSITIVITY,
+    also: pa.Table | None = None,
     use_hyperscan: bool | None = None,
 ) -> pa.Table:
     """Findings of every text.
 
     Args:
         texts: UTF-8 in any string or binary type; a null has no findings.
-        sensitivity: one of `pii.rules.SENSITIVITIES`.
+        settings: what to look for, at every text alike.
+        also: findings of somebody else (a model) in the same texts, columns of `FINDINGS` up to `rule`; merged.
         use_hyperscan: None takes it where it is installed; the findings are the same.
 
     Returns:
-        Table with schema `FINDINGS`, sorted by (doc, start); findings of one text do not overlap.
-
-    Raises:
-        UnknownSensitivity: no such sensitivity.
+        Table with schema `FINDINGS`, sorted by (doc, start); what is redacted of one text does not overlap.
     """
-    sensitivity_level(sensitivity)
+    others = _by_doc(also)
     docs: list[int] = []
-    rows: list[Finding] = []
+    rows: list[tuple[int, int, str, str, str | None, bool]] = []
     for doc in range(len(texts)):
         body = as_bytes(texts[doc])
         if body:
-            found = scan_one(body, sensitivity=sensitivity, use_hyperscan=use_hyperscan)
-            docs += [doc] * len(found)
-            rows += found
-    starts, ends, kinds, rules = zip(*rows, strict=True) if rows else ((), (), (), ())
-    return pa.table([docs, starts, ends, kinds, rules], schema=FINDINGS)
+            found = scan_text(body, settings, also=others.get(doc, ()), use_hyperscan=use_hyperscan)
+            held = [(*f, None) for f in found.findings] + list(found.spared)
+            docs += [doc] * len(held)
+            rows += [(*f, pragma_at(body, f[0], f[1])) for f in sorted(held, key=lambda f: f[:4])]
+    columns = zip(*rows, strict=True) if rows else ((),) * 6
+    return pa.table([docs, *columns], schema=FINDINGS)
+
+
+def _by_doc(also: pa.Table | None) -> dict[int, list[Finding]]:
+    out: dict[int, list[Finding]] = {}
+    if also is not None:
+        columns = (also.column(n).to_pylist() for n in ("doc", "start", "end", "kind", "rule"))
+        for doc, *found in zip(*columns, strict=True):
+            out.setdefault(doc, []).append((found[0], found[1], found[2], found[3]))
+    return out
 
 
 def scan_one(
-    body: bytes, *, sensitivity: str = DEFAULT_SENSITIVITY, use_hyperscan: bool | None = None
+    body: bytes, settings: Settings = _DEFAULT, *, use_hyperscan: bool | None = None
 ) -> list[Finding]:
-    """Findings of one text as (start, end, kind, rule), sorted, without overlaps, closed (see above)."""
-    found = _merged(_look(body, sensitivity, use_hyperscan))
+    """What is redacted of one text: (start, end, kind, rule), sorted, without overlaps, closed (see above)."""
+    return scan_text(body, settings, use_hyperscan=use_hyperscan).findings
+
+
+def scan_text(
+    body: bytes,
+    settings: Settings = _DEFAULT,
+    *,
+    also: Iterable[Finding] = (),
+    use_hyperscan: bool | None = None,
+) -> Scanned:
+    """What is found in one text, with what is spared; `also`: findings of somebody else that are merged."""
+    first, spared = _look(body, settings, use_hyperscan)
+    found = _merged(first + list(also))
     for number in range(_ROUNDS if found else 0):
         released, places = replace(body, found)
         again = [
             (*_before_release(places, start, end), kind, rule)
-            for low, high, first in _changed(released, places)
+            for low, high, first_new in _changed(released, places)
             for start, end, kind, rule in (
                 (s + low, e + low, k, r)
-                for s, e, k, r in _look(released[low:high], sensitivity, use_hyperscan)
+                for s, e, k, r in _look(released[low:high], settings, use_hyperscan)[0]
             )
-            if start >= first
+            if start >= first_new
         ]
         if not again:
-            return found
+            return Scanned(found, _left(spared, found))
         if number >= _WIDEN:
             again = [(*_whole_lines(body, s, e), k, r) for s, e, k, r in again]
         found = _merged(found + again)
     if found:  # never seen; a text that keeps showing new secrets when old ones go is not worth keeping
         found = [(found[0][0], found[-1][1], "key", "residue")]
-    return found
+    return Scanned(found, _left(spared, found))
+
+
+def _left(spared: list[Spared], found: list[Finding]) -> list[Spared]:
+    """What is spared and not part of a finding after all, once per span."""
+    out: list[Spared] = []
+    starts = [f[0] for f in found]
+    for s in sorted(spared):
+        i = bisect_right(starts, s[0]) - 1
+        covered = (i >= 0 and found[i][1] > s[0]) or (i + 1 < len(found) and starts[i + 1] < s[1])
+        if not covered and (not out or out[-1][:2] != s[:2]):
+            out.append(s)
+    return out
 
 
 class FolderFinding(TypedDict):
@@ -130,35 +182,58 @@ class FolderFinding(TypedDict):
 
 
 def scan_folder(
-    files: Iterable[tuple[bytes, bytes]], *, sensitivity: str = DEFAULT_SENSITIVITY
+    files: Iterable[tuple[bytes, bytes]], settings: Settings = _DEFAULT
 ) -> Iterator[FolderFinding]:
     """Findings of (path, UTF-8 text) pairs, in their order; paths are passed on and decide nothing."""
-    sensitivity_level(sensitivity)
     for path, text in files:
-        for start, end, kind, rule in scan_one(text, sensitivity=sensitivity):
+        for start, end, kind, rule in scan_one(text, settings):
             yield {"path": path, "start": start, "end": end, "kind": kind, "rule": rule}
 
 
 def counts_per_kind(findings: pa.Table, documents: int) -> dict[str, list[int]]:
-    """Findings of each kind in each of `documents` texts: what a findings budget is decided on."""
+    """What is redacted of each kind in each of `documents` texts: what a findings budget is decided on."""
     counts = {kind: [0] * documents for kind in KINDS}
-    for doc, kind in zip(
-        findings.column("doc").to_pylist(), findings.column("kind").to_pylist(), strict=True
-    ):
-        counts[kind][doc] += 1
+    columns = (findings.column(name).to_pylist() for name in ("doc", "kind", "spared"))
+    for doc, kind, spared in zip(*columns, strict=True):
+        if spared is None:
+            counts[kind][doc] += 1
     return counts
 
 
-def _look(body: bytes, sensitivity: str, use_hyperscan: bool | None) -> list[Finding]:
-    """One pass of all rules; neither merged nor closed."""
-    found = matcher_for(sensitivity, use_hyperscan).findings(body)
-    if sensitivity == "high":
+def _look(body: bytes, settings: Settings, use_hyperscan: bool | None) -> tuple[list[Finding], list[Spared]]:
+    """One pass of all rules; findings neither merged nor closed."""
+    found = matcher_for(settings.active_rules, use_hyperscan).findings(body)
+    spared: list[Spared] = []
+    if any(settings.gated(kind) for kind in ("private_key", "key", "password")):
         text = body.decode("utf-8", "surrogateescape")
         lines = gate(use_hyperscan).findings(text)
         if lines:
             offset = _byte_offsets(text, lines)
-            found += [f for x in lines if (f := _judged(body, x, offset[x.start], offset[x.end])) is not None]
-    return found
+            for x in lines:
+                judged = _judged(body, x, offset[x.start], offset[x.end])
+                if len(judged) == 5:
+                    spared.append(judged)
+                elif settings.gated(judged[2]):
+                    found.append(judged)
+    if not settings.allow and not settings.obey_pragmas:
+        return found, spared
+    kept: list[Finding] = []
+    for f in found:
+        why = _why_left(body, f, settings)
+        if why is None:
+            kept.append(f)
+        else:
+            spared.append((*f, why))
+    return kept, spared
+
+
+def _why_left(body: bytes, found: Finding, settings: Settings) -> str | None:
+    """What of the settings spares a finding: an entry of the allow-list, or a pragma that is obeyed."""
+    start, end, kind, rule = found
+    for entry in settings.allow:
+        if entry.holds(body[start:end], kind, rule):
+            return f"allowed: {entry.reason}"
+    return "pragma" if settings.obey_pragmas and pragma_at(body, start, end) else None
 
 
 def _byte_offsets(text: str, lines: list[LineFinding]) -> dict[int, int]:
@@ -180,34 +255,46 @@ _VALUE_MAX = 512
 _HEX_MAX = 128
 
 
-def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | None:
-    """A finding of detect-secrets in our terms; None for what `pii.negatives` explains."""
+def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | Spared:
+    """A finding of detect-secrets in our terms: one of five parts is spared, with what `pii.negatives` calls it."""
     value, before = body[start:end], line_before(body, start, 200)
     rule = "detect-secrets/" + "-".join(found.type.lower().replace("(", "").replace(")", "").split())
     kind = "key"
-    if is_placeholder(value):
-        return None
+    why: str | None = None
     if found.type == "Private Key":
         # The plugin marks the header, also in code that looks for one; a key has material behind it.
         stop = block_end(body, end)
-        return None if stop is None else (start, stop, "private_key", rule)
-    if found.type == "Hex High Entropy String":
-        if len(value) > _HEX_MAX or counts_up(value, 5) or is_digest(value, before):
-            return None
+        return (
+            (start, end, "private_key", rule, "no-key-material")
+            if stop is None
+            else (start, stop, "private_key", rule)
+        )
+    if is_placeholder(value):
+        why = "placeholder"
+    elif found.type == "Hex High Entropy String":
+        why = _first(
+            long_data=len(value) > _HEX_MAX, counting=counts_up(value, 5), digest=is_digest(value, before)
+        )
     elif found.type == "Base64 High Entropy String":
-        if (len(value) > _VALUE_MAX and not value.startswith(b"MI")) or counts_up(value):
-            return None
-        if is_digest(value, before) or is_data(value, before) or is_words(value):
-            return None
+        why = _first(
+            long_data=len(value) > _VALUE_MAX and not value.startswith(b"MI"),
+            counting=counts_up(value),
+            digest=is_digest(value, before),
+            embedded_data=is_data(value, before),
+            words=is_words(value),
+        )
     elif found.type == "Basic Auth Credentials":
         kind = "password"
-        if is_stock_password(value):
-            return None
+        why = _first(stock_password=is_stock_password(value))
     elif found.type == "Secret Keyword":
         kind = "key" if "key" in found.matched_name and "pass" not in found.matched_name else "password"
-        if is_stock_password(value) or is_phrase(value):
-            return None
-    return start, end, kind, rule
+        why = _first(stock_password=is_stock_password(value), phrase=is_phrase(value))
+    return (start, end, kind, rule) if why is None else (start, end, kind, rule, why)
+
+
+def _first(**explanations: bool) -> str | None:
+    """The name of the first explanation that is true."""
+    return next((name.replace("_", "-") for name, holds in explanations.items() if holds), None)
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:

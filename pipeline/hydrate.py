@@ -29,6 +29,7 @@ from manifests.shards import write_shard
 from pii.redact import redact_batch
 from pii.rules import UnknownSensitivity, rules_digest, sensitivity_level
 from pii.scan import scan
+from pii.settings import Settings
 from pipeline.content.text import NOTEBOOKS, text_of
 from pipeline.engine.store import TEMPORARY, Store
 from pipeline.engine.store_errors import disk_errors
@@ -101,7 +102,7 @@ class Texts:
         ):
             if had and not readable:
                 reasons[number], details[number] = "undecodable", "it cannot be read as text any more"
-        found = scan(text, sensitivity=self.sensitivity)
+        found = scan(text, Settings(sensitivity=self.sensitivity))
         released, redactions = redact_batch(text, found)
         return pa.table(
             [

@@ -249,7 +249,7 @@ def _text(
     text = text_of(body, form)["text"].combine_chunks()
     if text.null_count:
         return None
-    released, _ = redact_batch(text, scan(text, sensitivity="high"))
+    released, _ = redact_batch(text, scan(text))
     return str(released[0].as_py())
 
 

@@ -140,9 +140,11 @@ def _database(cache: Path | None) -> sqlite3.Connection:
 def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:
     """`{path, start, end, kind, rule}` per finding: byte offsets in the file's text as UTF-8, never the value."""
     from pii.scan import scan
+    from pii.settings import Settings
     from pipeline.content.decode import decode_batch
 
     for paths, bodies in folder.batches():
         texts = decode_batch(bodies)["text"].combine_chunks()
-        for row in scan(texts, sensitivity=sensitivity).to_pylist():
-            yield {"path": paths[row.pop("doc")], **row}
+        for row in scan(texts, Settings(sensitivity=sensitivity)).to_pylist():
+            if row["spared"] is None:
+                yield {"path": paths[row["doc"]], **{k: row[k] for k in ("start", "end", "kind", "rule")}}

@@ -17,7 +17,9 @@ import pyarrow.compute as pc
 from dedup.near import compile_kernels, kernels_are_cached
 from manifests.schema import REDACTION
 from pii.redact import redact_batch
+from pii.rules import rules_digest
 from pii.scan import scan
+from pii.settings import Settings
 from pipeline.content.notebook import STRIPPED
 from pipeline.content.text import text_of
 from pipeline.engine.annotations import Annotator, require_all
@@ -64,7 +66,7 @@ class TextForm:
 
 def released_stores(text_form: TextForm) -> dict[str, str]:
     """Keys of the stores that released texts come from."""
-    return {"bodies": BODIES_OF.key(), "released": RELEASED_OF.key(**vars(text_form))}
+    return {"bodies": BODIES_OF.key(), "released": RELEASED_OF.key(**vars(text_form), rules=rules_digest())}
 
 
 def annotate_secrets(task: Task) -> Mapping[str, pa.Table]:
@@ -98,7 +100,8 @@ def _scanned(task: Task, rows: pa.Table) -> tuple[pa.Table, pa.Array]:
     texts = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), task.config["notebooks"])
     text = texts["text"].combine_chunks()
     task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
-    found = scan(text, sensitivity=task.config["sensitivity"])
+    found = scan(text, Settings(sensitivity=task.config["sensitivity"]))
+    found = found.filter(pc.is_null(found["spared"]))
     released, redactions = redact_batch(text, found)
     for kind in pc.value_counts(found["kind"]).to_pylist():
         task.count(f"found.{kind['values']}", kind["counts"])

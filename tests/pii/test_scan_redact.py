@@ -12,6 +12,7 @@ from pii_examples import ALNUM, EXAMPLES, HEX, URL64, crc_token, jwt, marked, pe
 from pii import KINDS, SENSITIVITIES, counts_per_kind, redact_batch, redact_one, scan, scan_folder, scan_one
 from pii.redact import REDACTION, BadFindings, placeholder, replace
 from pii.scan import FINDINGS
+from pii.settings import Settings
 
 TRUE = [marked(t)[0].decode() for true, _ in EXAMPLES.values() for t in true]
 FALSE = [t for _, false in EXAMPLES.values() for t in false]
@@ -61,7 +62,7 @@ TIER = st.sampled_from(SENSITIVITIES)
 @example("secret=\"a'b'c\";password='d';\"x1\"", "high")
 def test_properties_of_one_text(text, tier):
     body = text.encode()
-    found = scan_one(body, sensitivity=tier)
+    found = scan_one(body, Settings(sensitivity=tier))
     # sorted, disjoint, inside
     ends = [0, *(f[1] for f in found)]
     assert all(ends[i] <= f[0] < f[1] <= len(body) and f[2] in KINDS for i, f in enumerate(found))
@@ -76,28 +77,29 @@ def test_properties_of_one_text(text, tier):
     assert released.count(b"\n") == body.count(b"\n") and released.count(b"\r") == body.count(b"\r")
     assert len(re.split("\r\n|\r|\n", released.decode())) == len(re.split("\r\n|\r|\n", text))
     # closed: nothing is left to find
-    assert scan_one(released, sensitivity=tier) == []
+    assert scan_one(released, Settings(sensitivity=tier)) == []
     # no value of a finding is in the released text in its place, and the engines agree
-    assert scan_one(body, sensitivity=tier, use_hyperscan=False) == found
+    assert scan_one(body, Settings(sensitivity=tier), use_hyperscan=False) == found
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.one_of(st.none(), TEXT), max_size=6), TIER, st.data())
 def test_findings_do_not_depend_on_batches(texts, tier, data):
-    whole = scan(pa.array(texts, pa.large_string()), sensitivity=tier)
+    whole = scan(pa.array(texts, pa.large_string()), Settings(sensitivity=tier))
     assert whole.schema == FINDINGS
     cut = data.draw(st.integers(0, len(texts)))
     binary = [None if t is None else t.encode() for t in texts]
     first, second = (
-        scan(pa.array(part, pa.large_binary()), sensitivity=tier) for part in (binary[:cut], binary[cut:])
+        scan(pa.array(part, pa.large_binary()), Settings(sensitivity=tier))
+        for part in (binary[:cut], binary[cut:])
     )
     moved = second.set_column(
         0, FINDINGS.field("doc"), pa.array([d + cut for d in second["doc"].to_pylist()], pa.int64())
     )
     assert pa.concat_tables([first, moved]).to_pydict() == whole.to_pydict()
     sliced = pa.array(["x", *texts], pa.large_string()).slice(1)
-    assert scan(sliced, sensitivity=tier).to_pydict() == whole.to_pydict()
-    assert scan(pa.chunked_array([sliced]), sensitivity=tier).to_pydict() == whole.to_pydict()
+    assert scan(sliced, Settings(sensitivity=tier)).to_pydict() == whole.to_pydict()
+    assert scan(pa.chunked_array([sliced]), Settings(sensitivity=tier)).to_pydict() == whole.to_pydict()
 
     released, redactions = redact_batch(sliced, whole)
     assert released.type == pa.large_string() and redactions.type == pa.list_(REDACTION)
@@ -106,7 +108,7 @@ def test_findings_do_not_depend_on_batches(texts, tier, data):
         if text is None:
             assert released[i].as_py() is None and redactions[i].as_py() == []
             continue
-        expected, marks = redact_one(text.encode(), scan_one(text.encode(), sensitivity=tier))
+        expected, marks = redact_one(text.encode(), scan_one(text.encode(), Settings(sensitivity=tier)))
         assert released[i].as_py().encode() == expected
         assert [(m["start"], m["end"], m["kind"], m["rule"]) for m in redactions[i].as_py()] == marks
         assert sum(counts[k][i] for k in KINDS) == len(marks)
@@ -126,11 +128,11 @@ def test_placeholders_are_no_findings(tier):
                 f"<{p}>",
                 f"`{p}`;",
             ):
-                assert scan_one(text.encode(), sensitivity=tier) == [], text
+                assert scan_one(text.encode(), Settings(sensitivity=tier)) == [], text
 
 
 def released(text, tier="high"):
-    return redact_one(text.encode(), scan_one(text.encode(), sensitivity=tier))[0].decode()
+    return redact_one(text.encode(), scan_one(text.encode(), Settings(sensitivity=tier)))[0].decode()
 
 
 def test_same_value_same_placeholder_and_ordinals_count_values():
@@ -210,13 +212,13 @@ def test_other_blocks():
     ],
 )
 def test_what_is_no_secret(line):
-    assert scan_one(line.encode(), sensitivity="high") == []
+    assert scan_one(line.encode(), Settings(sensitivity="high")) == []
 
 
 def test_hex_beside_a_secret_word_is_a_key():
-    assert [f[2] for f in scan_one(f'api_token_value = "{rand(HEX, 32)}"'.encode(), sensitivity="high")] == [
-        "key"
-    ]
+    assert [
+        f[2] for f in scan_one(f'api_token_value = "{rand(HEX, 32)}"'.encode(), Settings(sensitivity="high"))
+    ] == ["key"]
 
 
 def test_kind_of_keyword_findings():
@@ -242,7 +244,10 @@ def test_offsets_are_bytes():
 @pytest.mark.parametrize("place", ["", "x\n"])
 def test_first_and_last_byte(place):
     token = crc_token("gh" + "p")
-    assert scan_one((place + token).encode(), sensitivity="low")[0][:2] == (len(place), len(place) + 40)
+    assert scan_one((place + token).encode(), Settings(sensitivity="low"))[0][:2] == (
+        len(place),
+        len(place) + 40,
+    )
 
 
 def test_invalid_utf8_does_not_crash_and_spans_hold():
@@ -256,7 +261,7 @@ def test_invalid_utf8_does_not_crash_and_spans_hold():
 def test_many_findings_in_one_text():
     lines = [f"u{i}@mail.uni" + "-x.org = '" + rand(ALNUM, 20, i % 50) + "'" for i in range(20_000)]
     body = "\n".join(lines).encode()
-    found = scan_one(body, sensitivity="medium")
+    found = scan_one(body, Settings(sensitivity="medium"))
     assert len(found) == 20_000
     assert redact_one(body, found)[0].count(b"<EMAIL_") == 20_000
 
@@ -267,7 +272,7 @@ def test_many_findings_in_one_text():
 @pytest.mark.parametrize("tier", ["medium", "high"])
 def test_hostile_repetitions(unit, tier):
     body = (unit * (400_000 // len(unit))).encode()
-    assert scan_one(body, sensitivity=tier) is not None
+    assert scan_one(body, Settings(sensitivity=tier)) is not None
 
 
 def test_verifiers_read_a_bounded_part_of_the_text(monkeypatch):
@@ -284,7 +289,7 @@ def test_verifiers_read_a_bounded_part_of_the_text(monkeypatch):
 
     monkeypatch.setattr(module, "_payload", counting)
     text = (pem(lines=1) + "\n").encode() * 500
-    scan_one(text, sensitivity="low")
+    scan_one(text, Settings(sensitivity="low"))
     assert read <= 3 * len(text)
 
 
@@ -295,7 +300,7 @@ def test_values_are_in_no_message():
         with pytest.raises(BadFindings) as error:
             redact_one(text, bad)
         assert rand(URL64, 16) not in str(error.value)
-    table = pa.table([[7], [0], [1], ["key"], ["x"]], schema=FINDINGS)
+    table = pa.table([[7], [0], [1], ["key"], ["x"], [None], [False]], schema=FINDINGS)
     with pytest.raises(BadFindings, match="beyond"):
         redact_batch(pa.array(["a"], pa.large_string()), table)
 
@@ -303,7 +308,7 @@ def test_values_are_in_no_message():
 def test_scan_folder_names_paths_and_no_values():
     secret = crc_token("gh" + "p")
     files = [(b"a\xff/x.lock", f"t = {secret}".encode()), (b"b", b"nothing")]
-    out = list(scan_folder(files, sensitivity="low"))
+    out = list(scan_folder(files, Settings(sensitivity="low")))
     assert out == [{"path": b"a\xff/x.lock", "start": 4, "end": 44, "kind": "key", "rule": "github-token"}]
     # the path decides nothing
     assert [{**f, "path": b""} for f in scan_folder([(b"z", files[0][1])])] == [
