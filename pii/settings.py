@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Literal
 
 from pii.paths import matches
-from pii.rules import KINDS, Rule, digest_of, rule_table, sensitivity_level
+from pii.rules import KINDS, Rule, digest_of, rule_table, rules_digest, sensitivity_level
 
 #: Measured on Python code: see benchmarks/secrets.py.
 DEFAULT_SENSITIVITY = "high"
@@ -162,6 +162,13 @@ class Policy:
     def needs_places(self) -> bool:
         """Whether settings depend on where a content lies; if not, `base` and `allow` hold for every text."""
         return bool(self.languages) or any(a.paths or a.languages for a in self.allow)
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of all that decides findings, the product's rules and detect-secrets' version included."""
+        overrides = [[name, one.sensitivity, list(one.kinds)] for name, one in self.languages]
+        entries = [_entry(a) for a in self.allow]
+        held = [rules_digest(), self.base.record(), overrides, entries]
+        return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
     def settings_for(self, languages: Sequence[str | None] = (), paths: Iterable[bytes] = ()) -> Settings:
         """The strictest settings of a content's places; with no place: the base with what needs no place."""

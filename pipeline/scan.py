@@ -1,7 +1,8 @@
 """What the pipeline would say of any folder: the functions of a release, applied to files on disk.
 
 Paths are bytes relative to the folder, in byte order. Links are not followed; `.git` folders and files that cannot be read
-are left out, the latter with a note. Records have the keys of DESIGN 6. Duplicates: `pipeline.scan_duplicates`.
+are left out, the latter with a note. Records have the keys of DESIGN 6. Duplicates: `pipeline.scan_duplicates`; secrets:
+`pipeline.scan_secrets`.
 """
 
 from __future__ import annotations
@@ -135,16 +136,3 @@ def _database(cache: Path | None) -> sqlite3.Connection:
             f"--cache {cache}: not a cache file, and none can be made there: {error}"
         ) from error
     return connection
-
-
-def secrets(folder: Folder, *, sensitivity: str) -> Iterator[Mapping[str, Any]]:
-    """`{path, start, end, kind, rule}` per finding: byte offsets in the file's text as UTF-8, never the value."""
-    from pii.scan import scan
-    from pii.settings import Settings
-    from pipeline.content.decode import decode_batch
-
-    for paths, bodies in folder.batches():
-        texts = decode_batch(bodies)["text"].combine_chunks()
-        for row in scan(texts, Settings(sensitivity=sensitivity)).to_pylist():
-            if row["spared"] is None:
-                yield {"path": paths[row["doc"]], **{k: row[k] for k in ("start", "end", "kind", "rule")}}

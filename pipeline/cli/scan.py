@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -35,7 +35,7 @@ def languages(directory: Directory, as_json: AsJson = False, max_bytes: MaxBytes
     from pipeline import scan
 
     _print(
-        scan.languages(_folder(directory, max_bytes)),
+        scan.languages(folder_of(directory, max_bytes)),
         as_json,
         lambda r: f"{r['language'] or '-'}\t{r['path']}",
     )
@@ -62,28 +62,12 @@ def licenses(
     """The license of every file with its evidence: {path, expression, licenses, permitted, evidence}."""
     from pipeline import scan
 
-    records = scan.licenses(_folder(directory, max_bytes), policy=policy, scancode=scancode, cache=cache)
+    records = scan.licenses(folder_of(directory, max_bytes), policy=policy, scancode=scancode, cache=cache)
     _print(
         records,
         as_json,
         lambda r: f"{'ok ' if r['permitted'] else 'no '} {r['expression'] or '-'}\t{r['path']}",
     )
-
-
-@app.command("secrets")
-def secrets(
-    directory: Directory,
-    as_json: AsJson = False,
-    sensitivity: Annotated[
-        Literal["low", "medium", "high"], typer.Option("--sensitivity", help="Tier of rules.")
-    ] = "high",
-    max_bytes: MaxBytes = _LIMIT,
-) -> None:
-    """Secrets and personal data: {path, start, end, kind, rule}, byte offsets in the text as UTF-8; values are never printed."""
-    from pipeline import scan
-
-    records = scan.secrets(_folder(directory, max_bytes), sensitivity=sensitivity)
-    _print(records, as_json, lambda r: f"{r['kind']}\t{r['rule']}\t{r['path']}:{r['start']}-{r['end']}")
 
 
 @app.command("signals")
@@ -109,7 +93,7 @@ def signals(
     found: Counter[str] = Counter()
 
     def counted() -> Iterator[Mapping[str, Any]]:
-        for record in scan_signals(_folder(directory, max_bytes), rules, parsers=parsers):
+        for record in scan_signals(folder_of(directory, max_bytes), rules, parsers=parsers):
             found[str(record["reason"] or "passed")] += 1
             if as_json or record["reason"]:
                 yield record
@@ -179,7 +163,7 @@ def contamination(
     _print(
         in_release(directory, sought)
         if is_release(directory)
-        else in_folder(_folder(directory, max_bytes), sought),
+        else in_folder(folder_of(directory, max_bytes), sought),
         as_json,
         lambda r: (
             f"{r['share']:6.1%}  {r['benchmark']}/{r['item']} {r['field']}\t{r['path']}:{r['start']}-{r['end']}"
@@ -209,7 +193,7 @@ def duplicates(
     from pipeline.scan_duplicates import find_duplicates
 
     Threshold.of(threshold)  # before a folder is walked
-    folder = _folder(directory, max_bytes)
+    folder = folder_of(directory, max_bytes)
     with _Reading(len(folder.sizes), sum(folder.sizes.values())) as reading:
         found = find_duplicates(
             folder, threshold=threshold, note=_note, progress=reading, operators=operators
@@ -234,9 +218,9 @@ def _percent(record: Mapping[str, Any]) -> str:
 
 def _print_clusters(groups: Iterator[Mapping[str, Any]], as_json: bool) -> None:
     for group in groups:
-        files = [_shown(file) for file in group["files"]]
+        files = [shown(file) for file in group["files"]]
         if as_json:
-            typer.echo(json.dumps({**_shown(group), "files": files}))
+            typer.echo(json.dumps({**shown(group), "files": files}))
             continue
         typer.echo(f"{len(files)} files, the kept one of {group['bytes']:,} bytes")
         for file in files:
@@ -267,7 +251,8 @@ class _Reading:
             typer.echo("\r\x1b[2K", err=True, nl=False, color=True)
 
 
-def _folder(directory: Path, max_bytes: int) -> Any:
+def folder_of(directory: Path, max_bytes: int) -> Any:
+    """The files of a folder; what is left out is noted on stderr."""
     from pipeline.scan import Folder
 
     return Folder(directory, max_bytes=max_bytes, note=_note)
@@ -279,11 +264,12 @@ def _note(text: str) -> None:
 
 def _print(records: Iterator[Mapping[str, Any]], as_json: bool, line: Any) -> None:
     for record in records:
-        shown = _shown(record)
-        typer.echo(json.dumps(shown) if as_json else line(shown))
+        told = shown(record)
+        typer.echo(json.dumps(told) if as_json else line(told))
 
 
-def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
+def shown(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its paths as text."""
     from pipeline.content.shown import escape
 
     return {key: escape(value) if isinstance(value, bytes) else value for key, value in record.items()}
@@ -291,4 +277,7 @@ def _shown(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def register(parent: typer.Typer) -> None:
     """Mount the group."""
+    from pipeline.cli.scan_secrets import secrets
+
+    app.command("secrets")(secrets)
     parent.add_typer(app)

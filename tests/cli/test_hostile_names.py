@@ -288,7 +288,7 @@ def test_a_story_has_one_kept_occurrence(looks: dict[str, Result]) -> None:
 KEYS = {
     "languages": {"path", "language", "by"},
     "licenses": {"path", "expression", "licenses", "permitted", "evidence"},
-    "secrets": {"path", "start", "end", "kind", "rule"},
+    "secrets": {"path", "start", "end", "kind", "rule", "line", "column", "pragma"},
     "duplicates": {"path", "kind", "duplicate_of", "cluster", "kept", "similarity"},
 }
 KINDS = {

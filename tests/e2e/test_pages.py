@@ -59,3 +59,21 @@ def test_every_command_on_the_review_of_licenses_works(made, tmp_path, monkeypat
         assert result.exit_code == 0, (line, result.output, result.exception)
     written = {"licenses-review.parquet", "review.html", "license-decisions.yaml", "work"}
     assert {path.name for path in tmp_path.iterdir()} == written
+
+
+def test_every_command_on_secrets_works(tmp_path, monkeypatch):
+    """Breach: a reader types what docs/secrets.md says, and it fails."""
+    for folder in ("configs", "examples"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path)
+    ran = 0
+    for kind, block in BLOCK.findall((ROOT / "docs/secrets.md").read_text(encoding="utf-8")):
+        if kind == "python":
+            exec(compile(block, "secrets.md", "exec"), {})
+            continue
+        for line in block.splitlines():
+            result = CliRunner().invoke(app, shlex.split(line.removeprefix("$ "))[1:])
+            assert result.exit_code == 0, (line, result.output, result.exception)
+            ran += 1
+    assert ran >= 8 and (tmp_path / "work/secrets.sarif").is_file()
