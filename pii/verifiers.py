@@ -10,10 +10,22 @@ from collections.abc import Callable
 
 from pii.addresses import email_span, ipv4_span, ipv6_span
 from pii.pem import block_end, putty_block_end
+from pii.verify_connections import connection_password, random_password
 from pii.verify_generic import assigned_value, random_value, url_password
 from pii.verify_personal import credit_card
 from pii.verify_services import json_web_token
-from pii.verify_tokens import github_token, token
+from pii.verify_tokens import (
+    aws_key_id,
+    azure_account_key,
+    azure_key,
+    blob,
+    crc32_token,
+    entra_secret,
+    keyed_uuid,
+    random_token,
+    sas_signature,
+    token,
+)
 
 Span = tuple[int, int]
 Verifier = Callable[[bytes, int, int], Span | None]
@@ -31,7 +43,17 @@ def _putty_block(body: bytes, start: int, end: int) -> Span | None:
 
 VERIFIERS: dict[str, Verifier] = {
     "token": token,
-    "github_token": github_token,
+    "random_token": random_token,
+    "blob": blob,
+    "crc32_token": crc32_token,
+    "aws_key_id": aws_key_id,
+    "azure_account_key": azure_account_key,
+    "azure_key": azure_key,
+    "entra_secret": entra_secret,
+    "sas_signature": sas_signature,
+    "keyed_uuid": keyed_uuid,
+    "connection_password": connection_password,
+    "random_password": random_password,
     "json_web_token": json_web_token,
     "url_password": url_password,
     "credit_card": credit_card,

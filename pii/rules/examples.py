@@ -23,6 +23,7 @@ ALPHABETS = {
     "hex": "0123456789abcdef",
     "HEX": "0123456789ABCDEF",
     "base32": string.ascii_uppercase + "234567",
+    "base32lower": string.ascii_lowercase + "234567",
     "base58": "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz",
     "base62": _BASE62,
     "base64": _BASE62 + "+/",
@@ -89,6 +90,24 @@ def _pem(g: random.Random, argument: str, _: str) -> str:
     return (separator or "\n").join(rows)
 
 
+def _uuid(g: random.Random, _argument: str, _: str) -> str:
+    digits = _random(ALPHABETS["hex"])
+    return "-".join(digits(g, n, "") for n in ("8", "4", "4", "4", "12"))
+
+
+def _aws(g: random.Random, argument: str, _: str) -> str:
+    """What follows the prefix of an AWS key id: `old` without an account, `account` with one, `no_account` with a number
+    that no account has."""
+    low, high = {"old": (0, 1 << 40), "account": (1 << 40, 10**12 + (1 << 40)), "no_account": (10**12 + (1 << 40), 1 << 41)}[
+        argument
+    ]
+    while True:
+        bits = g.randrange(low, high) << 39 | g.getrandbits(39)
+        text = base64.b32encode(bits.to_bytes(10, "big")).decode()
+        if any(c.isdigit() for c in text):
+            return text
+
+
 def _of(_g: random.Random, argument: str, _: str) -> str:
     """`{of:x*40}`: one text many times."""
     unit, times = argument.rsplit("*", 1)
@@ -101,6 +120,8 @@ PARTS: dict[str, Part] = {
     "jwt": _jwt,
     "pem": _pem,
     "of": _of,
+    "uuid": _uuid,
+    "aws": _aws,
 }
 
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{([A-Za-z0-9_]+)(?::([^{}]*))?\}")
