@@ -95,21 +95,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         [f"[[{ppk()}]]\n", f"a\n[[{ppk()}]]"],
         ["PuTTY-User-" + "Key-File-2: ssh-rsa\n", "PuTTY-User-Key"],
     ),
-    "github-token": (
-        [f'token = "[[{crc_token("gh" + "p")}]]"', f"[[{crc_token('gh' + 's', 2)}]]\n"],
-        ["gh" + "p_" + "x" * 36, 'x = "gh' + "p_" + rand(ALNUM, 35) + '_"'],
-    ),
-    "github-fine-grained-token": (
-        [
-            "[[github" + f"_pat_{rand(ALNUM, 22)}_{rand(ALNUM, 59)}]]",
-            "a=[[github" + f"_pat_{rand(ALNUM, 22, 2)}_{rand(ALNUM, 59)}]] b",
-        ],
-        ["github" + "_pat_" + "A" * 22 + "_" + "A" * 59, "github" + "_pat_short"],
-    ),
-    "gitlab-token": (
-        ["[[gl" + f"pat-{rand(URL64, 20)}]]", "x [[gl" + f"dt-{rand(URL64, 20, 3)}]]"],
-        ["gl" + "pat-" + "x" * 20, "aglrt-" + rand(ALNUM, 20)],
-    ),
     "slack-token": (
         [
             "[[xox" + f"b-{rand('0123456789', 12)}-{rand(ALNUM, 24)}]]",
@@ -135,22 +120,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
             "https://hooks.sl" + "ack.com/services/",
         ],
     ),
-    "aws-access-key-id": (
-        ["id = [[AK" + f"IA{rand(BASE32, 16)}]]", "[[AS" + f"IA{rand(BASE32, 16, 4)}]]\n"],
-        ["AK" + "IA" + "IOSFODNN7" + "EXAMPLE", "XAK" + "IA" + rand(BASE32, 16)],
-    ),
-    "google-api-key": (
-        ["[[AI" + f"za{rand(URL64, 35)}]]", "key=[[AI" + f"za{rand(URL64, 35, 2)}]]&x"],
-        ["AI" + "za" + "x" * 35, "AI" + "za" + rand(ALNUM, 20)],
-    ),
-    "google-oauth-secret": (
-        ["[[GOC" + f"SPX-{rand(URL64, 28)}]]", " [[GOC" + f"SPX-{rand(URL64, 28, 2)}]] "],
-        ["GOC" + "SPX-" + "x" * 28, "GOC" + "SPX-short"],
-    ),
-    "google-oauth-token": (
-        ["[[ya" + f"29.{rand(URL64, 60)}]]", " [[ya" + f"29.{rand(URL64, 40)}]] "],
-        ["ya" + "29.short", "ya" + "29." + "x" * 40],
-    ),
     "stripe-key": (
         ["[[sk" + f"_live_{rand(ALNUM, 24)}]]", "[[rk" + f"_live_{rand(ALNUM, 99)}]] "],
         ["sk" + "_live_" + "x" * 24, "sk" + "_live_key"],
@@ -158,25 +127,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     "stripe-webhook-secret": (
         ["[[whs" + f"ec_{rand(ALNUM, 32)}]]", " [[whs" + f"ec_{rand(ALNUM, 40)}]] "],
         ["whs" + "ec_" + "x" * 32, "whs" + "ec_key"],
-    ),
-    "npm-token": (
-        ["[[np" + f"m_{rand(ALNUM, 36)}]]", "/:_authToken=[[np" + f"m_{rand(ALNUM, 36, 2)}]]\n"],
-        ["np" + "m_config_" + "registry", "np" + "m_" + "x" * 36],
-    ),
-    "pypi-token": (
-        [
-            "[[py" + f"pi-AgEIcHlwaS5vcmc{rand(URL64, 70)}]]",
-            "[[py" + f"pi-AgENdGVzdC5weXBpLm9yZw{rand(URL64, 90)}]] ",
-        ],
-        ["py" + "pi-AgEIcHlwaS5vcmc", "py" + "pi-AgEIcHlwaS5vcmc" + "x" * 80],
-    ),
-    "rubygems-key": (
-        ["[[rubyg" + f"ems_{rand(HEX, 48)}]]", " [[rubyg" + f"ems_{rand(HEX, 48, 2)}]] "],
-        ["rubyg" + "ems_version", "rubyg" + "ems_" + "0" * 48],
-    ),
-    "crates-token": (
-        ["[[ci" + f"o{rand(ALNUM, 32)}]]", " [[ci" + f"o{rand(ALNUM, 32, 2)}]] "],
-        ["ci" + "o" + "x" * 32, "asyn" + "cio" + rand(ALNUM, 32)],
     ),
     "openai-key": (
         [
@@ -214,10 +164,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["123456789:A" + "A" + "x" * 33, "12:34:AA"],
     ),
-    "digitalocean-token": (
-        ["[[do" + f"p_v1_{rand(HEX, 64)}]]", " [[do" + f"o_v1_{rand(HEX, 64, 2)}]] "],
-        ["do" + "p_v1_" + "0" * 64, "do" + "p_v1_key"],
-    ),
     "shopify-token": (
         ["[[shp" + f"at_{rand(HEX, 32)}]]", " [[shp" + f"ss_{rand(HEX, 32, 2)}]] "],
         ["shp" + "at_" + "0" * 32, "shp" + "at_key"],
@@ -230,28 +176,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ["[[da" + f"pi{rand(HEX, 32)}]]", " [[da" + f"pi{rand(HEX, 32, 2)}]] "],
         ["da" + "pi" + "0" * 32, "da" + "pixel"],
     ),
-    "docker-hub-token": (
-        ["[[dc" + f"kr_pat_{rand(URL64, 27)}]]", " [[dc" + f"kr_oat_{rand(URL64, 32)}]] "],
-        ["dc" + "kr_pat_" + "x" * 27, "dc" + "kr_pat_key"],
-    ),
-    "vault-token": (
-        ["[[hv" + f"s.{rand(URL64, 24)}]]", " [[hv" + f"b.{rand(URL64, 90)}]] "],
-        ["hv" + "s.short", "hv" + "s." + "x" * 24],
-    ),
-    "terraform-token": (
-        [
-            f"[[{rand(ALNUM, 14)}.atl" + f"asv1.{rand(URL64, 67)}]]",
-            f" [[{rand(ALNUM, 14, 2)}.atl" + f"asv1.{rand(URL64, 67, 2)}]] ",
-        ],
-        ["x" * 14 + ".atl" + "asv1." + "x" * 67, "key.atl" + "asv1."],
-    ),
-    "grafana-token": (
-        [
-            "[[gl" + f"sa_{rand(ALNUM, 32)}_{rand(HEX, 8)}]]",
-            " [[gl" + f"sa_{rand(ALNUM, 32, 2)}_{rand(HEX, 8, 2)}]] ",
-        ],
-        ["gl" + "sa_" + "x" * 32 + "_00000000", "gl" + "sa_key"],
-    ),
     "linear-key": (
         ["[[lin" + f"_api_{rand(ALNUM, 40)}]]", " [[lin" + f"_api_{rand(ALNUM, 40, 2)}]] "],
         ["lin" + "_api_" + "x" * 40, "lin" + "_api_key"],
@@ -263,10 +187,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["PM" + "AK-" + "0" * 24 + "-" + "0" * 34, "PM" + "AK-key"],
     ),
-    "newrelic-key": (
-        ["[[NR" + f"AK-{rand(BASE32, 27)}]]", " [[NR" + f"AK-{rand(BASE32, 27, 2)}]] "],
-        ["NR" + "AK-" + "X" * 27, "NR" + "AK-KEY"],
-    ),
     "mailchimp-key": (
         [f"[[{rand(HEX, 32)}-u" + "s12]]", f" [[{rand(HEX, 32, 2)}-u" + "s3]] "],
         ["0" * 32 + "-u" + "s1", "en-us1"],
@@ -277,13 +197,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
             "disc" + f"ordapp.com/api/v10/webhooks/[[{rand('123456789', 19)}/{rand(URL64, 68)}]] ",
         ],
         ["https://disc" + "ord.com/api/webhooks/1/x", "https://disc" + "ord.com/api/webhooks/"],
-    ),
-    "azure-storage-key": (
-        [
-            "Account" + f"Key=[[{rand(ALNUM + '+/', 86)}==]];",
-            "Account" + f"Key=[[{rand(ALNUM + '+/', 86, 2)}==]]",
-        ],
-        ["Account" + "Key=" + "x" * 86 + "==", "Account" + "Key=key"],
     ),
     "age-secret-key": (
         [
@@ -344,13 +257,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
             "n = 45391488" + "03436467",
             "4539 1488 " + "0343 6467",
         ],
-    ),
-    "aws-secret-access-key": (
-        [
-            "aws_secret_access" + f"_key = [[{rand(ALNUM + '/+', 40)}]]\n",
-            f"SecretKey: [[{rand(ALNUM + '/+', 40, 2)}]]\n",
-        ],
-        ["aws_secret_access_key = " + "x" * 40, "secret_key = get_the_secret_key_from_the_environ_ment"],
     ),
     "assigned-password": (
         [f"db_passwd = '[[{rand(ALNUM, 14)}]]'", f"'Password1' => \"[[{rand(ALNUM, 16)}]]\""],
