@@ -98,9 +98,11 @@ def _uuid(g: random.Random, _argument: str, _: str) -> str:
 def _aws(g: random.Random, argument: str, _: str) -> str:
     """What follows the prefix of an AWS key id: `old` without an account, `account` with one, `no_account` with a number
     that no account has."""
-    low, high = {"old": (0, 1 << 40), "account": (1 << 40, 10**12 + (1 << 40)), "no_account": (10**12 + (1 << 40), 1 << 41)}[
-        argument
-    ]
+    low, high = {
+        "old": (0, 1 << 40),
+        "account": (1 << 40, 10**12 + (1 << 40)),
+        "no_account": (10**12 + (1 << 40), 1 << 41),
+    }[argument]
     while True:
         bits = g.randrange(low, high) << 39 | g.getrandbits(39)
         text = base64.b32encode(bits.to_bytes(10, "big")).decode()

@@ -8,6 +8,9 @@ import random
 import string
 import zlib
 
+from pii.rules import rule_table
+from pii.rules.examples import expand
+
 ALNUM = string.ascii_letters + string.digits
 URL64 = ALNUM + "-_"
 HEX = "0123456789abcdef"
@@ -280,3 +283,20 @@ def marked(text: str) -> tuple[bytes, tuple[int, int]]:
     value, after = rest.split("]]", 1)
     start = len(before.encode())
     return (before + value + after).encode(), (start, start + len(value.encode()))
+
+
+def _with_marks(body: bytes, span: tuple[int, int] | None) -> str:
+    assert span is not None
+    start, end = span
+    return (body[:start] + b"[[" + body[start:end] + b"]]" + body[end:]).decode()
+
+
+# Rules whose tables hold their examples as templates: the same texts, made here.
+EXAMPLES |= {
+    rule.id: (
+        [_with_marks(*expand(t, rule.id)) for t in rule.found],
+        [expand(t, rule.id)[0].decode() for t in rule.not_found],
+    )
+    for rule in rule_table()
+    if rule.found
+}
