@@ -21,6 +21,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -124,7 +125,7 @@ def cache_folder() -> Path | None:
 def key(expressions: Sequence[Expression]) -> str:
     """SHA-256 (hex) of what a compiled database depends on."""
     held = [[e.pattern.decode("latin-1"), e.number, e.flags] for e in expressions]
-    text = json.dumps([hyperscan.__version__, hyperscan.HS_MODE_BLOCK, _processor(), held])
+    text = json.dumps([metadata.version("hyperscan"), hyperscan.HS_MODE_BLOCK, _processor(), held])
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

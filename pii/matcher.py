@@ -38,6 +38,11 @@ class Occurring(NamedTuple):
     rules: list[int]
     views: list[str]
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nothing to look for."""
+        return not self.rules and not self.views
+
 
 class Matcher:
     """Some rules, compiled; `matcher_for` keeps one per process."""
@@ -113,8 +118,8 @@ class Matcher:
             rules: Collection[int] = self.occurring(view.text).rules
             if kind == "joined":  # other rules would take two of a list's strings for one
                 rules = self._in_joined.intersection(rules)
-            for start, end, *what in self._verified(view.text, sorted(rules)):
-                out[(*view.original(start, end), *what)] = None
+            for start, end, found, rule in self._verified(view.text, sorted(rules)):
+                out[(*view.original(start, end), found, rule)] = None
         return list(out)
 
     def _verified(self, body: bytes, rules: Collection[int]) -> Iterator[Finding]:
