@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import re2
 
 from pii.database import BadExpression, Database, Expression, database, is_available
+from pii.linear import compiled
 from pii.rules import BadRule, Rule
 from pii.verifiers import VERIFIERS
 from pii.views import TRIGGERS, view_of
@@ -64,17 +65,21 @@ class Matcher:
                 raise BadRule(f"rule {rule.id}: no verifier named {rule.verifier}")
         self._verifiers = [VERIFIERS[r.verifier] for r in rules]
         self._in_joined = frozenset(i for i, r in enumerate(rules) if r.tier == "low")
-        self._kinds = list(TRIGGERS)
-        self._database: Database | None = None
+        self._triggers: Database | None = None
         if is_available() if use_hyperscan is None else use_hyperscan:
+            # Databases of their own: together with some rules, these expressions cost a multiple.
             self._database = self._compile()
+            self._triggers = _triggers()
         else:
             self._prepare_keywords()
 
-    def _compile(self) -> Database:
-        patterns = [*(_wider(r.pattern) for r in self.rules), *TRIGGERS.values()]
+    def _compile(self) -> Database | None:
+        if not self.rules:
+            return None
         try:
-            return database([Expression(p, i, _SINGLE_MATCH) for i, p in enumerate(patterns)])
+            return database(
+                [Expression(_wider(r.pattern), i, _SINGLE_MATCH) for i, r in enumerate(self.rules)]
+            )
         except BadExpression as error:
             raise BadRule(
                 f"rule {self.rules[error.position].id}: Hyperscan refuses the pattern: {error.said}"
@@ -87,25 +92,28 @@ class Matcher:
         self._keywords = Keywords(words)
         self._rules_of = [[i for i, r in enumerate(self.rules) if w in r.keywords] for w in words]
         self._always = [i for i, r in enumerate(self.rules) if not r.keywords]
-        self._triggers = [compiled(p) for p in TRIGGERS.values()]
+        self._searches_of_views = [compiled(p) for p in TRIGGERS.values()]
 
     def occurring(self, text: bytes | memoryview) -> Occurring:
         """What may be in `text`, which is not copied; never too little."""
-        if self._database is not None:
-            hits: list[int] = []
-            self._database.scan(text, _note, hits)
-            if not hits:
-                return _NOTHING
-            hits.sort()
-            rules = len(self.rules)
+        if self._triggers is None:
+            found = {rule for word in self._keywords.occurring(text) for rule in self._rules_of[word]}
             return Occurring(
-                [h for h in hits if h < rules], [self._kinds[h - rules] for h in hits if h >= rules]
+                sorted(found.union(self._always)),
+                [
+                    kind
+                    for kind, search in zip(TRIGGERS, self._searches_of_views, strict=True)
+                    if search.search(text)
+                ],
             )
-        found = {rule for word in self._keywords.occurring(text) for rule in self._rules_of[word]}
-        return Occurring(
-            sorted(found.union(self._always)),
-            [kind for kind, t in zip(self._kinds, self._triggers, strict=True) if t.search(text)],
-        )
+        hits: list[int] = []
+        views: list[int] = []
+        if self._database is not None:
+            self._database.scan(text, _note, hits)
+            self._triggers.scan(text, _note, views)
+        if not hits and not views:
+            return _NOTHING
+        return Occurring(sorted(hits), [_KINDS_OF_VIEWS[v] for v in sorted(views)])
 
     def findings(self, body: bytes, occurring: Occurring | None = None) -> list[Finding]:
         """Verified findings in `body`, each once, not yet merged; `occurring`: what `occurring(body)` said, if known."""
@@ -133,18 +141,16 @@ class Matcher:
 
 
 _NOTHING = Occurring([], [])
+_KINDS_OF_VIEWS = list(TRIGGERS)
+
+
+@cache
+def _triggers() -> Database:
+    return database([Expression(p, i, _SINGLE_MATCH) for i, p in enumerate(TRIGGERS.values())])
 
 
 def _note(number: int, _start: int, _end: int, _flags: int, hits: list[int]) -> None:
     hits.append(number)
-
-
-def compiled(pattern: bytes) -> Any:
-    """`pattern` for RE2, over bytes; raises `re2.error`."""
-    options = re2.Options()
-    options.encoding = re2.Options.Encoding.LATIN1  # bytes, as Hyperscan sees them
-    options.log_errors = False
-    return re2.compile(pattern, options)
 
 
 def _wider(pattern: bytes) -> bytes:
