@@ -17,6 +17,7 @@ import re2
 from pii.database import BadExpression, Database, Expression, database, is_available
 from pii.linear import compiled
 from pii.rules import BadRule, Rule
+from pii.rules.proofs import Unreadable, keywords_are_necessary
 from pii.verifiers import VERIFIERS
 from pii.views import TRIGGERS, view_of
 
@@ -60,7 +61,7 @@ class Matcher:
             try:
                 self._searches.append(compiled(rule.pattern))
             except re2.error as error:
-                raise BadRule(f"rule {rule.id}: RE2 refuses the pattern: {_said(error)}") from error
+                raise BadRule(f"rule {rule.id}: RE2 refuses the pattern: {said(error)}") from error
             if rule.verifier not in VERIFIERS:
                 raise BadRule(f"rule {rule.id}: no verifier named {rule.verifier}")
         self._verifiers = [VERIFIERS[r.verifier] for r in rules]
@@ -88,10 +89,17 @@ class Matcher:
     def _prepare_keywords(self) -> None:
         from pii.keywords import Keywords  # numba takes its time to load, and nobody else needs it
 
-        words = list(dict.fromkeys(k for r in self.rules for k in r.keywords))
-        self._keywords = Keywords(words)
-        self._rules_of = [[i for i, r in enumerate(self.rules) if w in r.keywords] for w in words]
-        self._always = [i for i, r in enumerate(self.rules) if not r.keywords]
+        of: dict[bytes, list[int]] = {}
+        self._always: list[int] = []
+        for i, rule in enumerate(self.rules):
+            # Words that only a verifier asks for, or that somebody got wrong, decide nothing.
+            if _are_necessary(rule):
+                for word in rule.keywords:
+                    of.setdefault(word, []).append(i)
+            else:
+                self._always.append(i)
+        self._keywords = Keywords(list(of))
+        self._rules_of = list(of.values())
         self._searches_of_views = [compiled(p) for p in TRIGGERS.values()]
 
     def occurring(self, text: bytes | memoryview) -> Occurring:
@@ -153,6 +161,13 @@ def _note(number: int, _start: int, _end: int, _flags: int, hits: list[int]) -> 
     hits.append(number)
 
 
+def _are_necessary(rule: Rule) -> bool:
+    try:
+        return keywords_are_necessary(rule.pattern, rule.keywords)
+    except Unreadable:
+        return False
+
+
 def _wider(pattern: bytes) -> bytes:
     """`pattern` for Hyperscan: everything that RE2 finds with it, and not much more."""
     in_class = False
@@ -162,8 +177,8 @@ def _wider(pattern: bytes) -> bytes:
         if token[1] and not (in_class and token[1] == b"S"):  # `[\S]` is refused where rules are checked
             held = rb"\t\n\x0c\r\x20"
             return held if in_class else b"[%s%s]" % (b"^" if token[1] == b"S" else b"", held)
-        if token[2] and not in_class:
-            in_class = True
+        if token[2]:  # within a class a bracket is itself, and the one that may follow closes
+            in_class = not in_class or token[2][-1:] != b"]"
         elif token[3]:
             in_class = False
         return token[0]
@@ -171,7 +186,7 @@ def _wider(pattern: bytes) -> bytes:
     return _SPACE.sub(same, _TAIL.sub(b"", pattern))
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """What RE2 said, as text."""
     said = error.args[0] if error.args else ""
     return said.decode("ascii", "replace") if isinstance(said, bytes) else str(said)
