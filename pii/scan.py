@@ -41,7 +41,7 @@ from pii.negatives import (
     is_words,
 )
 from pii.pem import block_end
-from pii.pragmas import pragma_at
+from pii.pragmas import holds_pragmas, pragma_at
 from pii.rules import KINDS
 from pii.settings import Settings
 from pii.spans import merged
@@ -106,8 +106,10 @@ def scan(
         body = bytes(view)
         found = _scanned(body, settings, others.get(doc, ()), use_hyperscan, occurring)
         held = [(*f, None) for f in found.findings] + list(found.spared)
+        pragmas = bool(held) and holds_pragmas(body)
         for f in sorted(held, key=lambda f: f[:4]):
-            for column, value in zip(columns, (doc, *f, pragma_at(body, f[0], f[1])), strict=True):
+            pragma = pragmas and pragma_at(body, f[0], f[1])
+            for column, value in zip(columns, (doc, *f, pragma), strict=True):
                 column.append(value)
     return pa.table(list(columns), schema=FINDINGS)
 
