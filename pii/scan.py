@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
@@ -30,7 +31,7 @@ import pyarrow as pa
 from pii.boundaries import line_before
 from pii.closure import closed
 from pii.detect_secrets_gate import LineFinding, gate
-from pii.matcher import Finding, Occurring, matcher_for
+from pii.matcher import Finding, Matcher, Occurring, matcher_for
 from pii.negatives import (
     counts_up,
     is_data,
@@ -94,7 +95,7 @@ def scan(
         Table with schema `FINDINGS`, sorted by (doc, start); what is redacted of one text does not overlap.
     """
     others = _by_doc(also)
-    matcher = matcher_for(settings.active_rules, use_hyperscan)
+    matcher = _matcher_of(settings, use_hyperscan)
     gated = _asks_gate(settings)
     columns: tuple[list[Any], ...] = ([], [], [], [], [], [], [])
     for doc, view in enumerate(bodies(texts)):
@@ -154,7 +155,7 @@ def _scanned(
     def by_gate(text: bytes) -> list[Finding]:
         return _kept(text, _gated(text, settings, use_hyperscan)[0], settings)[0]
 
-    matcher = matcher_for(settings.active_rules, use_hyperscan)
+    matcher = _matcher_of(settings, use_hyperscan)
     first = matcher.findings(body, occurring)
     spared: list[Spared] = []
     gated = _asks_gate(settings)
@@ -207,6 +208,13 @@ def counts_per_kind(findings: pa.Table, documents: int) -> dict[str, list[int]]:
     return counts
 
 
+@lru_cache(maxsize=64)
+def _matcher_of(settings: Settings, use_hyperscan: bool | None) -> Matcher:
+    """By the settings: to compare some hundred rules for every text takes longer than to scan most of them."""
+    return matcher_for(settings.active_rules, use_hyperscan)
+
+
+@lru_cache(maxsize=64)
 def _asks_gate(settings: Settings) -> bool:
     return any(settings.gated(kind) for kind in ("private_key", "key", "password"))
 
