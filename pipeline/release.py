@@ -85,6 +85,7 @@ from pipeline.stages.notices import notices_wave
 from pipeline.stages.origins import settle
 from pipeline.stages.quality_signals import quality_signals_wave
 from pipeline.stages.resolve import resolve
+from pipeline.stages.scopes import scopes_wave
 from pipeline.stages.secrets import TextForm, secrets_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
@@ -154,7 +155,6 @@ def run_flow(
     """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
     source = {"content": content.address, "anonymous": content.anonymous, **_fetch_limits(settings)}
-    text_form = TextForm(sensitivity=settings.secrets.sensitivity, notebooks=settings.quality.notebooks)
 
     chosen = read_selections(runner, settings.origins)
     graph = convert(runner, export)
@@ -212,6 +212,12 @@ def run_flow(
         decisions=licenses.decisions,
     )
     _tell_unused(runner, licenses.decisions, evidence, w2)
+    policy = settings.secrets.policy()
+    text_form = TextForm(
+        policy=policy,
+        notebooks=settings.quality.notebooks,
+        scopes=scopes_wave(runner, w2, policy),
+    )
     secrets_wave(runner, w2, text_form, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(
@@ -236,7 +242,7 @@ def run_flow(
         if near.repeated is not None
         else None
     )
-    kept, left = _taken(runner, settings, outcome.kept, repeated, token_keys)
+    kept, left = _taken(runner, settings, outcome.kept, repeated, text_form)
     drops = [one.ref("dropped") for one in (w1, w2, elected)]
     ledger = ledger_wave(runner, w0, roots, kept, [*drops, *outcome.dropped, *left])
     shards = emit_wave(
@@ -267,7 +273,7 @@ def run_flow(
     notices = notices_wave(
         runner, wanted=w0.ref("licenses"), fetched=license_bodies, kept=kept, roots=roots, licenses=w1
     )
-    tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
+    tokens = tokens_by_shard(runner, kept, shards, token_keys, text_form.inputs) if token_keys else None
     index = make_index(
         runner,
         ledger=ledger,
@@ -291,6 +297,7 @@ def run_flow(
     named = {
         "selections": {name: one.digest for name, one in chosen.items()},
         "benchmarks": benchmarks.described if benchmarks else {},
+        "secrets": dict(settings.secrets.digests),
     }
     return _Flow(
         origins=origins,
@@ -324,19 +331,21 @@ def _taken(
     settings: ReleaseConfig,
     kept: Done,
     repeated: Repeated | None,
-    token_keys: Mapping[str, str],
+    text_form: TextForm,
 ) -> tuple[Done, list[Ref]]:
     """What is taken of the kept contents, and the places of what is not."""
+    tokens = settings.tokens
+    token_keys = token_stores(describe(tokens.tokenizer, tokens.name), text_form)
     left = []
     asked = settings.near_duplicates.repeated
     if repeated is not None and asked is not None and asked.drop_above is not None:
         kept = drop_repeated(runner, kept, repeated, asked.drop_above)
         left.append(kept.ref("dropped"))
-    if settings.tokens.tokenizer is not None:
-        count_tokens(runner, kept, settings.tokens.tokenizer, token_keys)
+    if tokens.tokenizer is not None:
+        count_tokens(runner, kept, tokens.tokenizer, token_keys, text_form.inputs)
     caps = settings.select.model_dump(mode="json", include={"max_bytes", "max_tokens"})
     if any(caps.values()):
-        kept = cap_wave(runner, kept, caps, token_keys)
+        kept = cap_wave(runner, kept, caps, token_keys, text_form.inputs)
         left.append(kept.ref("dropped"))
     return kept, left
 
