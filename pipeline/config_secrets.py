@@ -14,9 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from pii.allow import load_allow
 from pii.rules import KINDS, Rule, digest_of, load_rules, rule_table
 from pii.settings import OFF, Allow, Override, Policy, Replacement, Settings
 from pipeline.config_types import MAX, Section, hint
@@ -146,7 +146,8 @@ class Secrets(Section):
     @model_validator(mode="after")
     def _read_files(self) -> Secrets:
         self._own = _own_rules(self.rules)
-        self._listed = _allow_file(self.allow_file) if self.allow_file is not None else ()
+        if self.allow_file is not None:
+            self._listed = load_allow(_text_of(self.allow_file, "allow_file"), self.allow_file)
         known = {rule.id for rule in (*rule_table(), *self._own)}
         for entry in self.policy().allow:
             for rule in entry.rules:
@@ -209,36 +210,3 @@ def _own_rules(paths: Iterable[str]) -> tuple[Rule, ...]:
             seen[rule.id] = f"a rule of {path}"
             rules.append(rule)
     return tuple(rules)
-
-
-def _allow_file(path: str) -> tuple[Allow, ...]:
-    """The entries of a file: YAML with one key, `allow`, and a list as in the configuration."""
-    try:
-        held = yaml.safe_load(_text_of(path, "allow_file"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f":{mark.line + 1}" if mark else ""
-        raise ValueError(f"allow_file: {path}{at}: not valid YAML") from None
-    if not isinstance(held, dict) or set(held) != {"allow"} or not isinstance(held["allow"], list):
-        raise ValueError(f"allow_file: {path}: must have one key, `allow`, with a list of entries")
-    entries = []
-    for number, one in enumerate(held["allow"], 1):
-        where = f"allow_file: {path}: entry {number}"
-        if not isinstance(one, dict):
-            raise ValueError(f"{where}: must be a mapping")
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
-        try:
-            entries.append(AllowEntry.model_validate(given).allow())
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            known = list(AllowEntry.model_fields)
-            words = (
-                f"unknown key {key!r}{hint(key, known) or '; known keys: ' + ', '.join(known)}"
-                if first["type"] == "extra_forbidden"
-                else f"{key}: {first['msg'].removeprefix('Value error, ')}"
-            )
-            raise ValueError(f"{where}: {words}") from None
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-    return tuple(entries)

@@ -7,11 +7,13 @@
             ─▶ near-duplicates, verified; repeated text                       near, signals      wave W4
             ─▶ as much of each language as was asked for              caps
             ─▶ ledger ─▶ rows ─▶ shards ─▶ release directory                  ledger, emit
+            ─▶ every written row scanned again                                recheck
             ─▶ what lies in what, if asked for                                signals
     parent ─▶ rows that differ, and why ─▶ changes, removals, changelog       changes
 
 Every step is a stage with a key (pipeline.engine); what is done is not done again. Before a release is put in its place
-the ledger's totals are held against an independent count of the archive (pipeline.audit): a gate, exit code 3.
+the ledger's totals are held against an independent count of the archive (pipeline.audit), and what is written is scanned
+for secrets once more (pipeline.stages.recheck): gates, exit code 3.
 """
 
 from __future__ import annotations
@@ -84,9 +86,11 @@ from pipeline.stages.near import near_wave
 from pipeline.stages.notices import notices_wave
 from pipeline.stages.origins import settle
 from pipeline.stages.quality_signals import quality_signals_wave
+from pipeline.stages.recheck import recheck_wave, secrets_gate
 from pipeline.stages.resolve import resolve
 from pipeline.stages.scopes import scopes_wave
 from pipeline.stages.secrets import TextForm, secrets_wave
+from pipeline.stages.secrets_spared import spared_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
@@ -141,6 +145,8 @@ class _Flow:
     signals: Signals | None = None
     quality_signals: Done | None = None
     notices: tuple[Done, Done] | None = None
+    spared: Done | None = None  # the file of it; None: nothing may be spared
+    rechecked: Done | None = None  # None: not asked for
 
 
 def run_flow(
@@ -245,7 +251,7 @@ def run_flow(
     kept, left = _taken(runner, settings, outcome.kept, repeated, text_form)
     drops = [one.ref("dropped") for one in (w1, w2, elected)]
     ledger = ledger_wave(runner, w0, roots, kept, [*drops, *outcome.dropped, *left])
-    shards = emit_wave(
+    emitted = emit_wave(
         runner,
         kept,
         roots,
@@ -255,6 +261,11 @@ def run_flow(
         form=ShardForm(**settings.emit.model_dump(exclude={"shard_bytes"})),
         rebuild=rebuild,
     )
+    shards = emitted.done
+    spared = spared_wave(runner, kept, text_form)
+    rechecked = None
+    if settings.secrets.recheck and rebuild is None:
+        rechecked = recheck_wave(runner, emitted, text_form, None if spared is None else spared[0])
     figures = figures_wave(
         runner,
         kept,
@@ -316,6 +327,8 @@ def run_flow(
         signals=signals,
         quality_signals=quality_signals,
         notices=notices,
+        spared=None if spared is None else spared[1],
+        rechecked=rechecked,
     )
 
 
@@ -430,6 +443,8 @@ def make_release(
         if known is None:
             assert flow.census is not None
             conservation_gate(flow.ledger, flow.census, totals)
+            if flow.rechecked is not None:
+                secrets_gate(flow.rechecked)
             parts = Parts(
                 runner=runner,
                 shards=flow.shards,
@@ -443,6 +458,7 @@ def make_release(
                 signals=flow.signals,
                 quality_signals=flow.quality_signals,
                 notices=flow.notices,
+                spared=flow.spared,
             )
             if before is not None:
                 parts = _compared(parts, flow, before, settings.optout.registry)

@@ -267,8 +267,8 @@ def emit_wave(
     shard_bytes: int,
     form: ShardForm,
     rebuild: Rebuild | None = None,
-) -> Done:
-    """Write all shards that are not there. Returns the stage whose facts describe them and whose table lists the row ids.
+) -> Emitted:
+    """Write all shards that are not there.
 
     With `rebuild` only the shards that it picks are made, beside what is kept; see pipeline.rebuild.
     """
@@ -331,7 +331,17 @@ def emit_wave(
         form,
         text_form.inputs,
     )
-    return emission.all_shards() if rebuild is None else emission.rebuilt(rebuild)
+    done = emission.all_shards() if rebuild is None else emission.rebuilt(rebuild)
+    return Emitted(done, named.ref("shards"), placed.ref("rows"))
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The stage whose facts describe the shards and whose table lists the row ids; the shards (TO_WRITE) and their MEMBERS."""
+
+    done: Done
+    named: Ref
+    members: Ref
 
 
 @dataclass(frozen=True)

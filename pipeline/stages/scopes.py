@@ -164,6 +164,7 @@ def find_scopes(task: Task) -> Mapping[str, pa.Table]:
         tuple[object, ...], tuple[str, str]
     ] = {}  # files that are alike in all that is asked have one scope
     rows: list[tuple[str, str, str]] = []
+    task.facts["scopes"] = {}
     for place in places.to_pylist():
         languages, paths = place["languages"], place["paths"]
         alike = tuple(languages), *_all_match(policy, paths)
@@ -173,7 +174,8 @@ def find_scopes(task: Task) -> Mapping[str, pa.Table]:
         scope, told = known[alike]
         if scope != base:
             rows.append((place["sha256"], scope, told))
-            task.count(f"scope.{scope}")
+            task.facts["scopes"][scope] = told
+    task.facts["scopes"] = dict(sorted(task.facts["scopes"].items()))
     digest = 0
     for sha256, scope, _ in rows:  # of the set, whatever the buckets
         digest ^= int(hashlib.sha256(f"{sha256} {scope}".encode()).hexdigest(), 16)
