@@ -8,21 +8,21 @@ A shard that was found clean is not scanned again by the same rules: `<workdir>/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from manifests.secrets_spared import SECRETS_SPARED
 from pii.rules import digest_of, rules_digest
-from pipeline.engine.keys import make_key
+from pipeline.engine.keys import digest, make_key
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Stage, Task
 from pipeline.errors import GateError
-from pipeline.secrets_check import COLUMNS, SHOWN, Unrecorded, in_words, spans_by_row, unrecorded
+from pipeline.secrets_check import COLUMNS, SHOWN, Span, Unrecorded, in_words, spans_by_row, unrecorded
 from pipeline.stages.emit import Emitted
 from pipeline.stages.reading import in_batches
 from pipeline.stages.scopes import settings_config, settings_from, settings_of_scope
@@ -35,17 +35,23 @@ _TEXT_BYTES = 8 << 20  # texts that are scanned at once
 def recheck(task: Task) -> Mapping[str, pa.Table]:
     """Scan the shards of the bucket that nobody found clean before."""
     found: list[Unrecorded] = []
-    spared = task.read_all("spared") if "spared" in task.refs else None
+    spared = task.read_all("spared") if "spared" in task.refs else SECRETS_SPARED.empty_table()
+    members = task.read("members", ["shard", "row_id", "scope"])
     for shard in task.read("shards", ["shard", "id", "rows"]).to_pylist():
         key = f"{FOLDER}/{shard['id']}"
-        if _known(task, f"{key}.checked") == task.config["check"]:
+        mine = members.filter(pc.equal(members["shard"], shard["shard"]))
+        spans = spans_by_row(
+            spared.filter(pc.is_in(spared["row_id"], value_set=mine["row_id"].combine_chunks()))
+        )
+        check = digest([task.config["check"], sorted(spans.items())])
+        if _known(task, f"{key}.checked") == check:
             task.count("recheck.shards_known")
             continue
-        here = list(_shard(task, shard, f"{key}.parquet", spared))
+        here = list(_shard(task, f"{key}.parquet", mine, spans))
         task.count("recheck.rows", shard["rows"])
         found += here
         if not here:
-            task.store.put(f"{key}.checked", json.dumps({"check": task.config["check"]}).encode())
+            task.store.put(f"{key}.checked", json.dumps({"check": check}).encode())
     task.count("recheck.findings", len(found))
     task.facts["unrecorded"] = [asdict(one) for one in found[:SHOWN]]
     return {}
@@ -61,15 +67,11 @@ def _known(task: Task, key: str) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _shard(task: Task, shard: Mapping[str, Any], key: str, spared: pa.Table | None) -> Iterator[Unrecorded]:
+def _shard(
+    task: Task, key: str, members: pa.Table, spans: Mapping[str, Sequence[Span]]
+) -> Iterator[Unrecorded]:
     base = settings_from(task.config["settings"])
     scopes = {scope: settings_of_scope(base, told) for scope, told in task.config["scopes"].items()}
-    members = task.read("members", ["shard", "row_id", "scope"])
-    members = members.filter(pc.equal(members["shard"], shard["shard"]))
-    spans = {}
-    if spared is not None:
-        mine = pc.is_in(spared["row_id"], value_set=members["row_id"].combine_chunks())
-        spans = spans_by_row(spared.filter(mine))
     with task.store.parquet(key) as file:
         for group in range(file.num_row_groups):
             rows = file.read_row_group(group, columns=COLUMNS, use_threads=False)
@@ -108,7 +110,7 @@ def recheck_wave(runner: Runner, emitted: Emitted, text_form: TextForm, spared: 
             "rules": rules_digest(),
             "own_rules": digest_of(base.rules) if base.rules else None,
         },
-        inputs={} if spared is None else {"spared": spared.stage.key},
+        inputs={},
         modules=["pipeline.secrets_check"],
         libraries=RELEASED_OF.libraries,
     )
