@@ -37,6 +37,7 @@ from manifests.names import (
     NOTICES_FILE,
     QUALITY_SIGNALS_FILE,
     REMOVALS_FILE,
+    SECRETS_SPARED_FILE,
     SIGNALS_FILE,
 )
 from manifests.papers import papers
@@ -203,6 +204,7 @@ class Parts:
     signals: Signals | None = None  # None: none were asked for
     quality_signals: Done | None = None
     notices: tuple[Done, Done] | None = None  # of the file, and of its figures
+    spared: Done | None = None  # None: nothing may be spared
     step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
@@ -291,6 +293,7 @@ class Parts:
             SIGNALS_FILE: self.signals and self.signals.file,
             QUALITY_SIGNALS_FILE: self.quality_signals,
             NOTICES_FILE: self.notices and self.notices[0],
+            SECRETS_SPARED_FILE: self.spared,
         }
         for name, done in written.items():
             if done is not None:
@@ -434,6 +437,7 @@ def _config_yaml(facts: Mapping[str, Any]) -> bytes:
             f"contamination.benchmarks.{name}": value["digest"]
             for name, value in facts["inputs"].get("benchmarks", {}).items()
         },
+        **{f"secrets.{name}": value for name, value in facts["inputs"].get("secrets", {}).items()},
     }
     head = [
         "The resolved configuration of this release: everything in it that can change a released byte.",

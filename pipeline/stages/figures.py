@@ -357,6 +357,7 @@ def figures_wave(
                 "kept": kept.ref("kept"),
                 "entered": searched.ref("winners"),
                 "replaced": [] if near is None else [near.ref("replaced")],
+                **text_form.inputs,
             },
             outputs={
                 "counters": Output(schema=COUNTERS, order=("section", "name")),
