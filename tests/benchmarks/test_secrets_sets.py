@@ -116,20 +116,18 @@ def test_every_kind_has_enough_and_every_class_as_many():
         for label in draws.as_file(name, snippet).labels:
             kinds[label.kind] = kinds.get(label.kind, 0) + 1
             types.add(label.type)
-    assert set(kinds) == set(
-        [
-            "key",
-            "password",
-            "private_key",
-            "email",
-            "ip_address",
-            "credit_card",
-            "iban",
-            "phone",
-            "national_id",
-            "name",
-        ]
-    )
+    assert set(kinds) == {
+        "key",
+        "password",
+        "private_key",
+        "email",
+        "ip_address",
+        "credit_card",
+        "iban",
+        "phone",
+        "national_id",
+        "name",
+    }
     assert min(kinds.values()) >= 150
     assert {token.type for token in tokens.TOKENS} <= types and len(tokens.TOKENS) >= 60
     classes: dict[str, int] = {}
