@@ -11,8 +11,9 @@ memory; each contestant works in a process of its own, on one core. Measured for
 * recall on the planted set (secrets_planted.py): labels overlapped, covered wholly, to the byte, under their kind;
 * share of hard negatives (secrets_negatives.py) that a finding overlaps, by class.
 
-Then, of ours: seconds to compile the rules and to load them from the cache, in fresh processes; and what `high` does
-with every finding of detect-secrets in the peers' part: found, spared with an explanation, or lost.
+Then, of ours: seconds to compile the rules and to load them from the cache, in fresh processes; what `high` does with
+every finding of detect-secrets in the peers' part (found, spared with an explanation, or lost); and how many of the
+files that parse no longer do when redacted (Python by `ast`, JSON, TOML, ten languages by tree-sitter).
 
 Prints one JSON object for each, no value ever. `--table` also prints the tables of docs/secrets-measured.md.
 `--misses` prints what no finding of a contestant overlaps, by kind, type and context.
@@ -40,7 +41,7 @@ from secrets_contestants import ALL, CONTESTANTS, NEUTRAL, Contestant
 from secrets_draw import Document
 from secrets_negatives import negatives
 from secrets_planted import planted
-from secrets_scores import flagged, kept_of_detect_secrets, recall
+from secrets_scores import flagged, kept_of_detect_secrets, recall, syntax_kept
 
 PROGRAM = Path(__file__).parent / "secrets.py"
 
@@ -274,6 +275,8 @@ def main() -> None:
         for title, given in (("neutral names", [NEUTRAL] * len(names)), ("their own names", names)):
             kept = {"detect_secrets_at_high": title, **kept_of_detect_secrets(bodies, given)}
             print(json.dumps(kept), flush=True)
+        for title, given in (("corpus", corpus), ("planted", [(d.name, d.body) for d in data["planted"]])):
+            print(json.dumps({"syntax_kept_at_high": title, **syntax_kept(given)}), flush=True)
     if args.table:
         print(table(results))
 

@@ -159,15 +159,9 @@ def _detect_secrets() -> Contestant:
 _BIG_EMAIL = re.compile(r"\b[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9.-]{1,255}\.[A-Za-z]{2,}\b")
 _BIG_IP4 = re.compile(r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.])")
 _BIG_IP6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
-_NAME_SERVERS = set(
-    [
-        "8.8.8.8",
-        "8.8.4.4",
-        "1.1.1.1",
-        "1.0.0.1",
-        "9.9.9.9",
-        "208.67.222.222",
-        "208.67.220.220",
+_NAME_SERVERS = {
+    *("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "208.67.222.222", "208.67.220.220"),
+    *(
         "149.112.112.112",
         "76.76.19.19",
         "94.140.14.14",
@@ -175,27 +169,21 @@ _NAME_SERVERS = set(
         "77.88.8.8",
         "64.6.64.6",
         "84.200.69.80",
-    ]
+    ),
+}
+_BIG_PLUGINS = (
+    *(
+        "Artifactory",
+        "AWSKey",
+        "AzureStorageKey",
+        "Cloudant",
+        "DiscordBotToken",
+        "GitHubToken",
+        "IbmCloudIam",
+    ),
+    *("IbmCosHmac", "JwtToken", "Mailchimp", "Npm", "SendGrid", "Slack", "Softlayer", "Stripe", "TwilioKey"),
+    "PrivateKey",
 )
-_BIG_PLUGINS = [
-    "ArtifactoryDetector",
-    "AWSKeyDetector",
-    "AzureStorageKeyDetector",
-    "CloudantDetector",
-    "DiscordBotTokenDetector",
-    "GitHubTokenDetector",
-    "IbmCloudIamDetector",
-    "IbmCosHmacDetector",
-    "JwtTokenDetector",
-    "MailchimpDetector",
-    "NpmDetector",
-    "SendGridDetector",
-    "SlackDetector",
-    "SoftlayerDetector",
-    "StripeDetector",
-    "TwilioKeyDetector",
-    "PrivateKeyDetector",
-]
 
 
 def _characters_to_bytes(text: str, spans: list[Span]) -> list[Span]:
@@ -208,7 +196,7 @@ def _big_code() -> Contestant:
     def load() -> Any:
         from detect_secrets.settings import transient_settings
 
-        plugins = [{"name": name} for name in _BIG_PLUGINS]
+        plugins = [{"name": f"{name}Detector"} for name in _BIG_PLUGINS]
         plugins += [
             {"name": "Base64HighEntropyString", "limit": 4.5},
             {"name": "HexHighEntropyString", "limit": 3.0},

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import json
+import tomllib
+import warnings
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from secrets_contestants import Span, detect_secrets_lines, line_spans
@@ -115,4 +121,63 @@ def kept_of_detect_secrets(texts: Sequence[bytes], names: Sequence[str]) -> dict
         **{n: out[n] for n in ("findings", "found", "partly", "spared", "lost")},
         "spared_by": dict(spared.most_common()),
         "lost_by": dict(lost),
+    }
+
+
+# Suffix to the module of its grammar and the function that gives it.
+_GRAMMARS = {
+    "c": ("c", "language"), "h": ("cpp", "language"), "cpp": ("cpp", "language"), "cc": ("cpp", "language"),
+    "hpp": ("cpp", "language"), "cs": ("c_sharp", "language"), "go": ("go", "language"), "java": ("java", "language"),
+    "js": ("javascript", "language"), "mjs": ("javascript", "language"), "php": ("php", "language_php"),
+    "rb": ("ruby", "language"), "rs": ("rust", "language"), "ts": ("typescript", "language_typescript"),
+    "tsx": ("typescript", "language_tsx"),
+}  # fmt: skip
+
+
+@cache
+def _parser(suffix: str) -> Any:
+    import tree_sitter
+
+    module, function = _GRAMMARS[suffix]
+    grammar = getattr(importlib.import_module(f"tree_sitter_{module}"), function)()
+    return tree_sitter.Parser(tree_sitter.Language(grammar))
+
+
+def parses(name: str, body: bytes) -> bool | None:
+    """Whether a text parses as what its name says: Python by `ast`, JSON, TOML, or by a grammar; None for others."""
+    suffix = name.rsplit(".", 1)[-1]
+    try:
+        if suffix in {"py", "pyi"}:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the code that is read
+                ast.parse(body)
+        elif suffix in {"json", "ipynb"}:
+            json.loads(body)
+        elif suffix == "toml":
+            tomllib.loads(body.decode())
+        elif suffix in _GRAMMARS:
+            return not _parser(suffix).parse(body).root_node.has_error
+        else:
+            return None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def syntax_kept(texts: Iterable[tuple[str, bytes]]) -> dict[str, Any]:
+    """Of the texts that parse: how many `high` changes, and how many of these no longer parse, by kind of file."""
+    from pii import redact_one, scan_one
+
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, body in texts:
+        if not parses(name, body):
+            continue
+        findings = scan_one(body)
+        broken = bool(findings) and not parses(name, redact_one(body, findings)[0])
+        for count in (counts[name.rsplit(".", 1)[-1]], counts["all"]):
+            count["parsed"] += 1
+            count["changed"] += bool(findings)
+            count["broken"] += broken
+    return {
+        suffix: {n: c[n] for n in ("parsed", "changed", "broken")} for suffix, c in sorted(counts.items())
     }
