@@ -146,7 +146,7 @@ def key_block(draw: Draw) -> Snippet:
         )
     if form == 2:
         return Snippet(
-            '"private_key": "' + whole("\\n".join(lines) + "\\n") + '",',
+            '"private_key": "' + whole("\\n".join(lines)) + '\\n",',
             "JSON string",
             ("lines", "long", "last"),
         )
