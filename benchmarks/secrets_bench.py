@@ -12,7 +12,7 @@ memory; each contestant works in a process of its own, on one core. Measured for
 * share of hard negatives (secrets_negatives.py) that a finding overlaps, by class.
 
 Then, of ours: seconds to compile the rules and to load them from the cache, in fresh processes; what `high` does with
-every finding of detect-secrets in the peers' part (found, spared with an explanation, or lost); and how many of the
+every finding of detect-secrets in `--kept-megabytes` (found, spared with an explanation, or lost); and how many of the
 files that parse no longer do when redacted (Python by `ast`, JSON, TOML, ten languages by tree-sitter).
 
 Prints one JSON object for each, no value ever. `--table` also prints the tables of docs/secrets-measured.md.
@@ -226,6 +226,9 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(sysconfig.get_path("purelib")))
     parser.add_argument("--megabytes", type=float, default=30)
     parser.add_argument("--peer-megabytes", type=float, default=2)
+    parser.add_argument(
+        "--kept-megabytes", type=float, default=10, help="given to detect-secrets for what `high` keeps"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--snippets", type=int, default=6_000, help="planted")
     parser.add_argument("--each", type=int, default=40, help="hard negatives of each class")
@@ -271,7 +274,8 @@ def main() -> None:
             print(json.dumps(result), flush=True)
     if not args.only:
         print(json.dumps(rule_database()), flush=True)
-        bodies, names = [b for _, b in part], [n for n, _ in part]
+        kept_part = part_of(corpus, args.kept_megabytes)
+        bodies, names = [b for _, b in kept_part], [n for n, _ in kept_part]
         for title, given in (("neutral names", [NEUTRAL] * len(names)), ("their own names", names)):
             kept = {"detect_secrets_at_high": title, **kept_of_detect_secrets(bodies, given)}
             print(json.dumps(kept), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import subprocess
@@ -10,6 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pii import Settings, scan_one
 
@@ -36,6 +39,7 @@ planted, negatives = load("secrets_planted"), load("secrets_negatives")
 contestants = load("secrets_contestants")
 scores = load("secrets_scores")
 bench = load("secrets_bench")
+samples = load("secrets_sample")
 Document, Label = draws.Document, draws.Label
 
 
@@ -179,3 +183,50 @@ def test_the_program_runs_and_leaves_the_standard_module_alone(hosts):
         ).stdout
         == "8\n"
     )
+
+
+# ---------------------------------------------------------------------------------------------- judged findings
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 40)), st.integers(0, 100))
+def test_draws_are_divided_evenly_and_none_is_lost(sizes, count):
+    out = samples.shares(sizes, count)
+    assert sum(out.values()) == min(count, sum(sizes.values()))
+    assert all(out[kind] <= sizes[kind] for kind in sizes)
+    full = [n for kind, n in out.items() if n < sizes[kind]]
+    assert not full or max(out.values()) - min(full) <= 1
+
+
+def test_a_row_to_be_judged_holds_two_characters_of_the_value(tmp_path):
+    draw = draws.Draw("row")
+    address = f"{draw.word(3)}.{draw.word(3)}@{draw.word(3)}.io"
+    (tmp_path / "a.py").write_text(f"x = 1\nauthor = '{address}' or '{address}'\n")
+    rows = samples.sample(tmp_path, 1, 300)
+    assert [(r["kind"], r["line"], r["first"], r["last"], r["of"]) for r, _ in rows] == [
+        ("email", 2, address[0], "o", 2)
+    ] * 2
+    for row, line in rows:
+        assert (
+            address not in repr(row) and address not in line and address.split("@", maxsplit=1)[0] not in line
+        )
+        assert line.count("«") == 1 and "author = " in line
+
+
+def test_precision_weighs_a_kind_with_what_the_corpus_has():
+    row = {"path": "p", "line": "1", "of": "90", "kind": "email", "verdict": "true"}
+    rows = [row, {**row, "kind": "key", "of": "10", "verdict": "false"}]
+    assert "| all | 100 | 2 | 1 | 0 | 1 | 0.90 | 0.90 |" in samples.table(rows)
+    with pytest.raises(ValueError, match="verdict ''"):
+        samples.table([{**row, "verdict": ""}])
+
+
+def test_the_judged_list_is_whole_and_holds_no_value():
+    path = ROOT / "docs" / "secrets-judged.csv"
+    rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
+    assert tuple(rows[0]) == samples.COLUMNS and len(rows) == 300
+    assert all(
+        r["verdict"] in samples.VERDICTS and r["why"] and len(r["first"]) <= 1 and len(r["last"]) <= 1
+        for r in rows
+    )
+    assert "@" not in path.read_text().replace(",@,", ",,")
+    assert samples.table(rows) in (ROOT / "docs" / "secrets-measured.md").read_text()
