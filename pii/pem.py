@@ -18,21 +18,14 @@ MAX_BLOCK = 32_768
 #: Base64 characters that a closed block must hold: the shortest real one (an Ed25519 key in PKCS#8) has 64.
 MIN_PAYLOAD = 48
 
-# A space of the header as it is, in a URL (RFC 3986 2.1), in a form (`+`).
-_GAP = rb"(?: |%20|\+)"
-_BEGIN = re.compile(rb"-{4,5} ?BEGIN" + _GAP + rb"(?:[A-Z0-9]+" + _GAP + rb"){0,4}PRIVATE" + _GAP + rb"KEY")
-_END = re.compile(
-    rb"-{4,5} ?END"
-    + _GAP
-    + rb"(?:[A-Z0-9]+"
-    + _GAP
-    + rb"){0,4}PRIVATE"
-    + _GAP
-    + rb"KEY(?:"
-    + _GAP
-    + rb"BLOCK)?"
-    rb" ?-{4,5}"
-)
+
+def _mark(text: bytes) -> re.Pattern[bytes]:
+    """An expression in which a space may also be that of a URL (`%20`, RFC 3986 2.1) or of a form (`+`)."""
+    return re.compile(text.replace(b" ", rb"(?: |%20|\+)"))
+
+
+_BEGIN = _mark(rb"-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY")
+_END = _mark(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _RUN = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 _LAST = re.compile(rb"[A-Za-z0-9+/=]{1,15}(?=[ \t]{0,8}(?:[\r\n\"'`\\<]|\Z))")
 # A line break as source text and nested strings write it: \n, \\n, \u000a, %0A, &#10;, <br>.
@@ -43,12 +36,13 @@ _ESCAPED_BREAK = re.compile(
 _BETWEEN = re.compile(
     rb"(?:"
     + _ESCAPED_BREAK.pattern
-    + rb"|//(?=[ \t])|[A-Za-z_$][A-Za-z0-9_.$]{0,39}[ \t]{1,8}(?:\+=|\.=|<<|\+)"
-    rb"|\.append\(|[\s\"'`+,;|>#*\\&()<.-])*",
+    + rb"|//(?=[ \t])|[A-Za-z_$][A-Za-z0-9_.$]{0,39}(?:[ \t]{1,8}(?:\+=|\.=|<<|\+)|\.(?:append|push|add)\()"
+    rb"|[bru_](?=[\"'\s])|[\s\"'`+,;|>#*\\&()<.-])*",
     re.IGNORECASE,
 )
 _FIELD = re.compile(
-    rb"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash|Subject|x-[a-z-]{1,20}): ?[^\n\r\\\"']{0,120}"
+    rb"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash|Subject|x-[a-z-]{1,20}): ?"
+    rb"(?:\\*\"[^\"\r\n]{0,120}\"|[^\n\r\\\"']{0,120})"
 )
 _PUTTY_END = re.compile(rb"Private-(?:MAC|Hash): ?[0-9a-f]{40,64}")
 _PUTTY_LINES = re.compile(rb"Private-Lines: ?[0-9]{1,4}")
