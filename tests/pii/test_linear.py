@@ -27,7 +27,7 @@ class Counted(bytes):
         return value
 
     def _span(self, arguments):
-        start, end, _ = slice(*(list(arguments[1:]) + [None, None])[:2]).indices(len(self))
+        start, end, _ = slice(*[*arguments[1:], None, None][:2]).indices(len(self))
         self.read += max(0, end - start)
 
     def find(self, *arguments):
