@@ -28,21 +28,12 @@ from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
 
-from pii.boundaries import line_before
 from pii.closure import closed
-from pii.detect_secrets_gate import LineFinding, gate
+from pii.entropy import bare_findings
+from pii.gate_findings import Spared, gate_findings
 from pii.matcher import Finding, Matcher, Occurring, matcher_for
-from pii.negatives import (
-    counts_up,
-    is_data,
-    is_digest,
-    is_phrase,
-    is_placeholder,
-    is_stock_password,
-    is_words,
-)
-from pii.pem import block_end
 from pii.pragmas import holds_pragmas, pragma_at
+from pii.replacements import is_stand_in
 from pii.rules import KINDS
 from pii.settings import Settings
 from pii.spans import merged
@@ -61,10 +52,6 @@ FINDINGS = pa.schema(
         pa.field("pragma", pa.bool_(), nullable=False),
     ]
 )
-
-#: (start, end, kind, rule, why): a finding that is left as it is.
-Spared = tuple[int, int, str, str, str]
-
 
 class Scanned(NamedTuple):
     """What was found in one text: `findings` sorted, without overlaps, closed; `spared` sorted, disjoint from them."""
@@ -149,21 +136,31 @@ def _scanned(
     use_hyperscan: bool | None,
     occurring: Occurring | None,
 ) -> Scanned:
-    def by_rules(text: bytes) -> list[Finding]:
-        return _kept(text, matcher.findings(text), settings)[0]
+    def by_rules(text: bytes, occurring: Occurring | None = None) -> list[Finding]:
+        found = matcher.findings(text, occurring)
+        if gated:
+            found += (f for f in bare_findings(text) if settings.gated(f[2]))
+        return [f for f in found if not is_stand_in(text[f[0] : f[1]])]
 
-    def by_gate(text: bytes) -> list[Finding]:
-        return _kept(text, _gated(text, settings, use_hyperscan)[0], settings)[0]
+    def by_gate(text: bytes) -> tuple[list[Finding], list[Spared]]:
+        found, explained = gate_findings(text, use_hyperscan)
+        return [f for f in found if settings.gated(f[2])], explained
 
     matcher = _matcher_of(settings, use_hyperscan)
-    first = matcher.findings(body, occurring)
-    spared: list[Spared] = []
     gated = _asks_gate(settings)
+    first = by_rules(body, occurring)
+    spared: list[Spared] = []
     if gated:
-        found, spared = _gated(body, settings, use_hyperscan)
-        first += found
+        more, spared = by_gate(body)
+        first += more
     first, left = _kept(body, first, settings)
-    found = closed(body, merged([*first, *also]), by_rules, by_gate if gated else None)
+    found = closed(
+        body,
+        merged([*first, *also]),
+        lambda text: _kept(text, by_rules(text), settings)[0],
+        (lambda text: _kept(text, by_gate(text)[0], settings)[0]) if gated else None,
+        settings.replacement,
+    )
     return Scanned(found, _left(spared + left, found))
 
 
@@ -219,23 +216,6 @@ def _asks_gate(settings: Settings) -> bool:
     return any(settings.gated(kind) for kind in ("private_key", "key", "password"))
 
 
-def _gated(body: bytes, settings: Settings, use_hyperscan: bool | None) -> tuple[list[Finding], list[Spared]]:
-    """What detect-secrets finds, in our terms."""
-    found: list[Finding] = []
-    spared: list[Spared] = []
-    text = body.decode("utf-8", "surrogateescape")
-    lines = gate(use_hyperscan).findings(text)
-    if lines:
-        offset = _byte_offsets(text, lines)
-        for x in lines:
-            judged = _judged(body, x, offset[x.start], offset[x.end])
-            if len(judged) == 5:
-                spared.append(judged)
-            elif settings.gated(judged[2]):
-                found.append(judged)
-    return found, spared
-
-
 def _kept(body: bytes, found: list[Finding], settings: Settings) -> tuple[list[Finding], list[Spared]]:
     """Findings less those that the settings spare, and these."""
     if not settings.allow and not settings.obey_pragmas:
@@ -258,64 +238,3 @@ def _why_left(body: bytes, found: Finding, settings: Settings) -> str | None:
         if entry.holds(body[start:end], kind, rule):
             return f"allowed: {entry.reason}"
     return "pragma" if settings.obey_pragmas and pragma_at(body, start, end) else None
-
-
-def _byte_offsets(text: str, lines: list[LineFinding]) -> dict[int, int]:
-    """Byte offset of every character offset that `lines` name, in one pass."""
-    wanted = sorted({p for x in lines for p in (x.start, x.end)})
-    if text.isascii():
-        return {p: p for p in wanted}
-    out: dict[int, int] = {}
-    at = size = 0
-    for p in wanted:
-        size += len(text[at:p].encode("utf-8", "surrogateescape"))
-        out[p] = size
-        at = p
-    return out
-
-
-# A base64 value longer than this is data, unless it is DER (the base64 of an ASN.1 sequence begins with MI).
-_VALUE_MAX = 512
-_HEX_MAX = 128
-
-
-def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | Spared:
-    """A finding of detect-secrets in our terms: one of five parts is spared, with what `pii.negatives` calls it."""
-    value, before = body[start:end], line_before(body, start, 200)
-    rule = "detect-secrets/" + "-".join(found.type.lower().replace("(", "").replace(")", "").split())
-    kind = "key"
-    why: str | None = None
-    if found.type == "Private Key":
-        # The plugin marks the header, also in code that looks for one; a key has material behind it.
-        stop = block_end(body, end)
-        return (
-            (start, end, "private_key", rule, "no-key-material")
-            if stop is None
-            else (start, stop, "private_key", rule)
-        )
-    if is_placeholder(value):
-        why = "placeholder"
-    elif found.type == "Hex High Entropy String":
-        why = _first(
-            long_data=len(value) > _HEX_MAX, counting=counts_up(value, 5), digest=is_digest(value, before)
-        )
-    elif found.type == "Base64 High Entropy String":
-        why = _first(
-            long_data=len(value) > _VALUE_MAX and not value.startswith(b"MI"),
-            counting=counts_up(value),
-            digest=is_digest(value, before),
-            embedded_data=is_data(value, before),
-            words=is_words(value),
-        )
-    elif found.type == "Basic Auth Credentials":
-        kind = "password"
-        why = _first(stock_password=is_stock_password(value))
-    elif found.type == "Secret Keyword":
-        kind = "key" if "key" in found.matched_name and "pass" not in found.matched_name else "password"
-        why = _first(stock_password=is_stock_password(value), phrase=is_phrase(value))
-    return (start, end, kind, rule) if why is None else (start, end, kind, rule, why)
-
-
-def _first(**explanations: bool) -> str | None:
-    """The name of the first explanation that is true."""
-    return next((name.replace("_", "-") for name, holds in explanations.items() if holds), None)

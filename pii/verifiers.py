@@ -8,52 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pii import verify_generic as generic
 from pii.addresses import email_span, ipv4_span, ipv6_span
 from pii.pem import encoded_key, encoded_pem, openvpn_block, pem_block, putty_block
 from pii.verify_connections import connection_password, random_password
-from pii.verify_generic import assigned_value, random_value, url_password
+from pii.verify_generic import random_value, url_password
 from pii.verify_personal import credit_card
-from pii.verify_services import (
-    basic_credentials,
-    bearer_value,
-    bot_token,
-    django_key,
-    extended_key,
-    file_password,
-    hash_value,
-    intercom_token,
-    json_web_encryption,
-    json_web_token,
-    kubernetes_secret,
-    lone_token,
-    lone_uuid,
-    long_token,
-    matrix_token,
-    named_value,
-    neptune_token,
-    npmrc_value,
-    private_member,
-    pubnub_key,
-    query_signature,
-    secret_map_token,
-    telegram_token,
-    twitter_bearer,
-    unquoted_password,
-    wordpress_value,
-    workos_key,
-)
-from pii.verify_tokens import (
-    aws_key_id,
-    azure_account_key,
-    azure_key,
-    blob,
-    crc32_token,
-    entra_secret,
-    keyed_uuid,
-    random_token,
-    sas_signature,
-    token,
-)
+from pii.verify_services import basic_credentials, bearer_value, bot_token, django_key, extended_key, file_password, hash_value, intercom_token, json_web_encryption, json_web_token, kubernetes_secret, lone_token, lone_uuid, long_token, matrix_token, named_value, plain_password, neptune_token, npmrc_value, private_member, pubnub_key, query_signature, secret_map_token, telegram_token, twitter_bearer, wordpress_value, workos_key
+from pii.verify_tokens import aws_key_id, azure_account_key, azure_key, blob, crc32_token, entra_secret, keyed_uuid, random_token, sas_signature, token
 
 Span = tuple[int, int]
 Verifier = Callable[[bytes, int, int], Span | None]
@@ -76,7 +38,6 @@ VERIFIERS: dict[str, Verifier] = {
     "url_password": url_password,
     "credit_card": credit_card,
     "random_value": random_value,
-    "assigned_value": assigned_value,
     "email": email_span,
     "ipv4": ipv4_span,
     "ipv6": ipv6_span,
@@ -108,7 +69,16 @@ VERIFIERS: dict[str, Verifier] = {
     "secret_map_token": secret_map_token,
     "telegram_token": telegram_token,
     "twitter_bearer": twitter_bearer,
-    "unquoted_password": unquoted_password,
+    "plain_password": plain_password,
+    "unquoted_password": generic.unquoted_password,
     "wordpress_value": wordpress_value,
     "workos_key": workos_key,
+    "quoted_password": generic.quoted_password,
+    "quoted_word_password": generic.quoted_word_password,
+    "quoted_key": generic.quoted_key,
+    "unquoted_key": generic.unquoted_key,
+    "element_password": generic.element_password,
+    "element_key": generic.element_key,
+    "named_password": generic.named_password,
+    "named_key": generic.named_key,
 }

@@ -112,19 +112,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
             "4539 1488 " + "0343 6467",
         ],
     ),
-    "assigned-password": (
-        [f"db_passwd = '[[{rand(ALNUM, 14)}]]'", f"'Password1' => \"[[{rand(ALNUM, 16)}]]\""],
-        ["password = 'changeme123'", "pwd = '/etc/path1/x'", 'password: "${PASSWORD_1}"'],
-    ),
-    "assigned-key": (
-        [f'"api_key": "[[{rand(ALNUM, 24)}]]"', f"token => '[[{rand(HEX, 30)}]]'"],
-        [
-            'api_key = "your-api-key-1"',
-            "token = 'os.environ.get1'",
-            "secret='${SECRET_1}'",
-            f"token: '{UUID}'",
-        ],
-    ),
 }
 
 
