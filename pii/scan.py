@@ -45,6 +45,7 @@ from pii.negatives import (
 from pii.pem import block_end
 from pii.pragmas import pragma_at
 from pii.redact import Place, as_bytes, replace
+from pii.replacements import is_stand_in
 from pii.rules import KINDS
 from pii.settings import Settings
 
@@ -139,7 +140,7 @@ def scan_text(
     first, spared = _look(body, settings, use_hyperscan)
     found = _merged(first + list(also))
     for number in range(_ROUNDS if found else 0):
-        released, places = replace(body, found)
+        released, places = replace(body, found, settings.replacement)
         again = [
             (*_before_release(places, start, end), kind, rule)
             for low, high, first_new in _changed(released, places)
@@ -202,7 +203,11 @@ def counts_per_kind(findings: pa.Table, documents: int) -> dict[str, list[int]]:
 
 def _look(body: bytes, settings: Settings, use_hyperscan: bool | None) -> tuple[list[Finding], list[Spared]]:
     """One pass of all rules; findings neither merged nor closed."""
-    found = matcher_for(settings.active_rules, use_hyperscan).findings(body)
+    found = [
+        f
+        for f in matcher_for(settings.active_rules, use_hyperscan).findings(body)
+        if not is_stand_in(body[f[0] : f[1]])
+    ]
     spared: list[Spared] = []
     if any(settings.gated(kind) for kind in ("private_key", "key", "password")):
         text = body.decode("utf-8", "surrogateescape")
@@ -269,7 +274,7 @@ def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | 
             if stop is None
             else (start, stop, "private_key", rule)
         )
-    if is_placeholder(value):
+    if is_placeholder(value) or is_stand_in(value):
         why = "placeholder"
     elif found.type == "Hex High Entropy String":
         why = _first(
