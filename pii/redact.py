@@ -63,12 +63,12 @@ def replace(
     starts = [_start(text, f[0], ends[i]) for i, f in enumerate(findings)]
     gaps = [text[end:start] for end, start in zip(ends, [*starts, len(text)], strict=True)]
     values = [text[start:end] for start, end, _, _ in findings]
-    wanted = [(kind, value) for value, (_, _, kind, _) in zip(values, findings, strict=True)]
+    wanted = [(f[2], v[:-1] if _odd(v[-_RUN:]) else v) for v, f in zip(values, findings, strict=True)]
     lines = list(_frames(gaps, values))
     markup = has_markup(gaps)
     forms: dict[tuple[str, bytes], Form] = {}
     for i, key in enumerate(wanted):
-        form = _form(markup, lines[i][0], values[i], gaps[i], gaps[i + 1])
+        form = _form(markup, lines[i][0], key[1], gaps[i], gaps[i + 1])
         forms[key] = max(form, forms.get(key, form))
 
     out: list[bytes] = []
@@ -81,7 +81,7 @@ def replace(
         if new is None:
             ordinals[kind] = ordinals.get(kind, 0) + 1
             new = chosen[kind, value] = _new(kind, ordinals[kind], value, forms[kind, value], replacement)
-        new = replace_block(value, new) if _broken(value) else lines[i][1] % new
+        new = replace_block(values[i], new) if _broken(values[i]) else lines[i][1] % new
         out += (gaps[i], new)
         size += len(gaps[i])
         places.append(Place(starts[i], ends[i + 1], size, size + len(new)))
@@ -111,9 +111,14 @@ def _broken(value: bytes) -> bool:
 
 
 def _form(markup: bool, inside: bytes, value: bytes, before: bytes, behind: bytes) -> Form:
-    if not inside and is_number(value, before, behind):
-        return Form.NUMBER
+    if value.isdigit() and not (inside in _QUOTES and before.endswith(inside) and behind.startswith(inside)):
+        # A number may stand where nothing else does, and what looks like a string or comment may be a regular
+        # expression with a quote in it or a directive of a preprocessor.
+        return Form.NUMBER if not inside and is_number(before, behind) else Form.BARE
     return Form.BARE if markup or not inside else Form.BRACKETED
+
+
+_QUOTES = frozenset((b'"', b"'", b"`"))
 
 
 def _start(text: bytes, start: int, low: int) -> int:
@@ -145,15 +150,12 @@ def _frames(gaps: Sequence[bytes], values: Sequence[bytes]) -> Iterator[tuple[by
         line.feed(value)
         after = line.inside
         frame = b"%s"
-        if before != after and {before, after} <= _STRINGS:
+        if before != after and {before, after} <= _QUOTES | {b""}:
             frame = after + b"%s" if not before else b"%s" + before + after
         else:
             line.inside = before
         escaping = _odd(value[-_RUN:])
         yield before, frame + b"\\" if escaping else frame
-
-
-_STRINGS = frozenset((b"", b'"', b"'", b"`"))
 
 
 def released_spans(places: Sequence[Place], spared: Sequence[tuple[int, ...]]) -> list[tuple[int, int]]:

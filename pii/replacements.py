@@ -55,7 +55,8 @@ _CARDS = (
     b"4111111111111111", b"4242424242424242", b"5555555555554444", b"5105105105105100", b"4012888888881881",
 )  # fmt: skip
 _IBANS = (b"GB29NWBK60161331926819", b"DE89370400440532013000", b"BE68539007547034", b"NL91ABNA0417164300")
-_LETTER = re.compile(rb"[A-Za-z]")
+_DIGIT, _OTHER = re.compile(rb"[0-9]"), re.compile(rb"[^0-9 ./-]")
+_LONGEST_SHAPE = 64
 
 
 def stand_in(kind: str, ordinal: int, value: bytes) -> bytes:
@@ -87,8 +88,8 @@ def _grouped(digits: bytes, value: bytes) -> bytes:
 
 
 def _shaped(value: bytes, number: bytes) -> bytes:
-    """Separators stay, digits become 0 and letters X; the ordinal takes the last places that are no separators."""
-    out = bytearray(_LETTER.sub(b"X", re.sub(rb"[0-9]", b"0", value)))
+    """Spaces, dots, dashes and slashes stay, digits become 0, all else X; the ordinal takes the last places of these."""
+    out = bytearray(_DIGIT.sub(b"0", _OTHER.sub(b"X", value[:_LONGEST_SHAPE])))
     places = [i for i, c in enumerate(out) if c in b"0X"]
     for place, digit in zip(reversed(places), reversed(number), strict=False):
         out[place] = digit
@@ -117,7 +118,6 @@ _STAND_IN = re.compile(
 )
 _KNOWN = frozenset(_CARDS + _IBANS)
 _SHAPE = re.compile(rb"[0X]{3,}[0-9X]{1,9}\Z")
-_LONGEST_SHAPE = 64
 
 
 def is_stand_in(value: bytes) -> bool:

@@ -80,12 +80,10 @@ _BEHIND_NUMBER = (b",", b";", b")", b"]", b"}", b"#", b"/", b"\n", b"\r")
 _NEAR = 200  # bytes of white space that are skipped
 
 
-def is_number(value: bytes, before: bytes, behind: bytes) -> bool:
-    """Whether `value` is all digits where a number may be the whole of a value: `= 12,`, `[12]`; so a word there may be an error.
+def is_number(before: bytes, behind: bytes) -> bool:
+    """Whether digits stand where a number may be the whole of a value: `= 12,`, `[12]`; so a word there may be an error.
 
-    `before` and `behind` are what stands between it and the next findings.
+    `before` and `behind` are what stands between them and the next findings.
     """
-    if not value.isdigit():
-        return False
     left, right = before[-_NEAR:].rstrip(), behind[:_NEAR].lstrip(b" \t")
     return left.endswith(_BEFORE_NUMBER) and (not behind or right.startswith(_BEHIND_NUMBER))
