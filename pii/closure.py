@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from pii.matcher import Finding
 from pii.redact import Place, replace
+from pii.replacements import Replacement
 from pii.spans import merged
 
 # Rounds.  Real code needs one more look, seldom two; from `_WIDEN` on a new finding takes its whole line, and
@@ -23,17 +24,24 @@ _ROUNDS, _WIDEN = 24, 12
 Look = Callable[[bytes], list[Finding]]
 
 
-def closed(body: bytes, found: list[Finding], whole: Look, lines: Look | None) -> list[Finding]:
+def closed(
+    body: bytes,
+    found: list[Finding],
+    whole: Look,
+    lines: Look | None,
+    replacement: Replacement = "placeholder",
+) -> list[Finding]:
     """`found` (merged) with everything that comes to light when it is taken out of `body`.
 
     Args:
         body: the text.
         found: its findings.
         whole: finds in a whole text.
+        replacement: what the findings are replaced with.
         lines: finds in some lines of a text, and needs the line before them; None: nothing to ask.
     """
     for number in range(_ROUNDS if found else 0):
-        released, places = replace(body, found)
+        released, places = replace(body, found, replacement)
         again = whole(released)
         for low, high, first in _changed(released, places) if lines is not None else ():
             assert lines is not None  # the loop above

@@ -53,6 +53,7 @@ FINDINGS = pa.schema(
     ]
 )
 
+
 class Scanned(NamedTuple):
     """What was found in one text: `findings` sorted, without overlaps, closed; `spared` sorted, disjoint from them."""
 

@@ -14,8 +14,47 @@ from pii.pem import encoded_key, encoded_pem, openvpn_block, pem_block, putty_bl
 from pii.verify_connections import connection_password, random_password
 from pii.verify_generic import random_value, url_password
 from pii.verify_personal import credit_card
-from pii.verify_services import basic_credentials, bearer_value, bot_token, django_key, extended_key, file_password, hash_value, intercom_token, json_web_encryption, json_web_token, kubernetes_secret, lone_token, lone_uuid, long_token, matrix_token, named_value, plain_password, neptune_token, npmrc_value, private_member, pubnub_key, query_signature, secret_map_token, telegram_token, twitter_bearer, wordpress_value, workos_key
-from pii.verify_tokens import aws_key_id, azure_account_key, azure_key, blob, crc32_token, entra_secret, keyed_uuid, random_token, sas_signature, token
+from pii.verify_services import (
+    basic_credentials,
+    bearer_value,
+    bot_token,
+    django_key,
+    extended_key,
+    file_password,
+    hash_value,
+    intercom_token,
+    json_web_encryption,
+    json_web_token,
+    kubernetes_secret,
+    lone_token,
+    lone_uuid,
+    long_token,
+    matrix_token,
+    named_value,
+    neptune_token,
+    npmrc_value,
+    plain_password,
+    private_member,
+    pubnub_key,
+    query_signature,
+    secret_map_token,
+    telegram_token,
+    twitter_bearer,
+    wordpress_value,
+    workos_key,
+)
+from pii.verify_tokens import (
+    aws_key_id,
+    azure_account_key,
+    azure_key,
+    blob,
+    crc32_token,
+    entra_secret,
+    keyed_uuid,
+    random_token,
+    sas_signature,
+    token,
+)
 
 Span = tuple[int, int]
 Verifier = Callable[[bytes, int, int], Span | None]
