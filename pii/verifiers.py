@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pii.addresses import email_span, ipv4_span, ipv6_span
 from pii.pem import block_end, putty_block_end
 from pii.verify_generic import assigned_value, random_value, url_password
-from pii.verify_personal import credit_card
+from pii.verify_personal import PERSONAL
 from pii.verify_services import json_web_token
 from pii.verify_tokens import github_token, token
 
@@ -34,12 +33,9 @@ VERIFIERS: dict[str, Verifier] = {
     "github_token": github_token,
     "json_web_token": json_web_token,
     "url_password": url_password,
-    "credit_card": credit_card,
     "random_value": random_value,
     "assigned_value": assigned_value,
-    "email": email_span,
-    "ipv4": ipv4_span,
-    "ipv6": ipv6_span,
+    **PERSONAL,
     "pem_block": _pem_block,
     "putty_block": _putty_block,
 }

@@ -17,6 +17,8 @@ import string
 import zlib
 from collections.abc import Callable
 
+from pii.rules.personal_parts import PERSONAL_PARTS
+
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ALPHABETS = {
     "digits": string.digits,
@@ -101,6 +103,7 @@ PARTS: dict[str, Part] = {
     "jwt": _jwt,
     "pem": _pem,
     "of": _of,
+    **PERSONAL_PARTS,
 }
 
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{([A-Za-z0-9_]+)(?::([^{}]*))?\}")

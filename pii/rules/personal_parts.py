@@ -1,0 +1,68 @@
+"""Generators of personal data for examples: well-formed, and nobody's (random digits with the right checksum)."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Callable
+
+Part = Callable[[random.Random, str, str], str]
+
+
+def _public4(g: random.Random, argument: str, _so_far: str) -> str:
+    """A public address; `reversed`: its octets from the last to the first."""
+    while True:
+        octets = [g.randint(33, 223), *(g.randint(0, 255) for _ in range(2)), g.randint(1, 254)]
+        address = ipaddress.IPv4Address(".".join(map(str, octets)))
+        if address.is_global and not address.is_multicast:
+            return ".".join(map(str, reversed(octets) if argument == "reversed" else octets))
+
+
+def _public6(g: random.Random, _argument: str, _so_far: str) -> str:
+    return ":".join(
+        f"{0x2A00 + g.randint(0, 15):x}" if i == 0 else f"{g.getrandbits(16):x}" for i in range(8)
+    )
+
+
+def _nibbles(g: random.Random, argument: str, so_far: str) -> str:
+    address = ipaddress.IPv6Address(_public6(g, argument, so_far))
+    return ".".join(reversed(address.exploded.replace(":", "")))
+
+
+_CARDS = {
+    "visa": ("4", 16),
+    "mastercard": ("53", 16),
+    "mastercard2": ("2345", 16),
+    "amex": ("37", 15),
+    "discover": ("6011", 16),
+    "jcb": ("3541", 16),
+    "unionpay": ("62", 19),
+    "diners": ("36", 14),
+    "broken": ("4", 16),
+}
+
+
+def _card(g: random.Random, argument: str, _so_far: str) -> str:
+    """`issuer|separator`: a number of an issuer, in its groups; `broken`: with a wrong check digit."""
+    issuer, _, separator = argument.partition("|")
+    prefix, length = _CARDS[issuer]
+    body = prefix + "".join(g.choices("123456789", k=length - len(prefix) - 1))
+    total = 0
+    for i, c in enumerate(reversed(body)):
+        d = int(c) * (2 - i % 2)
+        total += d - 9 if d > 9 else d
+    digits = body + str((-total + (issuer == "broken")) % 10)
+    sizes = {15: (4, 6, 5), 14: (4, 6, 4), 19: (4, 4, 4, 4, 3)}.get(length, (4, 4, 4, 4))
+    groups, at = [], 0
+    for size in sizes:
+        groups.append(digits[at : at + size])
+        at += size
+    return separator.join(groups)
+
+
+PERSONAL_PARTS: dict[str, Part] = {
+    "public4": _public4,
+    "public6": _public6,
+    "nibbles": _nibbles,
+    "card": _card,
+}
