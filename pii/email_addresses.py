@@ -50,10 +50,11 @@ _ROLE = frozenset(
 )
 _ROLE_BEGINS = (b"noreply", b"no-reply", b"no.reply", b"no_reply", b"donotreply", b"do-not-reply", b"git+")
 
-_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+# Percent-encoded bytes that no local part holds: all but `+`, `-`, `.` and `_`.
+_DELIMITER = re.compile(rb"%(?!2[BbDdEe]|5[Ff])[0-9A-Fa-f]{2}")
 _FORMAT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _SHELL = re.compile(rb"\b(?:ssh|scp|sftp|rsync|mosh|sshfs|ssh-copy-id|autossh|rlogin)\b[^\n@]{0,60}\Z")
-_REMOTE_PATH = re.compile(rb":(?:[/~]|\./|\$)")
+_REMOTE_PATH = re.compile(rb":(?:[/~]|\./|\$|[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-])")
 _RETINA = re.compile(rb"[0-9](?:\.[0-9])?x\b")
 _CODE = re.compile(rb"\(|\[[0-9a-z_\"':-]")
 
@@ -133,6 +134,8 @@ def _address(body: bytes, at: int, behind: int) -> Span | None:
     local = body[begin:at].strip(b'"').lower()
     if local in _ROLE or local.startswith(_ROLE_BEGINS):
         return None
+    if len(local) == 1 and len(lower) <= 4:
+        return None  # two letters and a country: compressed data
     if _RETINA.match(lower) or _is_version(labels) or _CODE.match(body, end):
         return None
     if labels[-1] in WORDS and not (
@@ -157,8 +160,10 @@ def _local_begin(body: bytes, at: int) -> int | None:
     if begin and body[begin - 1 : begin] == b"\\":
         begin += _escaped(body, begin)
     begin = _script_begin(body, begin, at)
+    for escape in _DELIMITER.finditer(body, begin, at):
+        begin = escape.end()  # `%3Cann@host%3E`
     while begin < at and body[begin] in _PUNCTUATION:
-        begin += 3 if _ESCAPE.match(body, begin) else 1
+        begin += 1
         if body[begin - 1 : begin] == b"%":
             return None  # `%s@host`
     local = body[begin:at]

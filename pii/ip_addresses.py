@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from itertools import pairwise
 
 from pii.boundaries import closes_here, line_before, opens_here
 
@@ -37,12 +38,12 @@ _REVERSED = re.compile(rb"\.in-addr\.arpa(?![A-Za-z0-9-])", re.IGNORECASE)
 # Words that make four numbers a version, and words that make them a host; the nearest in front decides.
 _VERSION = re.compile(
     rb"version|release|\bver\b|\brev(?:ision)?\b|build|firmware|driver|chrome|firefox|safari|webkit|opera|\bsdk\b|"
-    rb"assembly|package|(?:\b|_)oid|section|\bsec\b|chapter|figure|table|appendix|clause|\bv[0-9]?\.?[ :=]|"
+    rb"assembly|identifier|package|(?:\b|_)oid|section|\bsec\b|chapter|figure|table|appendix|clause|\bv[0-9]?\.?[ :=]|"
     rb"upgrad|updat|\bbump|minimum|require|depend|compatib|install|snmp|asn1|revised|edition",
     re.IGNORECASE,
 )
 _HOST = re.compile(
-    rb"\bip|ip\b|_ip|(?:[a-z]|IP)IP|Ip(?:[A-Z]|\b)|addr|host|server|url|dns|https?:|port\b|\bping|proxy|gateway|subnet|inet|"
+    rb"\bip|ip\b|_ip|(?:[a-z]|IP)IP|Ip(?:[A-Z]|\b)|addr|host|server|(?<!c)url|dns|https?:|port\b|\bping|proxy|gateway|subnet|inet|"
     rb"\bssh\b|socket|connect|peer|\bnode|client|remote|network|resolve|whois|nameserver|bind|listen|forward|visitor|"
     rb"login|logged|from\b|allow|deny|block|\bban|://|\bcidr|\bGET\b|\bPOST\b",
     re.IGNORECASE,
@@ -61,7 +62,9 @@ _NUMBER_FOLLOWS = re.compile(rb"[ ,]-?\.?[0-9]")
 _SMALL = 32
 # Arcs of object identifiers (ISO member bodies and organisations, X.500).
 _OBJECT_IDS = ("1.2.", "1.3.", "2.5.")
-_CONTEXT = 80
+_CONTEXT, _NEAR = 80, 30
+# Counting like this one is a stand-in, as are equal steps (1.2.3.4, 11.22.33.44, 7.7.7.7).
+_STAND_INS = ("123.45.67.89", "123.45.67.8", "123.456.78.9", "1.2.3.5", "111.222.33.44", "123.123.123.12")
 
 
 def ipv4_span(body: bytes, start: int, end: int) -> Span | None:
@@ -101,6 +104,9 @@ def _public_4(octets: list[str]) -> ipaddress.IPv4Address | None:
         or octets[3] == "0"
     ):
         return None
+    numbers = [int(o) for o in octets]
+    if len({b - a for a, b in pairwise(numbers)}) == 1 or ".".join(octets) in _STAND_INS:
+        return None
     address = ipaddress.IPv4Address(".".join(octets))
     return address if address.is_global and not address.is_multicast and address not in _PUBLIC_DNS else None
 
@@ -118,7 +124,7 @@ def _is_version(body: bytes, start: int, end: int, octets: list[str]) -> bool:
     if _FRACTION.search(before[-8:]) and _NUMBER_FOLLOWS.match(body, end):
         return True
     doubtful = all(int(o) < _SMALL for o in octets) or ".".join(octets).startswith(_OBJECT_IDS)
-    return doubtful and host < 0
+    return doubtful and (host < 0 or host < len(before) - _NEAR)
 
 
 def _last(words: re.Pattern[bytes], before: bytes) -> int:

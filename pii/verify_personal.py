@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pii.banks import iban, us_account_number, us_routing_number
 from pii.cards import credit_card
 from pii.email_addresses import email_encoded_span, email_span, email_spelled_span
 from pii.ip_addresses import ipv4_span, ipv6_reversed_span, ipv6_span
+from pii.phones import phone_international_span, phone_span
 
 Span = tuple[int, int]
 
@@ -18,4 +20,9 @@ PERSONAL: dict[str, Callable[[bytes, int, int], Span | None]] = {
     "ipv4": ipv4_span,
     "ipv6": ipv6_span,
     "ipv6_reversed": ipv6_reversed_span,
+    "phone": phone_span,
+    "phone_international": phone_international_span,
+    "iban": iban,
+    "us_routing_number": us_routing_number,
+    "us_account_number": us_account_number,
 }

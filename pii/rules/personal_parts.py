@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import re
 from collections.abc import Callable
 
 Part = Callable[[random.Random, str, str], str]
@@ -60,9 +61,43 @@ def _card(g: random.Random, argument: str, _so_far: str) -> str:
     return separator.join(groups)
 
 
+# Basic account numbers: n digits, a capitals, c both (ISO 13616).
+_ACCOUNTS = {
+    "DE": "18n",
+    "GB": "4a14n",
+    "FR": "10n11c2n",
+    "NO": "11n",
+    "MT": "4a5n18c",
+    "NL": "4a10n",
+    "broken": "18n",
+}
+_SIGNS = {"n": "0123456789", "a": "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "c": "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+
+
+def _iban(g: random.Random, argument: str, _so_far: str) -> str:
+    """`country|separator`; `broken`: with wrong check digits."""
+    name, _, separator = argument.partition("|")
+    country = "DE" if name == "broken" else name
+    parts = re.findall("([0-9]+)([nac])", _ACCOUNTS[name])
+    account = "".join("".join(g.choices(_SIGNS[kind], k=int(n))) for n, kind in parts)
+    digits = "".join(str(int(c, 36)) for c in f"{account}{country}00")
+    check = 98 - int(digits) % 97
+    text = f"{country}{check if name != 'broken' else check % 97 + 1:02d}{account}"
+    return separator.join(text[i : i + 4] for i in range(0, len(text), 4))
+
+
+def _aba(g: random.Random, _argument: str, _so_far: str) -> str:
+    """A routing transit number: the Federal Reserve's prefix 07, weights 3-7-1."""
+    digits = "07" + "".join(g.choices("123456789", k=6))
+    total = sum(int(c) * w for c, w in zip(digits, (3, 7, 1, 3, 7, 1, 3, 7), strict=True))
+    return digits + str(-total % 10)
+
+
 PERSONAL_PARTS: dict[str, Part] = {
     "public4": _public4,
     "public6": _public6,
     "nibbles": _nibbles,
     "card": _card,
+    "iban": _iban,
+    "aba": _aba,
 }
