@@ -7,6 +7,8 @@ import random
 import re
 from collections.abc import Callable
 
+from pii.national_checks import CHECKS
+
 Part = Callable[[random.Random, str, str], str]
 
 
@@ -93,6 +95,44 @@ def _aba(g: random.Random, _argument: str, _so_far: str) -> str:
     return digits + str(-total % 10)
 
 
+def _national_id(g: random.Random, argument: str, _so_far: str) -> str:
+    """`check|form`: # stands for a digit, ? for a letter; the check (`pii.national_checks`) holds, with `!` it does not."""
+    name, _, form = argument.partition("|")
+    check = CHECKS[name.rstrip("!")]
+    while True:
+        text = "".join(g.choice(_SIGNS["n" if c == "#" else "a"]) if c in "#?" else c for c in form)
+        value = text if name.startswith("fi_hetu") else re.sub("[ ./()-]", "", text)
+        if check(value) != name.endswith("!") and len(set(value)) > 3:
+            return text
+
+
+def _mrz(g: random.Random, argument: str, _so_far: str) -> str:
+    """`P` (passport, TD3), `I` (card, TD1), `broken`, `UTO` (the state of specimens); then `|` and the line break."""
+    kind, _, line_break = argument.partition("|")
+
+    def digits(n: int) -> str:
+        return "".join(g.choices(_SIGNS["n"], k=n))
+
+    def checked(field: str) -> str:
+        values = (int(c.replace("<", "0"), 36) * (7, 3, 1)[i % 3] for i, c in enumerate(field))
+        return field + str(sum(values) % 10)
+
+    state = "UTO" if kind == "UTO" else "FRA"
+    names = "".join(g.choices(_SIGNS["a"], k=7)) + "<<" + "".join(g.choices(_SIGNS["a"], k=5))
+    number, birth, expiry = checked("X" + digits(8)), checked("87" + "0412"), checked("31" + "0903")
+    if kind == "I":
+        first = f"ID{state}{number}".ljust(30, "<")
+        check = checked(first[5:] + birth + expiry + "<" * 11)[-1]
+        lines = [first, f"{birth}F{expiry}{state}{'<' * 11}{check}", names.ljust(30, "<")]
+    else:
+        optional = checked("<" * 14)
+        check = checked(number + birth + expiry + optional)[-1]
+        if kind == "broken":
+            check = str((int(check) + 1) % 10)
+        lines = [f"P<{state}{names}".ljust(44, "<"), f"{number}{state}{birth}F{expiry}{optional}{check}"]
+    return (line_break or "\n").join(lines)
+
+
 PERSONAL_PARTS: dict[str, Part] = {
     "public4": _public4,
     "public6": _public6,
@@ -100,4 +140,6 @@ PERSONAL_PARTS: dict[str, Part] = {
     "card": _card,
     "iban": _iban,
     "aba": _aba,
+    "nid": _national_id,
+    "mrz": _mrz,
 }
