@@ -27,7 +27,7 @@ _STRUCTURES = {
     """,
     )
 }
-_MAX = 34
+_SIGNS = frozenset(bytes([c]) for c in b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 # Examples that the registry and payment processors publish.
 _PUBLISHED = frozenset(
@@ -64,7 +64,7 @@ def iban(body: bytes, start: int, end: int) -> Span | None:
     if structure is None:
         return None
     length = 4 + sum(n for n, _ in structure)
-    stop = _behind(body, start, end, length)
+    stop = _behind(body, start, length)
     if stop is None or not closes_here(body, stop) or body[stop : stop + 1] in (b"+", b"/", b"="):
         return None
     value = body[start:stop].translate(None, b" -")
@@ -81,7 +81,7 @@ def _in_base64(body: bytes, start: int) -> bool:
     )
 
 
-def _behind(body: bytes, start: int, end: int, length: int) -> int | None:
+def _behind(body: bytes, start: int, length: int) -> int | None:
     """Where `length` letters and digits from `start` on end; their groups, if there are any, must be of four."""
     at = start
     separator = body[start + 4 : start + 5]
@@ -91,7 +91,7 @@ def _behind(body: bytes, start: int, end: int, length: int) -> int | None:
             if body[at : at + 1] != separator:
                 return None
             at += 1
-        if at >= end or not body[at : at + 1].isalnum():
+        if body[at : at + 1] not in _SIGNS:
             return None
         at += 1
     return at

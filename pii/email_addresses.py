@@ -64,7 +64,7 @@ _CLOSES = re.compile(rb"[\s\"'`<>)\],;|]|\\[nrt]|[.!?](?:\s|\Z)|\Z")
 
 
 def email_span(body: bytes, start: int, end: int) -> Span | None:
-    """The address around a match that begins one byte in front of the @ and runs over the domain."""
+    """The address around a match that begins one byte in front of the @."""
     return _address(body, start + 1, start + 2)
 
 

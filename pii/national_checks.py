@@ -131,11 +131,9 @@ _ODD = dict(zip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", _ODD_DIGITS + _ODD_LETTE
 
 def _it_codice_fiscale(v: str) -> bool:
     total = sum(
-        _ODD[c] if i % 2 == 0 else int(c, 36) % 10 if c.isdigit() else ord(c) - 65
-        for i, c in enumerate(v[:15])
+        _ODD[c] if i % 2 == 0 else int(c) if c.isdigit() else ord(c) - 65 for i, c in enumerate(v[:15])
     )
-    day = v[9:11].translate(str.maketrans("LMNPQRSTUV", "0123456789"))
-    return chr(65 + total % 26) == v[15] and 1 <= int(day) % 40 <= 31
+    return v[8] in "ABCDEHLMPRST" and 1 <= int(v[9:11]) % 40 <= 31 and chr(65 + total % 26) == v[15]
 
 
 def _nl_bsn(v: str) -> bool:

@@ -62,6 +62,7 @@ def _verifier(name: str) -> Callable[[bytes, int, int], Span | None]:
 NATIONAL_IDS = {f"id_{name}": _verifier(name) for name in CHECKS}
 
 # ICAO Doc 9303 part 3, 4.9: digits count as themselves, A to Z as 10 to 35, < as 0; weights 7, 3, 1.
+# UTO (Utopia) is the state of specimens.
 _FILLER = str.maketrans("<", "0")
 
 
@@ -73,29 +74,51 @@ def _holds(field: str, digit: str) -> bool:
     return digit.isdigit() and _check_digit(field) == int(digit)
 
 
+_LINE = re.compile(rb"[A-Z0-9<]{1,45}")
+_LINE_BEFORE = re.compile(rb"[A-Z0-9<]{1,45}\Z")
+_BREAK = re.compile(rb"\r?\n|\\n")
+
+
 def machine_readable_zone(body: bytes, start: int, end: int) -> Span | None:
-    """The lines of a passport (ICAO 9303 TD3) or an identity card (TD1) whose check digits hold; no state is UTO."""
-    if not opens_here(body, start) or not closes_here(body, end):
+    """The lines of a passport (TD3) or an identity card (TD1) around a break between them, if their check digits hold."""
+    first = _LINE_BEFORE.search(body[max(0, start - 44) : start + 1])
+    if first is None:
         return None
-    lines = re.findall("[A-Z0-9<]{30,44}", body[start:end].decode("latin-1"))
-    if len(lines) == 2 and all(len(line) == 44 for line in lines):
-        second = lines[1]
-        holds = (
-            _holds(second[:9], second[9])
-            and _holds(second[13:19], second[19])
-            and _holds(second[21:27], second[27])
-            and _holds(second[:10] + second[13:20] + second[21:43], second[43])
-        )
-        state = lines[0][2:5]
-    elif len(lines) == 3 and all(len(line) == 30 for line in lines):
-        first, second, _ = lines
-        holds = (
-            _holds(first[5:14], first[14])
-            and _holds(second[:6], second[6])
-            and _holds(second[8:14], second[14])
-            and _holds(first[5:30] + second[:7] + second[8:15] + second[18:29], second[29])
-        )
-        state = first[2:5]
+    begin = start + 1 - len(first.group())
+    if not opens_here(body, begin):
+        return None
+    lines, at = [first.group().decode("ascii")], start + 1
+    stop = at
+    while len(lines) < 3 and (gap := _BREAK.match(body, at)) and (line := _LINE.match(body, gap.end())):
+        lines.append(line.group().decode("ascii"))
+        at = stop = line.end()
+        if len(lines) == 2 and len(lines[0]) == 44:
+            break
+    if not closes_here(body, stop):
+        return None
+    sizes = [len(line) for line in lines]
+    if sizes == [44, 44]:
+        holds, state = _is_passport(*lines), lines[0][2:5]
+    elif sizes == [30, 30, 30]:
+        holds, state = _is_card(*lines), lines[0][2:5]
     else:
         return None
-    return (start, end) if holds and state != "UTO" else None
+    return (begin, stop) if holds and state != "UTO" else None
+
+
+def _is_passport(_names: str, line: str) -> bool:
+    return (
+        _holds(line[:9], line[9])
+        and _holds(line[13:19], line[19])
+        and _holds(line[21:27], line[27])
+        and _holds(line[:10] + line[13:20] + line[21:43], line[43])
+    )
+
+
+def _is_card(first: str, second: str, _names: str) -> bool:
+    return (
+        _holds(first[5:14], first[14])
+        and _holds(second[:6], second[6])
+        and _holds(second[8:14], second[14])
+        and _holds(first[5:30] + second[:7] + second[8:15] + second[18:29], second[29])
+    )
