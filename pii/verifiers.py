@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pii import verify_generic as generic
-from pii.addresses import email_span, ipv4_span, ipv6_span
 from pii.pem import encoded_key, encoded_pem, openvpn_block, pem_block, putty_block
 from pii.verify_connections import connection_password, random_password
 from pii.verify_generic import random_value, url_password
-from pii.verify_personal import credit_card
+from pii.verify_personal import PERSONAL
 from pii.verify_services import (
     basic_credentials,
     bearer_value,
@@ -61,6 +60,7 @@ Verifier = Callable[[bytes, int, int], Span | None]
 
 
 VERIFIERS: dict[str, Verifier] = {
+    **PERSONAL,
     "token": token,
     "random_token": random_token,
     "blob": blob,
@@ -75,11 +75,7 @@ VERIFIERS: dict[str, Verifier] = {
     "random_password": random_password,
     "json_web_token": json_web_token,
     "url_password": url_password,
-    "credit_card": credit_card,
     "random_value": random_value,
-    "email": email_span,
-    "ipv4": ipv4_span,
-    "ipv6": ipv6_span,
     "pem_block": pem_block,
     "putty_block": putty_block,
     "openvpn_block": openvpn_block,

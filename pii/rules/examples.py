@@ -18,6 +18,8 @@ import string
 import zlib
 from collections.abc import Callable
 
+from pii.rules.personal_parts import PERSONAL_PARTS
+
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ALPHABETS = {
     "digits": string.digits,
@@ -170,6 +172,7 @@ PARTS: dict[str, Part] = {
     "base58check": _base58check,
     "of": _of,
     "aws": _aws,
+    **PERSONAL_PARTS,
 }
 
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{([A-Za-z0-9_]+)(?::([^{}]*))?\}")
