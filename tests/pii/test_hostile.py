@@ -20,6 +20,7 @@ TRUE = [(rule, *marked(t)) for rule, (true, _) in EXAMPLES.items() for t in true
 TYPES = [pa.string(), pa.large_string(), pa.binary(), pa.large_binary(), pa.string_view(), pa.binary_view()]
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.text(max_size=9)), max_size=8), st.sampled_from(TYPES), st.data())
 def test_bodies_are_the_texts_in_any_form(texts, kind, data):
     wanted = [None if t is None else t.encode() for t in texts]
