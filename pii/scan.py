@@ -53,6 +53,13 @@ FINDINGS = pa.schema(
     ]
 )
 
+#: Bytes of a text: beyond, offsets of the engines do not reach.
+MAX_TEXT = 2**31 - 1
+
+
+class TextTooLarge(ValueError):
+    """A text of more than `MAX_TEXT` bytes."""
+
 
 class Scanned(NamedTuple):
     """What was found in one text: `findings` sorted, without overlaps, closed; `spared` sorted, disjoint from them."""
@@ -89,6 +96,8 @@ def scan(
     for doc, view in enumerate(bodies(texts)):
         if not view:
             continue
+        if len(view) > MAX_TEXT:
+            raise TextTooLarge(f"text {doc} has {len(view):,} bytes: {MAX_TEXT:,} can be scanned")
         occurring = matcher.occurring(view)
         if not gated and occurring.is_nothing and doc not in others:
             continue  # most texts: never copied
@@ -127,6 +136,8 @@ def scan_text(
     use_hyperscan: bool | None = None,
 ) -> Scanned:
     """What is found in one text, with what is spared; `also`: findings of somebody else that are merged."""
+    if len(body) > MAX_TEXT:
+        raise TextTooLarge(f"the text has {len(body):,} bytes: {MAX_TEXT:,} can be scanned")
     return _scanned(body, settings, also, use_hyperscan, None)
 
 

@@ -48,14 +48,15 @@ def _problem(rule: Rule, taken: set[str]) -> tuple[str, str | None]:
             "verifier",
             f"no verifier named {rule.verifier!r}: choose one of {', '.join(sorted(VERIFIERS))}",
         )
+    necessary = True
     try:
         tree_of(rule.pattern)
-        necessary = not rule.keywords or keywords_are_necessary(rule.pattern, rule.keywords)
+        compiled(rule.pattern)
+        if rule.keywords:
+            necessary = keywords_are_necessary(rule.pattern, rule.keywords)
+        Matcher((rule,))
     except Unreadable as error:
         return "pattern", f"pattern: {error}"
-    try:
-        compiled(rule.pattern)
-        Matcher((rule,))
     except re2.error as error:
         return "pattern", f"pattern: {_where(rule.pattern, said(error))}RE2 says: {said(error)}"
     except BadRule as error:  # Hyperscan's own words hold an index where it has one

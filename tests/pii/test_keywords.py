@@ -6,11 +6,12 @@ import re
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from patterns import sample
 
 from pii.keywords import Keywords
 from pii.matcher import Matcher
 from pii.rules import rule_table
-from pii.rules.proofs import Unreadable, _bytes, keywords_are_necessary, tree_of
+from pii.rules.proofs import Unreadable, keywords_are_necessary, tree_of
 
 RULES = rule_table()
 WORDS = st.lists(st.text("ab_-", min_size=1, max_size=5).map(str.encode), max_size=8, unique=True)
@@ -67,25 +68,6 @@ def test_necessary_keywords(pattern, keywords, holds):
 def test_what_the_engines_read_differently_is_refused(pattern, said):
     with pytest.raises(Unreadable, match=re.escape(said)):
         tree_of(pattern)
-
-
-def sample(tree, g):
-    """A random text that matches a syntax tree."""
-    out = b""
-    for op, held in tree:
-        name = str(op)
-        if name in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
-            out += bytes([g.choice([b for b in _bytes(name, held) if name == "LITERAL" or b != 10])])
-        elif name == "BRANCH":
-            out += sample(g.choice(held[1]), g)
-        elif name == "SUBPATTERN":
-            out += sample(held[3], g)
-        elif name in ("MAX_REPEAT", "MIN_REPEAT"):
-            most = min(held[1], held[0] + 6)
-            out += b"".join(
-                sample(held[2], g) for _ in range(g.choice([held[0], most, g.randint(held[0], most)]))
-            )
-    return out
 
 
 def test_keywords_of_the_table_are_necessary():

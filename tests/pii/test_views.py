@@ -39,6 +39,7 @@ TEXT = st.lists(
 ).map("".join)
 
 
+@settings(deadline=None)
 @given(TEXT, st.sampled_from(sorted(TRIGGERS)), st.data())
 def test_a_view_is_made_of_the_text(text, kind, data):
     body = text.encode()
@@ -64,6 +65,7 @@ def test_a_view_is_made_of_the_text(text, kind, data):
         assert view.original(start, start + 1)[0] == low and view.original(end - 1, end)[1] == high
 
 
+@settings(deadline=None)
 @given(TEXT)
 def test_without_a_trigger_the_view_holds_nothing_new(text):
     body = text.encode()
