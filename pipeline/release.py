@@ -61,6 +61,7 @@ from pipeline.publish import (
 )
 from pipeline.publish_s3 import publish_objects
 from pipeline.review_card import load_review
+from pipeline.shown_text import strictest
 from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport
 from pipeline.sources.opening import open_archive
@@ -88,7 +89,7 @@ from pipeline.stages.origins import settle
 from pipeline.stages.quality_signals import quality_signals_wave
 from pipeline.stages.recheck import recheck_wave, secrets_gate
 from pipeline.stages.resolve import resolve
-from pipeline.stages.scopes import scopes_wave
+from pipeline.stages.scopes import scope_of, scopes_wave, settings_config
 from pipeline.stages.secrets import TextForm, secrets_wave
 from pipeline.stages.secrets_spared import spared_wave
 from pipeline.stages.selections import read_selections
@@ -147,6 +148,7 @@ class _Flow:
     notices: tuple[Done, Done] | None = None
     spared: Done | None = None  # the file of it; None: nothing may be spared
     rechecked: Done | None = None  # None: not asked for
+    scope: str = ""  # of the base: pipeline.stages.scopes
 
 
 def run_flow(
@@ -303,6 +305,7 @@ def run_flow(
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
             "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
             "license_evidence": evidence, "license_review": queue, "license_unknown": unknown,
+            **({"scopes": text_form.scopes} if text_form.scopes is not None else {}),
         }.items()
     }  # fmt: skip
     named = {
@@ -329,6 +332,7 @@ def run_flow(
         notices=notices,
         spared=None if spared is None else spared[1],
         rechecked=rechecked,
+        scope=scope_of(text_form.base),
     )
 
 
@@ -471,8 +475,12 @@ def make_release(
                 **facts,
                 "digest": known,
                 "folders": flow.folders,
+                "scope": flow.scope,
                 "release": address_of(place),
                 "uses": sorted(runner.used),
+                "secrets": settings_config(
+                    strictest(settings.secrets.policy())
+                ),  # for what is shown of other files
                 "license_policy": runner.keep(settings.licenses.policy),
                 "license_decisions": runner.keep(settings.licenses.decisions),
             }
