@@ -8,6 +8,7 @@ from pii.banks import iban, us_account_number, us_routing_number
 from pii.cards import credit_card
 from pii.email_addresses import email_encoded_span, email_span, email_spelled_span
 from pii.ip_addresses import ipv4_span, ipv6_reversed_span, ipv6_span
+from pii.names import NAMES
 from pii.national_ids import NATIONAL_IDS, machine_readable_zone
 from pii.phones import phone_international_span, phone_span
 
@@ -28,4 +29,5 @@ PERSONAL: dict[str, Callable[[bytes, int, int], Span | None]] = {
     "us_account_number": us_account_number,
     "machine_readable_zone": machine_readable_zone,
     **NATIONAL_IDS,
+    **NAMES,
 }
