@@ -68,11 +68,6 @@ def ppk() -> str:
     )
 
 
-#: rule id -> (texts in which this rule finds what [[ ]] encloses, texts in which it finds nothing)
-EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
-}
-
-
 def marked(text: str) -> tuple[bytes, tuple[int, int]]:
     """The text without its [[ ]] marks, and the byte span that they held."""
     before, rest = text.split("[[", 1)
@@ -87,12 +82,17 @@ def _with_marks(body: bytes, span: tuple[int, int] | None) -> str:
     return (body[:start] + b"[[" + body[start:end] + b"]]" + body[end:]).decode()
 
 
-# Rules whose tables hold their examples as templates: the same texts, made here.
-EXAMPLES |= {
+#: rule id -> (texts in which this rule finds what [[ ]] encloses, texts in which it finds nothing): the tables' templates.
+EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
     rule.id: (
         [_with_marks(*expand(t, rule.id)) for t in rule.found],
         [expand(t, rule.id)[0].decode() for t in rule.not_found],
     )
     for rule in rule_table()
-    if rule.found
 }
+
+
+def every_example() -> tuple[list[str], list[str]]:
+    """The texts of all examples, true and false, without marks."""
+    true = [marked(t)[0].decode() for texts, _ in EXAMPLES.values() for t in texts]
+    return true, [t for _, texts in EXAMPLES.values() for t in texts]
