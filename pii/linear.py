@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import re2
 
 
+@lru_cache(maxsize=4096)
 def compiled(pattern: bytes) -> Any:
     """`pattern` for RE2, over bytes as Hyperscan sees them; raises `re2.error`."""
     options = re2.Options()

@@ -16,7 +16,7 @@ import re2
 
 from pii.database import BadExpression, Database, Expression, database, is_available
 from pii.linear import compiled
-from pii.rules import BadRule, Rule
+from pii.rules import BadRule, Rule, rule_table
 from pii.rules.proofs import Unreadable, keywords_are_necessary
 from pii.verifiers import VERIFIERS
 from pii.views import TRIGGERS, view_of
@@ -68,23 +68,10 @@ class Matcher:
         self._in_joined = frozenset(i for i, r in enumerate(rules) if r.tier == "low")
         self._triggers: Database | None = None
         if is_available() if use_hyperscan is None else use_hyperscan:
-            # Databases of their own: together with some rules, these expressions cost a multiple.
-            self._database = self._compile()
+            self._databases = _databases(rules)
             self._triggers = _triggers()
         else:
             self._prepare_keywords()
-
-    def _compile(self) -> Database | None:
-        if not self.rules:
-            return None
-        try:
-            return database(
-                [Expression(_wider(r.pattern), i, _SINGLE_MATCH) for i, r in enumerate(self.rules)]
-            )
-        except BadExpression as error:
-            raise BadRule(
-                f"rule {self.rules[error.position].id}: Hyperscan refuses the pattern: {error.said}"
-            ) from error
 
     def _prepare_keywords(self) -> None:
         from pii.keywords import Keywords  # numba takes its time to load, and nobody else needs it
@@ -105,23 +92,27 @@ class Matcher:
     def occurring(self, text: bytes | memoryview) -> Occurring:
         """What may be in `text`, which is not copied; never too little."""
         if self._triggers is None:
-            found = {rule for word in self._keywords.occurring(text) for rule in self._rules_of[word]}
+            named = {rule for word in self._keywords.occurring(text) for rule in self._rules_of[word]}
             return Occurring(
-                sorted(found.union(self._always)),
+                sorted(named.union(self._always)),
                 [
                     kind
                     for kind, search in zip(TRIGGERS, self._searches_of_views, strict=True)
                     if search.search(text)
                 ],
             )
-        hits: list[int] = []
-        views: list[int] = []
-        if self._database is not None:
-            self._database.scan(text, _note, hits)
-            self._triggers.scan(text, _note, views)
-        if not hits and not views:
+        if not self.rules:
             return _NOTHING
-        return Occurring(sorted(hits), [_KINDS_OF_VIEWS[v] for v in sorted(views)])
+        views: list[int] = []
+        self._triggers.scan(text, _note, views)
+        found: list[int] = []
+        for compiled_rules, positions in self._databases:
+            hits: list[int] = []
+            compiled_rules.scan(text, _note, hits)
+            found += [positions[h] for h in hits if positions[h] >= 0]
+        if not found and not views:
+            return _NOTHING
+        return Occurring(sorted(found), [_KINDS_OF_VIEWS[v] for v in sorted(views)])
 
     def findings(self, body: bytes, occurring: Occurring | None = None) -> list[Finding]:
         """Verified findings in `body`, each once, not yet merged; `occurring`: what `occurring(body)` said, if known."""
@@ -154,11 +145,48 @@ _KINDS_OF_VIEWS = list(TRIGGERS)
 
 @cache
 def _triggers() -> Database:
+    # A database of its own: together with some rules, these expressions cost a multiple.
     return database([Expression(p, i, _SINGLE_MATCH) for i, p in enumerate(TRIGGERS.values())])
 
 
 def _note(number: int, _start: int, _end: int, _flags: int, hits: list[int]) -> None:
     hits.append(number)
+
+
+def _databases(rules: tuple[Rule, ...]) -> list[tuple[Database, list[int]]]:
+    """Databases that hold the rules, and for each of its numbers the position in `rules` (-1: not among them).
+
+    The product's table is in two, whatever of it applies: so any settings find them compiled, and users' rules do not make
+    the whole table compile anew.  Two scan faster than one: rules of `low` begin with literals.
+    """
+    out = []
+    place = {rule: i for i, rule in enumerate(rules)}
+    for part in _parts():
+        if not place.keys().isdisjoint(part):
+            out.append((_part_database(part), [place.pop(r, -1) for r in part]))
+    if place:
+        out.append((_compile(tuple(place)), list(place.values())))
+    return out
+
+
+@cache
+def _parts() -> tuple[tuple[Rule, ...], ...]:
+    table = rule_table()
+    return tuple(r for r in table if r.tier == "low"), tuple(r for r in table if r.tier != "low")
+
+
+@cache
+def _part_database(part: tuple[Rule, ...]) -> Database:
+    return _compile(part)
+
+
+def _compile(rules: tuple[Rule, ...]) -> Database:
+    try:
+        return database([Expression(_wider(r.pattern), i, _SINGLE_MATCH) for i, r in enumerate(rules)])
+    except BadExpression as error:
+        raise BadRule(
+            f"rule {rules[error.position].id}: Hyperscan refuses the pattern: {error.said}"
+        ) from error
 
 
 def _are_necessary(rule: Rule) -> bool:
