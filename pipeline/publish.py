@@ -57,6 +57,7 @@ from pipeline.report import report_makers
 from pipeline.review_card import load_review, with_review
 from pipeline.stages.changes import Step
 from pipeline.stages.notices import noticed
+from pipeline.stages.shard_files import Samples
 from pipeline.stages.signals import Signals
 
 LIBRARIES = (
@@ -205,6 +206,7 @@ class Parts:
     quality_signals: Done | None = None
     notices: tuple[Done, Done] | None = None  # of the file, and of its figures
     spared: Done | None = None  # None: nothing may be spared
+    rechecked: Done | None = None  # None: not asked for
     step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
@@ -274,6 +276,13 @@ class Parts:
         for unit in self.shards.facts:
             for language, licenses in unit["language_licenses"].items():
                 by_language[language].update(licenses)
+        samples = Samples()
+        for unit in self.shards.facts:
+            samples.add(unit["samples"])
+        counted["secrets"] |= {
+            "samples": samples.best(),
+            "rechecked": None if self.rechecked is None else sum(shard.rows for shard, _ in self.described()),
+        }
         counted["rows"]["language_licenses"] = {name: dict(found) for name, found in by_language.items()}
         most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
         near = self.facts["config"]["near_duplicates"]

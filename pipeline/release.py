@@ -463,6 +463,7 @@ def make_release(
                 quality_signals=flow.quality_signals,
                 notices=flow.notices,
                 spared=flow.spared,
+                rechecked=flow.rechecked,
             )
             if before is not None:
                 parts = _compared(parts, flow, before, settings.optout.registry)
