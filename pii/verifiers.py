@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pii import verify_generic as generic
 from pii.addresses import email_span, ipv4_span, ipv6_span
 from pii.pem import block_end, putty_block_end
-from pii.verify_generic import assigned_value, random_value, url_password
+from pii.verify_generic import random_value, url_password
 from pii.verify_personal import credit_card
 from pii.verify_services import json_web_token
 from pii.verify_tokens import github_token, token
@@ -36,7 +37,15 @@ VERIFIERS: dict[str, Verifier] = {
     "url_password": url_password,
     "credit_card": credit_card,
     "random_value": random_value,
-    "assigned_value": assigned_value,
+    "quoted_password": generic.quoted_password,
+    "quoted_word_password": generic.quoted_word_password,
+    "quoted_key": generic.quoted_key,
+    "unquoted_password": generic.unquoted_password,
+    "unquoted_key": generic.unquoted_key,
+    "element_password": generic.element_password,
+    "element_key": generic.element_key,
+    "named_password": generic.named_password,
+    "named_key": generic.named_key,
     "email": email_span,
     "ipv4": ipv4_span,
     "ipv6": ipv6_span,

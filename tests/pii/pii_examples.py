@@ -352,19 +352,6 @@ EXAMPLES: dict[str, tuple[list[str], list[str]]] = {
         ],
         ["aws_secret_access_key = " + "x" * 40, "secret_key = get_the_secret_key_from_the_environ_ment"],
     ),
-    "assigned-password": (
-        [f"db_passwd = '[[{rand(ALNUM, 14)}]]'", f"'Password1' => \"[[{rand(ALNUM, 16)}]]\""],
-        ["password = 'changeme123'", "pwd = '/etc/path1/x'", 'password: "${PASSWORD_1}"'],
-    ),
-    "assigned-key": (
-        [f'"api_key": "[[{rand(ALNUM, 24)}]]"', f"token => '[[{rand(HEX, 30)}]]'"],
-        [
-            'api_key = "your-api-key-1"',
-            "token = 'os.environ.get1'",
-            "secret='${SECRET_1}'",
-            f"token: '{UUID}'",
-        ],
-    ),
 }
 
 
