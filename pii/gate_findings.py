@@ -7,17 +7,12 @@ from __future__ import annotations
 
 from pii.boundaries import line_before
 from pii.detect_secrets_gate import LineFinding, gate
+from pii.explained import explanation
 from pii.matcher import Finding
-from pii.negatives import (
-    counts_up,
-    is_data,
-    is_digest,
-    is_phrase,
-    is_placeholder,
-    is_stock_password,
-    is_words,
-)
+from pii.negatives import is_placeholder, is_stock_password, is_template
 from pii.pem import block_end
+from pii.secret_names import name_before
+from pii.verify_generic import assignment_explanation
 
 #: (start, end, kind, rule, why): a finding that is left as it is.
 Spared = tuple[int, int, str, str, str]
@@ -53,45 +48,36 @@ def _byte_offsets(text: str, lines: list[LineFinding]) -> dict[int, int]:
     return out
 
 
-# A base64 value longer than this is data, unless it is DER (the base64 of an ASN.1 sequence begins with MI).
-_VALUE_MAX = 512
-_HEX_MAX = 128
-
-
 def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | Spared:
-    """A finding of detect-secrets in our terms: one of five parts is spared, with what `pii.negatives` calls it."""
-    value, before = body[start:end], line_before(body, start, 200)
+    """A finding of detect-secrets in our terms: one of five parts is spared, with the name of its explanation."""
     rule = "detect-secrets/" + "-".join(found.type.lower().replace("(", "").replace(")", "").split())
     kind = "key"
     why: str | None = None
+    value = body[start:end]
     if found.type == "Private Key":
         # The plugin marks the header, also in code that looks for one; a key has material behind it.
         stop = block_end(body, end)
-        return (
-            (start, end, "private_key", rule, "no-key-material")
-            if stop is None
-            else (start, stop, "private_key", rule)
-        )
-    if is_placeholder(value):
-        why = "placeholder"
-    elif found.type == "Hex High Entropy String":
-        why = _first(
-            long_data=len(value) > _HEX_MAX, counting=counts_up(value, 5), digest=is_digest(value, before)
-        )
+        if stop is None:
+            return start, end, "private_key", rule, "no-key-material"
+        return start, stop, "private_key", rule
+    if found.type == "Hex High Entropy String":
+        why = explanation(body, start, end, hexadecimal=True)
     elif found.type == "Base64 High Entropy String":
-        why = _first(
-            long_data=len(value) > _VALUE_MAX and not value.startswith(b"MI"),
-            counting=counts_up(value),
-            digest=is_digest(value, before),
-            embedded_data=is_data(value, before),
-            words=is_words(value),
-        )
+        why = "code" if b"\\" in value else explanation(body, start, end, hexadecimal=False)
     elif found.type == "Basic Auth Credentials":
         kind = "password"
-        why = _first(stock_password=is_stock_password(value))
+        why = _first(
+            template=is_template(value),
+            placeholder=is_placeholder(value),
+            stock_password=is_stock_password(value),
+        )
     elif found.type == "Secret Keyword":
-        kind = "key" if "key" in found.matched_name and "pass" not in found.matched_name else "password"
-        why = _first(stock_password=is_stock_password(value), phrase=is_phrase(value))
+        name = name_before(line_before(body, start, 200))
+        matched = "key" if "key" in found.matched_name and "pass" not in found.matched_name else "password"
+        kind = name.kind or matched
+        why = assignment_explanation(body, start, end, name)
+    elif is_placeholder(value):
+        why = "placeholder"
     return (start, end, kind, rule) if why is None else (start, end, kind, rule, why)
 
 

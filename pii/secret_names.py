@@ -15,7 +15,11 @@ _PASSWORD = (
     # `pass` alone is a word of its own: no `compass`, no `passenger`
     rb"(?<![A-Za-z])[Pp]ass(?![a-z])|(?<=[a-z0-9])Pass(?![a-z])|(?<![A-Za-z])PASS(?![A-Z])"
 )
-_KEY = rb"(?i:secret|token|credentials?|bearer|auth|salt|pepper|key)"
+# no `tokenizer`, `keyboard`, `author`
+_KEY = (
+    rb"(?i:secret|token(?!iz)|credentials?|bearer|authorization|salt|pepper|[a-z]{3}key(?![a-z]))|"
+    rb"[Aa]uth(?![a-z])|AUTH(?![A-Z])|[Kk]ey(?![a-z])|KEY(?![A-Z])"
+)
 _WORD = re.compile(rb"(?P<password>" + _PASSWORD + rb")|(?P<key>" + _KEY + rb")")
 _PART = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
@@ -32,6 +36,8 @@ _ABOUT = frozenset(
     position location source target usage options option config configuration settings setting arn bucket namespace
     mount volume required enabled disabled confirmation confirm reset change changed update updated forgot forgotten
     recovery strategy request response callback func function fn interface impl test spec table schema model map list
+    encode decode replace split strip trim startswith endswith starts ends get find match matches includes contains indexof
+    join equals compare substring slice vector vectors states layer proj weight weights bias mask padding last used at date
     array set event action changepassword wrong invalid missing mismatch weak strong show hide toggle visible
     """.split()
 )
@@ -80,7 +86,9 @@ def name_before(before: bytes) -> Name:
     kind = "password" if any(m["password"] for m in _WORD.finditer(name)) else "key"
     behind = parts(name[word.end() :])
     front = parts(name[: word.start()])
-    if kind == "key" and (b"public" in front or (front and front[-1] in _PUBLIC)):
+    if word["password"] and word.group().lower() == b"pass" and behind and not behind[0].isdigit():
+        return _NO_NAME  # the verb: `pass_zero`, `passDown`
+    if kind == "key" and (b"public" in front or b"pub" in front or (front and front[-1] in _PUBLIC)):
         return _NO_NAME
     digest = not _DIGESTS.isdisjoint(behind + front)
     return Name(kind, not _ABOUT.isdisjoint(behind), digest)

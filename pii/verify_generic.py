@@ -20,6 +20,7 @@ from pii.negatives import (
     is_placeholder,
     is_random,
     is_stock_password,
+    is_template,
     is_test_vector,
     is_uuid,
     is_words,
@@ -33,6 +34,8 @@ VALUE_MAX = 256
 
 # Shortest values: of a password, of a key (shorter ones cannot be told from codes).
 _PASSWORD_MIN, _KEY_MIN = 5, 10
+# Of a key in a URL or header: badges and cursors are shorter.
+_NAMED_KEY_MIN = 16
 
 
 def url_password(body: bytes, start: int, end: int) -> Span | None:
@@ -53,7 +56,8 @@ def random_value(body: bytes, start: int, end: int) -> Span | None:
 
 def quoted_password(body: bytes, start: int, end: int) -> Span | None:
     """A quoted value given to a name for passwords: letters mixed with digits or signs, or random letters."""
-    found = _quoted(body, start)
+    line = _line(body, start)
+    found = None if _CITED.search(line) and not _DEFINED.search(line) else _quoted(body, start)
     return found and _password(body, *found, wordlike=False)
 
 
@@ -76,6 +80,9 @@ def unquoted_password(body: bytes, start: int, end: int) -> Span | None:
         return None
     value = body[found[0] : found[1]]
     form = _form(body, *found)
+    spaced = body[start - 1 : start].isspace() and not _OPERATOR.search(_line(body, start))
+    if spaced and form != "option":
+        return None  # words side by side
     if form == "code" and not (_has_sign(value) or is_random(value, -12.0)):
         return None
     if (
@@ -85,11 +92,15 @@ def unquoted_password(body: bytes, start: int, end: int) -> Span | None:
         and not _CONSTANT.search(_line(body, start))
     ):
         return None
-    return _password(body, *found, wordlike=form != "code")
+    return _password(
+        body, *found, wordlike=form != "code" and not spaced and not _PASS.search(_line(body, start))
+    )
 
 
 def unquoted_key(body: bytes, start: int, end: int) -> Span | None:
     """An unquoted, random-looking value given to a name for keys."""
+    if _IN_URL.search(_line(body, start)):
+        return None  # `query-parameter` knows better
     found = _unquoted(body, start)
     return found and _key(body, *found, bits=-12.0)
 
@@ -119,9 +130,14 @@ def named_key(body: bytes, start: int, end: int) -> Span | None:
     found = (
         _quoted(body, start) if body[start - 1 : start] in _QUOTES else _unquoted(body, start, anywhere=True)
     )
-    return found and _key(body, *found, name=Name("key", False, False))
+    return found and _key(body, *found, name=Name("key", False, False), least=_NAMED_KEY_MIN)
 
 
+# A word and a quotation: no operator, and the name is no constant, field or option.
+_CITED = re.compile(rb"(?i:pass[a-z]*|pwd)[ \t]+[\"'\x60]\Z")
+_DEFINED = re.compile(
+    rb"^[ \t]*(?:#[ \t]*define|ENV|ARG|setx?)[ \t]|-[A-Za-z][\w-]*[ \t]+[\"'\x60]\Z|[A-Z]{2}_PASS[A-Z]*[ \t]"
+)
 _QUOTES = (b'"', b"'", b"`")
 
 
@@ -181,7 +197,7 @@ def _unquoted(body: bytes, start: int, *, anywhere: bool = False) -> Span | None
 
 
 _ENV = re.compile(
-    rb"(?:^[ \t]*(?:- )?|^[ \t]*(?:export|set|setx|ENV|ARG|declare(?: -x)?|typeset(?: -x)?|environment=)[ \t]+|[ \t\"'](?:-e|-D|--env|--set|--build-arg)[ \t=]?)"
+    rb"(?:^[ \t]*(?:- )?|^[ \t]*(?:export|set|setx|ENV|ARG|declare(?: -x)?|typeset(?: -x)?|environment=)[ \t]+|(?:^|[ \t\"'])(?:-e|-D|--env|--set|--build-arg)[ \t=]?)"
     rb"[\"']?[A-Za-z_][\w.-]*=\Z"
 )
 _YAML = re.compile(rb"[ \t]*(?:- )?[\"']?[A-Za-z_][\w. -]*[\"']?:[ \t]+\Z")
@@ -189,6 +205,12 @@ _INI = re.compile(rb"[A-Za-z_][\w.-]*[ \t]*[=:][ \t]*\Z")
 _OPTION = re.compile(
     rb"(?:^|[\s\"'\x60(\[])-{1,2}[A-Za-z][\w-]*[= ]\Z|^[ \t]*(?:ENV|set|setx|machine .*|login .*)[ \t].*\Z"
 )
+_OPERATOR = re.compile(rb"[=:>][ \t]*\Z")
+_IN_URL = re.compile(rb"://[^\s\"'<>]{0,120}[?&;][\w.-]{1,40}=\Z")
+_PASS = re.compile(rb"(?i:pass)[ \t]*[=:][ \t]*\Z")
+# `User=bob;Password=...;Database=x`
+_SETTING = re.compile(rb";[A-Za-z][A-Za-z _]{1,30}=")
+_SETTINGS = re.compile(rb"[A-Za-z]=[^;=]{1,64};[ ]?[A-Za-z][A-Za-z _]{1,30}=\Z")
 _CONSTANT = re.compile(rb"[A-Z]{2,}_?[A-Z]*[\"']?[ \t]*[:=]")
 
 
@@ -205,6 +227,8 @@ def _form(body: bytes, start: int, end: int) -> str:
         return "option"
     behind = body[end : end + 40].split(b"\n")[0].strip()
     clear = not behind or behind[:1] == b"#"
+    if _SETTING.match(body[end : end + 40]) or _SETTINGS.search(line):
+        return "option"
     if clear and _YAML.fullmatch(line):
         return "yaml"
     if clear and _INI.fullmatch(line):
@@ -238,34 +262,66 @@ def _mixed(value: bytes) -> bool:
     return bool(_LETTERS.search(value)) and bool(_DIGIT.search(value) or _SIGN.search(value))
 
 
-def _harmless(body: bytes, start: int, end: int, value: bytes) -> bool:
-    """What is neither a password nor a key, whatever its name."""
-    return (
-        is_placeholder(value)
-        or is_stock_password(value)
-        or is_uuid(value)
-        or ((is_location(value) or is_expression(value)) and not is_random(value))
-        or bool(_CRYPT.match(value))  # a password's digest
-        or is_test_vector(body, start, end)
-    )
+def _harmless(body: bytes, start: int, end: int, value: bytes) -> str | None:
+    """The name of what makes a value neither a password nor a key, whatever it is given to; None for nothing."""
+    if is_template(value):
+        return "template"
+    if is_placeholder(value):
+        return "placeholder"
+    if is_stock_password(value):
+        return "stock-password"
+    if is_uuid(value):
+        return "uuid"
+    if _FORMAT.match(value):
+        return "format"
+    if _CRYPT.match(value):
+        return "digest"  # of a password
+    if is_test_vector(body, start, end):
+        return "test-vector"
+    if not is_random(value):
+        if is_location(value):
+            return "location"
+        if is_expression(value):
+            return "code"
+    return None
 
 
-_IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z0-9]*(?:[._:/-][A-Za-z0-9._:/-]*|[a-z][A-Z].*)\Z")
-_FORMAT = re.compile(rb"[YMDHhmsdy/:. -]{6,}\Z|\^.*|.*\$\Z|.*\(\?.*|\.\*|\[\^?[A-Za-z0-9]")
+def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str | None:
+    """The name of what explains a quoted value that is given to a secret-like name; None for nothing.
+
+    For a finding of detect-secrets' keyword plugin: what our rules would refuse at `high`, with the reason.
+    """
+    value = body[start:end]
+    if why := _harmless(body, start, end, value):
+        return why
+    if is_phrase(value):
+        return "phrase"
+    if name.digest and not is_random(value, -16.0):
+        return "digest"
+    if is_words(value) and (name.about or name.kind != "password" or _IDENTIFIER.match(value)):
+        return "words"
+    if name.about and not is_random(value):
+        return "words"
+    return None
+
+
+_IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z0-9]*(?:[._:/\\-][A-Za-z0-9._:/\\-]*|[a-z][A-Z].*)\Z")
+# Dates, versions, formats, encodings, regular expressions, sums of indices.
+_FORMAT = re.compile(
+    rb"[YMDHhmsdy/:. -]{6,}\Z|[0-9]{4}-[0-9]{2}-[0-9]{2}|[v^~]?[0-9]+\.[0-9]+\.[0-9]+|(?i:utf-?(?:8|16|32)|latin-?1|iso-?8859)|"
+    rb"\^.*|.*\$\Z|.*\(\?|\(?\.\*|.*\\[dwsDWS]|.*\[(?:0-9|a-z)|\[?[A-Za-z_][\w.]*\(.*\)\]?\Z|\w+(?:\\{1,2}\w+)+\Z|\[\^?[A-Za-z0-9]-|[a-z]{1,8}(?:,[a-z]{1,8})*->"
+)
 
 
 def _password(body: bytes, start: int, end: int, *, wordlike: bool, name: Name | None = None) -> Span | None:
     value, name = body[start:end], name or name_before(_line(body, start))
-    if (
-        len(value) < _PASSWORD_MIN
-        or name.kind != "password"
-        or name.digest
-        or _harmless(body, start, end, value)
-    ):
+    if len(value) < _PASSWORD_MIN or name.kind != "password" or name.digest:
+        return None
+    if _harmless(body, start, end, value):
         return None
     if name.about and not (_mixed(value) and is_random(value)):
         return None
-    if _FORMAT.match(value) or (b" " in value and (is_phrase(value) or not _mixed(value))):
+    if b" " in value and (is_phrase(value) or not _mixed(value)):
         return None
     if is_words(value) and (not wordlike or bool(_IDENTIFIER.match(value)) or not value.isascii()):
         return None
@@ -274,19 +330,23 @@ def _password(body: bytes, start: int, end: int, *, wordlike: bool, name: Name |
     return start, end
 
 
-def _key(body: bytes, start: int, end: int, *, bits: float = -6.0, name: Name | None = None) -> Span | None:
+_PLAIN = re.compile(rb"[A-Za-z0-9+/=_.~:-]+\Z")
+_NO_LETTERS = re.compile(rb"[^A-Za-z0-9]+")
+
+
+def _key(
+    body: bytes, start: int, end: int, *, bits: float = -6.0, name: Name | None = None, least: int = _KEY_MIN
+) -> Span | None:
     value, name = body[start:end], name or name_before(_line(body, start))
-    if len(value) < _KEY_MIN or not name.kind or name.digest or b" " in value:
+    if len(value) < least or not name.kind or name.digest or b" " in value or not value.isascii():
         return None
-    if not _DIGIT.search(value) and not is_random(value, -16.0):
+    if name.about or not _DIGIT.search(value):
+        bits = -16.0
+    if not is_random(value, bits) or not _LETTERS.search(value):
         return None
-    if not is_random(value, bits if not name.about else -16.0) or not _LETTERS.search(value):
+    # Signs are rare in names, so that a list or a call has a low score too: letters and digits must look random alone.
+    if not _PLAIN.match(value) and (len(value) < 20 or not is_random(_NO_LETTERS.sub(b"", value), bits)):
         return None
-    if (
-        _harmless(body, start, end, value)
-        or is_words(value)
-        or is_data(value, line_before(body, start, 80))
-        or _FORMAT.match(value)
-    ):
+    if _harmless(body, start, end, value) or is_words(value) or is_data(value, line_before(body, start, 80)):
         return None
     return start, end
