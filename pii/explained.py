@@ -12,6 +12,7 @@ from pii.negatives import (
     in_block,
     is_data,
     is_digest,
+    is_encoded_text,
     is_identifier,
     is_placeholder,
     is_template,
@@ -20,6 +21,7 @@ from pii.negatives import (
     is_words,
 )
 from pii.negatives_data import LONG
+from pii.secret_names import name_before
 
 #: name -> one sentence for reports.
 EXPLANATIONS: dict[str, str] = {
@@ -28,6 +30,7 @@ EXPLANATIONS: dict[str, str] = {
     "digest": "A checksum, commit id or content hash: it names a content and opens nothing.",
     "embedded-data": "Embedded data in base64: an image, a font, an archive, a certificate or a public key.",
     "encoded-block": "One of several lines of encoded data.",
+    "encoded-text": "Base64 of readable text that no secret's name stands in front of.",
     "format": "A date, a version, a character set or a regular expression.",
     "identifier": "A name for identifiers stands in front: the value names a thing and opens nothing.",
     "location": "A path, a file name or a URL without credentials.",
@@ -71,6 +74,8 @@ def explanation(body: bytes, start: int, end: int, *, hexadecimal: bool) -> str 
         return "embedded-data"
     if is_words(value):
         return "words"
+    if is_encoded_text(value) and not name_before(before).kind:
+        return "encoded-text"
     if in_block(body, start, end):
         return "encoded-block"
     return None

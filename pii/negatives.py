@@ -12,7 +12,7 @@ import math
 from collections import Counter
 
 from pii.negatives_code import is_expression, is_location
-from pii.negatives_data import in_block, is_data
+from pii.negatives_data import in_block, is_data, is_encoded_text
 from pii.negatives_digests import is_digest, is_uuid
 from pii.negatives_ids import is_identifier
 from pii.negatives_placeholders import counts_up, is_placeholder, is_stock_password, is_template
@@ -25,6 +25,7 @@ __all__ = [
     "in_block",
     "is_data",
     "is_digest",
+    "is_encoded_text",
     "is_expression",
     "is_identifier",
     "is_location",

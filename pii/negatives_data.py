@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 
 _DATA_URI = re.compile(
@@ -28,6 +30,9 @@ _PUBLIC_WORD = re.compile(
 
 _ENCODED_LINE = re.compile(rb"[ \t\"'+#*/,;\\n]{0,24}[A-Za-z0-9+/_-]{40,}={0,2}[ \t\"'+,;\\n)]{0,8}\Z")
 
+#: Bytes of a value that are decoded.
+READ = 256
+
 #: A base64 value longer than this is data, unless it is DER (the base64 of an ASN.1 sequence begins with MI).
 LONG = 512
 
@@ -41,6 +46,21 @@ def is_data(value: bytes, before: bytes) -> bool:
         or _PUBLIC_DER.match(value)
         or (_PUBLIC_WORD.search(before[-80:]) and len(value) >= 64)
     )
+
+
+def is_encoded_text(value: bytes) -> bool:
+    """Whether `value` is base64 of readable text: of 16 random characters one in 100,000 is."""
+    value = value.rstrip(b"=")[:READ]
+    value = value[: len(value) // 4 * 4]
+    if len(value) < 16:
+        return False
+    try:
+        held = base64.b64decode(
+            value, altchars=b"-_" if b"-" in value or b"_" in value else None, validate=True
+        )
+    except (binascii.Error, ValueError):
+        return False
+    return all(32 <= c < 127 or c in b"\t\n\r" for c in held)
 
 
 def in_block(body: bytes, start: int, end: int) -> bool:

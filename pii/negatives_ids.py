@@ -14,6 +14,11 @@ _ID = re.compile(
     rb"hash|digest|checksum|commit|rev|revision|version|nonce|trace|span|arn|handle|uid|guid|uuid|serial|build)\Z"
     rb"|(?:Slug|Marker|Cursor|Uid|Guid|Uuid|Hash|Digest|Checksum|ETag|Etag|Commit|Revision|Version|Arn|Handle|Serial|Fingerprint)\Z"
 )
+# Where a list goes on: opaque, and no credential.
+_PAGE = re.compile(
+    rb"(?:next|previous|prev|page|pagination|continuation|sync|cancel(?:lation)?|starting)[_-]?token\Z",
+    re.IGNORECASE,
+)
 _ANALYTICS = re.compile(
     rb"(?:UA-[0-9]{4,10}-[0-9]{1,4}|G-[A-Z0-9]{8,12}|GTM-[A-Z0-9]{5,9}|AW-[0-9]{8,12}|ca-pub-[0-9]{16})\Z"
 )
@@ -24,6 +29,10 @@ def is_identifier(value: bytes, before: bytes) -> bool:
     if _ANALYTICS.match(value):
         return True
     match = _LAST_NAME.search(before[-100:])
-    if match is None or SECRET_WORD.search(match[1]):
+    if match is None:
+        return False
+    if _PAGE.search(match[1]):
+        return True
+    if SECRET_WORD.search(match[1]):
         return False
     return bool(_ID.search(match[1]))

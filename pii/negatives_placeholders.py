@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from pii.negatives_words import is_random
+
 #: Bytes of a value that the tests read.
 READ = 512
 
@@ -29,20 +31,22 @@ _SHORT_WORD = re.compile(
     rb"test|fake|mock|demo|dummy|null|none|todo|fixme|foo|bar|baz|qux|spam|eggs|password|passwd|passphrase|secret|token|key|pass|pwd|user|name|"
     rb"value|string|some|your|mine|my|the|api|auth|access|client|here|dev|local|default|invalid|bogus|blah|asdf|"
     rb"temp|tmp|beef|dead|cafe|babe|face|feed|"
-    rb"x{3,}|\*{3,}|\.{3,}|_{3,}|-{3,}|#{3,}|\?{3,}|<|>|(.)\1{3,}",
+    rb"x{3,}|\*{3,}|\.{3,}|_{3,}|-{3,}|#{3,}|\?{3,}|(.)\1{3,}",
     re.IGNORECASE | re.DOTALL,
 )
 _SEPARATORS = b"-_.:/+= "
 
+# Such that random printable characters hardly ever have them.
 _TEMPLATE = re.compile(
-    rb"\$\{[^{}]{1,128}\}|\{\{.{1,128}\}\}|#\{[^{}]{1,128}\}|\$\([^()]{1,128}\)|<%.{1,128}%>|%\([A-Za-z_]\w*\)s|"
-    rb"__[A-Z][A-Z0-9_]{2,64}__|@[A-Z][A-Z0-9_]{3,64}@|%[A-Z][A-Z0-9_]{3,64}%|\[\[.{1,128}\]\]|"
-    rb"\{[A-Za-z_][A-Za-z0-9_.\[\]()]{1,63}\}",
+    rb"\$\{[A-Za-z_][^{}]{1,128}\}|\{\{[^{}]{2,128}\}\}|#\{[A-Za-z_@][^{}]{1,128}\}|\$\([A-Za-z][^()]{2,128}\)|<%[=-]?[ \w].{1,128}%>|"
+    rb"%\([A-Za-z_]\w{2,64}\)s|__[A-Z][A-Z0-9_]{2,64}__|@[A-Z][A-Z0-9_]{3,64}@|%[A-Z][A-Z0-9_]{3,64}%|\[\[[ \w].{1,128}\]\]",
     re.DOTALL,
 )
-_TEMPLATE_WHOLE = re.compile(
-    rb"(?:\$\{|\{\{|#\{|\$\(|<%|\{%).*|\$[A-Za-z_:]\w*[^A-Za-z0-9]?|[$%]\{?[A-Za-z_][\w.:-]*\}?|<[^<>]*>|"
-    rb"\[[A-Za-z _-]*\]|\{[A-Za-z0-9_.:!\[\]]*\}|%[sdrvqx]|.*%s|%[sd].*|[^{}]{0,32}\{[a-z0-9_]{0,32}\}[^{}]{0,32}",
+_FIELD = re.compile(rb"\{([A-Za-z_][A-Za-z0-9_.\[\]()]{2,63})\}")
+# Such that they do now and then: these count for values that are not random.
+_TEMPLATE_WEAK = re.compile(
+    rb"(?:\$\{|\{\{|#\{|\$\(|<%|\{%).*|[$%]\{?[A-Za-z_:][\w.:-]*\}?[^A-Za-z0-9]?|<[^<>]*>|\[[A-Za-z _-]*\]|\{[A-Za-z0-9_.:!\[\]]*\}|"
+    rb"%[sdrvqx]|.*%s|%[sd].*|[^{}]{0,32}\{[a-z0-9_]{0,32}\}[^{}]{0,32}",
     re.DOTALL,
 )
 
@@ -69,7 +73,9 @@ _STOCK_PASSWORDS = frozenset(
 def is_template(value: bytes) -> bool:
     """Whether a value holds a variable of a template or a shell, or is one: `${VAR}`, `{{ x }}`, `%s`, `<token>`."""
     value = value[:READ]
-    return bool(_TEMPLATE.search(value) or _TEMPLATE_WHOLE.fullmatch(value))
+    if _TEMPLATE.search(value) or any(not is_random(name, 0.0) for name in _FIELD.findall(value)):
+        return True
+    return bool(_TEMPLATE_WEAK.fullmatch(value)) and not is_random(value)
 
 
 def is_placeholder(value: bytes) -> bool:
@@ -89,7 +95,7 @@ def _dummy(value: bytes) -> int:
     marked = bytearray(len(value))
     for m in _SHORT_WORD.finditer(value):
         # Words shorter than four letters stand in too many random values to count alone.
-        if m.end() - m.start() >= 4 or m.group()[:1] in b"<>" or _alone(value, m.start(), m.end()):
+        if m.end() - m.start() >= 4 or _alone(value, m.start(), m.end()):
             marked[m.start() : m.end()] = b"\1" * (m.end() - m.start())
     for start, end in _counting(value, 4):
         marked[start:end] = b"\1" * (end - start)

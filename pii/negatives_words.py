@@ -9,6 +9,8 @@ from pii.word_model import score
 #: Bits from which a value is taken for words: a random one is with a chance of at most 1 in 256, measured far below
 #: 1 in 1,000 (docs/adr/0026).
 WORDS = 8.0
+#: Bits of a single word, for a test that only letters pass.
+_WORD = 5.0
 #: Bits below which a value is taken for random: of names of twelve letters and more, 1 in 100 is.
 RANDOM = -8.0
 #: Bits of a stretch inside a value of words that makes it hold something random.
@@ -36,4 +38,6 @@ def is_random(value: bytes, bits: float = RANDOM) -> bool:
 def is_phrase(value: bytes) -> bool:
     """Whether `value` is a label, a constant's name or a sentence: words of letters with separators."""
     value = value[:256]
-    return bool(_SENTENCE.search(value)) or (bool(_PHRASE.match(value)) and not is_random(value))
+    if _SENTENCE.search(value) or (b" " in value and _PHRASE.match(value)):
+        return True
+    return bool(_PHRASE.match(value)) and score(value)[0] >= _WORD

@@ -30,6 +30,7 @@ from typing import NamedTuple, TypedDict
 
 import pyarrow as pa
 
+from pii.entropy import bare_findings
 from pii.gate_findings import Spared, gate_findings
 from pii.matcher import Finding, matcher_for
 from pii.pragmas import pragma_at
@@ -191,6 +192,7 @@ def _look(body: bytes, settings: Settings, use_hyperscan: bool | None) -> tuple[
     found = matcher_for(settings.active_rules, use_hyperscan).findings(body)
     spared: list[Spared] = []
     if any(settings.gated(kind) for kind in ("private_key", "key", "password")):
+        found += [f for f in bare_findings(body) if settings.gated(f[2])]
         gated, explained = gate_findings(body, use_hyperscan)
         found += [f for f in gated if settings.gated(f[2])]
         spared += explained

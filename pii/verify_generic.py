@@ -278,12 +278,17 @@ def _harmless(body: bytes, start: int, end: int, value: bytes) -> str | None:
         return "digest"  # of a password
     if is_test_vector(body, start, end):
         return "test-vector"
+    if _CLASS_PATH.match(value) and is_words(value.replace(b"\\", b"/")):
+        return "code"
     if not is_random(value):
         if is_location(value):
             return "location"
         if is_expression(value):
             return "code"
     return None
+
+
+_CLASS_PATH = re.compile(rb"\w+(?:\\{1,2}\w+)+\Z")
 
 
 def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str | None:
@@ -309,7 +314,7 @@ _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z0-9]*(?:[._:/\\-][A-Za-z0-9._:/\\-]*
 # Dates, versions, formats, encodings, regular expressions, sums of indices.
 _FORMAT = re.compile(
     rb"[YMDHhmsdy/:. -]{6,}\Z|[0-9]{4}-[0-9]{2}-[0-9]{2}|[v^~]?[0-9]+\.[0-9]+\.[0-9]+|(?i:utf-?(?:8|16|32)|latin-?1|iso-?8859)|"
-    rb"\^.*|.*\$\Z|.*\(\?|\(?\.\*|.*\\[dwsDWS]|.*\[(?:0-9|a-z)|\[?[A-Za-z_][\w.]*\(.*\)\]?\Z|\w+(?:\\{1,2}\w+)+\Z|\[\^?[A-Za-z0-9]-|[a-z]{1,8}(?:,[a-z]{1,8})*->"
+    rb"\^.*\$\Z|.*\(\?[:P=!<]|\(?\.\*|.*\\[dwsDWS][+*{\\\])]|.*\[\^?(?:0-9|a-z|A-Z)|\[?[A-Za-z_][\w.]*\(.*\)\]?\Z|[a-z]{1,8}(?:,[a-z]{1,8})*->"
 )
 
 
