@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from pii.negatives_code import is_expression, is_location
+from pii.negatives_code import is_attribute, is_expression, is_location
 from pii.negatives_data import in_block, is_data, is_encoded_text
 from pii.negatives_digests import is_digest, is_uuid
 from pii.negatives_ids import is_identifier
@@ -23,6 +23,7 @@ __all__ = [
     "counts_up",
     "entropy",
     "in_block",
+    "is_attribute",
     "is_data",
     "is_digest",
     "is_encoded_text",

@@ -9,6 +9,8 @@ _EXPRESSION = re.compile(
     rb"secrets\.|vault[:(]|var\.|local\.|module\.|data\.|ref\+|arn:|op://|vault:|file:|env:|keyring)",
 )
 _CALL = re.compile(rb"[A-Za-z_][\w.:>-]*\(|[A-Za-z_][\w.]*\[|->|::|=>|==|!=|\|\||&&")
+# Tags of Go's fields, selectors of CSS, attributes.
+_ATTRIBUTE = re.compile(rb"[A-Za-z_*#.][\w-]*(?:\[[\w-]+[~^$*|]?)?[:=]\\?[\"']")
 _REFERENCE = re.compile(rb"[A-Za-z_$][A-Za-z0-9_]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][A-Za-z0-9_]*)+\(?\)?\Z")
 _PATH = re.compile(
     rb"(?:[A-Za-z]:)?[./\\~][A-Za-z0-9_./\\ @-]*\Z|[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+)*\.[a-z]{2,5}\Z"
@@ -19,6 +21,11 @@ def is_expression(value: bytes) -> bool:
     """Whether a value is an expression or a reference of code: `os.environ[...]`, `config.password`, `f(x)`."""
     value = value[:256]
     return bool(_EXPRESSION.match(value) or _CALL.search(value) or _REFERENCE.match(value))
+
+
+def is_attribute(value: bytes) -> bool:
+    """Whether a value is a name with a quoted value of its own: `json:"x"`, `input[name="x"]`."""
+    return bool(_ATTRIBUTE.match(value[:256]))
 
 
 def is_location(value: bytes) -> bool:

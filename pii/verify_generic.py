@@ -13,6 +13,7 @@ import re
 from pii.boundaries import closes_here, line_before
 from pii.negatives import (
     entropy,
+    is_attribute,
     is_data,
     is_expression,
     is_location,
@@ -272,12 +273,14 @@ def _harmless(body: bytes, start: int, end: int, value: bytes) -> str | None:
         return "stock-password"
     if is_uuid(value):
         return "uuid"
-    if _FORMAT.match(value):
+    if _is_format(value):
         return "format"
     if _CRYPT.match(value):
         return "digest"  # of a password
     if is_test_vector(body, start, end):
         return "test-vector"
+    if is_attribute(value):
+        return "code"
     if _CLASS_PATH.match(value) and is_words(value.replace(b"\\", b"/")):
         return "code"
     if not is_random(value):
@@ -311,11 +314,17 @@ def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str
 
 
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z0-9]*(?:[._:/\\-][A-Za-z0-9._:/\\-]*|[a-z][A-Z].*)\Z")
-# Dates, versions, formats, encodings, regular expressions, sums of indices.
+# Dates, versions, encodings, calls, sums of indices.
 _FORMAT = re.compile(
-    rb"[YMDHhmsdy/:. -]{6,}\Z|[0-9]{4}-[0-9]{2}-[0-9]{2}|[v^~]?[0-9]+\.[0-9]+\.[0-9]+|(?i:utf-?(?:8|16|32)|latin-?1|iso-?8859)|"
-    rb"\^.*\$\Z|.*\(\?[:P=!<]|\(?\.\*|.*\\[dwsDWS][+*{\\\])]|.*\[\^?(?:0-9|a-z|A-Z)|\[?[A-Za-z_][\w.]*\(.*\)\]?\Z|[a-z]{1,8}(?:,[a-z]{1,8})*->"
+    rb"(?:[YMDHhmsdy/:. -]{6,}|[a-z]{1,8}(?:,[a-z]{1,8})*->[a-z]{0,8}|\[?[A-Za-z_][\w.]{2,}\([\w'\", .]*\)\]?)\Z|"
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}|[v^~]?[0-9]+\.[0-9]+\.[0-9]+|(?i:utf-?(?:8|16|32)|latin-?1|iso-?8859)"
 )
+#: What regular expressions are made of; random printable characters seldom hold two.
+_REGEX = re.compile(rb"\\[dwsDWSb]|\[\^?[a-zA-Z0-9]-[a-zA-Z0-9]|\(\?[:=!<P]|\.[*+]|\)[+*?]|\][+*{]|\A\^|\$\Z")
+
+
+def _is_format(value: bytes) -> bool:
+    return bool(_FORMAT.match(value)) or len(_REGEX.findall(value)) >= max(2, len(value) // 12)
 
 
 def _password(body: bytes, start: int, end: int, *, wordlike: bool, name: Name | None = None) -> Span | None:
