@@ -100,6 +100,10 @@ def unquoted_password(body: bytes, start: int, end: int) -> Span | None:
 
 def unquoted_key(body: bytes, start: int, end: int) -> Span | None:
     """An unquoted, random-looking value given to a name for keys."""
+    stop = _STOP.search(body, start, start + VALUE_MAX + 1)
+    short = body[start : stop.start() if stop else start + VALUE_MAX]
+    if len(short) < _KEY_MIN or not is_random(short):
+        return None  # nearly all that the expression finds: words
     if _IN_URL.search(_line(body, start)):
         return None  # `query-parameter` knows better
     found = _unquoted(body, start)
@@ -351,12 +355,15 @@ _NO_LETTERS = re.compile(rb"[^A-Za-z0-9]+")
 def _key(
     body: bytes, start: int, end: int, *, bits: float = -6.0, name: Name | None = None, least: int = _KEY_MIN
 ) -> Span | None:
-    value, name = body[start:end], name or name_before(_line(body, start))
-    if len(value) < least or not name.kind or name.digest or b" " in value or not value.isascii():
+    value = body[start:end]
+    if len(value) < least or b" " in value or not value.isascii() or not _LETTERS.search(value):
         return None
-    if name.about or not _DIGIT.search(value):
+    if not _DIGIT.search(value):
         bits = -16.0
-    if not is_random(value, bits) or not _LETTERS.search(value):
+    if not is_random(value, bits):
+        return None
+    name = name or name_before(_line(body, start))
+    if not name.kind or name.digest or (name.about and not is_random(value, -16.0)):
         return None
     # Signs are rare in names, so that a list or a call has a low score too: letters and digits must look random alone.
     if not _PLAIN.match(value) and (len(value) < 20 or not is_random(_NO_LETTERS.sub(b"", value), bits)):
