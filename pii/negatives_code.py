@@ -13,7 +13,9 @@ _EXPRESSION = re.compile(
 _CALL = re.compile(rb"[A-Za-z_][\w.:>-]*\(|[A-Za-z_][\w.]*\[|->|::|=>|==|!=|\|\||&&")
 # Tags of Go's fields, selectors of CSS, attributes.
 _ATTRIBUTE = re.compile(rb"[A-Za-z_*#.][\w-]{2,}(?:\[[\w-]+[~^$*|]?)?[:=]\\?[\"']")
-_REFERENCE = re.compile(rb"[A-Za-z_$][A-Za-z0-9_]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][A-Za-z0-9_]*)+\(?\)?\Z")
+_REFERENCE = re.compile(
+    rb"[A-Za-z_$][A-Za-z0-9_]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][A-Za-z0-9_]*)+(?:\(\)|(?<![0-9]))\Z"
+)
 _PATH = re.compile(
     rb"(?:[A-Za-z]:)?[./\\~][A-Za-z0-9_./\\ @-]*\Z|[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+)*\.[a-z]{2,5}\Z"
 )
