@@ -17,8 +17,8 @@ _PASSWORD = (
 )
 # no `tokenizer`, `keyboard`, `author`
 _KEY = (
-    rb"(?i:secret|token(?!iz)|credentials?|bearer|authorization|salt|pepper|[a-z]{3}key(?![a-z]))|"
-    rb"[Aa]uth(?![a-z])|AUTH(?![A-Z])|[Kk]ey(?![a-z])|KEY(?![A-Z])"
+    rb"(?i:secret|token(?!iz)|credentials?|bearer|authorization|salt|pepper)|"
+    rb"[Aa]uth(?![a-z])|AUTH(?![A-Z])|(?<!mon)(?<!hoc)(?<!tur)(?<!whis)[Kk]ey(?![a-z])|KEY(?![A-Z])"
 )
 _WORD = re.compile(rb"(?P<password>" + _PASSWORD + rb")|(?P<key>" + _KEY + rb")")
 _PART = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")

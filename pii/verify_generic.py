@@ -206,12 +206,13 @@ _ENV = re.compile(
     rb"[\"']?[A-Za-z_][\w.-]*=\Z"
 )
 _YAML = re.compile(rb"[ \t]*(?:- )?[\"']?[A-Za-z_][\w. -]*[\"']?:[ \t]+\Z")
-_INI = re.compile(rb"[A-Za-z_][\w.-]*[ \t]*[=:][ \t]*\Z")
+_INI = re.compile(rb"(?:[A-Za-z_][\w.-]*[ \t]*[=:]|[A-Z][A-Z0-9_]*[ \t]*[:?]=)[ \t]*\Z")
 _OPTION = re.compile(
     rb"(?:^|[\s\"'\x60(\[])-{1,2}[A-Za-z][\w-]*[= ]\Z|^[ \t]*(?:ENV|set|setx|machine .*|login .*)[ \t].*\Z"
 )
 _OPERATOR = re.compile(rb"[=:>|][ \t]*\Z")
 _IN_URL = re.compile(rb"://[^\s\"'<>]{0,120}[?&;][\w.-]{1,40}=\Z")
+_VARIABLE = re.compile(rb"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _PASS = re.compile(rb"(?i:pass)[ \t]*[=:][ \t]*\Z")
 # `User=bob;Password=...;Database=x`
 _SETTING = re.compile(rb";[A-Za-z][A-Za-z _]{1,30}=")
