@@ -212,6 +212,7 @@ _OPTION = re.compile(
 )
 _OPERATOR = re.compile(rb"[=:>|][ \t]*\Z")
 _IN_URL = re.compile(rb"://[^\s\"'<>]{0,120}[?&;][\w.-]{1,40}=\Z")
+_SCRIPT = re.compile(rb"[a-z_][A-Za-z0-9_]*[ \t]+=[ \t]+")
 _VARIABLE = re.compile(rb"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _PASS = re.compile(rb"(?i:pass)[ \t]*[=:][ \t]*\Z")
 # `User=bob;Password=...;Database=x`
