@@ -11,6 +11,7 @@ from pii.explained import explanation
 from pii.matcher import Finding
 from pii.negatives import is_placeholder, is_stock_password, is_template
 from pii.pem import block_end
+from pii.replacements import is_stand_in
 from pii.secret_names import name_before
 from pii.verify_generic import assignment_explanation
 
@@ -54,6 +55,8 @@ def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | 
     kind = "key"
     why: str | None = None
     value = body[start:end]
+    if is_stand_in(value):
+        return start, end, kind, rule, "placeholder"
     if found.type == "Private Key":
         # The plugin marks the header, also in code that looks for one; a key has material behind it.
         stop = block_end(body, end)
