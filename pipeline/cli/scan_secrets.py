@@ -14,7 +14,7 @@ from pipeline.cli.scan import AsJson, Directory, MaxBytes, folder_of, shown
 
 if TYPE_CHECKING:
     from pii.settings import Policy
-    from pipeline.scan_secrets import FileFindings
+    from pipeline.scan_secrets import Detect, FileFindings
     from pipeline.secrets_baseline import Baseline
 
 
@@ -70,6 +70,19 @@ def secrets(
             "--write-baseline", metavar="FILE", help="Write what was found as a baseline for later runs."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Ask this token-classification model, too: a folder, or an id of the hub."
+        ),
+    ] = None,
+    model_labels: Annotated[
+        Path | None,
+        typer.Option("--model-labels", metavar="FILE", help="What kind each label of --model is; YAML."),
+    ] = None,
+    model_threshold: Annotated[
+        float, typer.Option("--model-threshold", min=0, max=1, help="Mean probability that a finding needs.")
+    ] = 0.5,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit 3 if something is told that is not spared: for CI.")
     ] = False,
@@ -86,11 +99,12 @@ def secrets(
     policy = _policy(config, sensitivity, kind or [], rules or [], allow or [], obey_pragmas)
     settings = policy.digest()
     before = _baseline(baseline, settings)
+    detect = _detector(model, model_labels, model_threshold)
     count, why = Counter[str](), Counter[str]()
     held: list[FileFindings] = []
 
     def lines() -> Iterator[tuple[FileFindings, int]]:
-        for file in scan_secrets(folder_of(directory, max_bytes), policy):
+        for file in scan_secrets(folder_of(directory, max_bytes), policy, detect=detect):
             there = known(before, file) if before else [False] * len(file.found)
             if sarif or write_baseline or before:
                 held.append(file)
@@ -156,6 +170,25 @@ def _policy(
     )
     entries = tuple(entry for path in allow for entry in load_allow(_read(path, "--allow"), str(path)))
     return replace(policy, base=base, allow=(*policy.allow, *entries))
+
+
+def _detector(model: str | None, labels: Path | None, threshold: float) -> Detect | None:
+    """What the options for a model come to."""
+    from pipeline.errors import ConfigError
+
+    if model is None:
+        return None
+    if labels is None:
+        raise ConfigError("--model needs --model-labels: a file that says what kind each of its labels is")
+    from pii.model_detector import load_detector, read_labels
+
+    detector = load_detector(
+        model,
+        labels=read_labels(_read(labels, "--model-labels"), str(labels)),
+        threshold=threshold,
+        device="auto",
+    )
+    return detector.detect
 
 
 def _read(path: Path, option: str) -> str:
