@@ -321,7 +321,7 @@ def load_detector(
         raise BadModel(
             f"model {model}: no weights in *.safetensors; other forms are not loaded: they may run code"
         )
-    bars = transformers.utils.logging
+    bars: Any = transformers.utils.logging
     shown = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
