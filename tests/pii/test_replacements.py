@@ -117,8 +117,8 @@ ANYWHERE = [
 ]  # fmt: skip
 CONTEXTS = {
     "key": ["https://u:%s@h.org", "x = 'postgres://u:%s@db.h.org/x'"], "password": ["https://u:%s@h.org", "PGPASSWORD=%s psql"],
-   
-    "email": ["# @author %s", "mailto:%s", "Contact: X <%s>"], 
+
+    "email": ["# @author %s", "mailto:%s", "Contact: X <%s>"],
     "name": ["# @author %s", "Signed-off-by: %s <x>", '"author": "%s"'],
     "phone": ["phone: %s", "tel = '%s'", '<a href="tel:%s">'], "credit_card": ["card number: %s", "visa = '%s'"],
     "bank_account": ["iban: %s", "IBAN = '%s'", "account number: %s"], "national_id": ["SSN: %s", "passport %s", "ssn = '%s'"],
