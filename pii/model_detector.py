@@ -238,7 +238,9 @@ class TokenClassifier:
             logits = self._model(
                 input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
             ).logits
-            sure, labels = (x.cpu().numpy() for x in torch.softmax(logits.double(), -1).max(-1))
+        scores = logits.cpu().numpy().astype(np.float64)
+        labels = scores.argmax(-1)
+        sure = 1 / np.exp(scores - scores.max(-1, keepdims=True)).sum(-1)  # softmax at its maximum
         for row, w in enumerate(windows):
             at = len(self._before) + w.low - w.first
             piece = group[w.piece]
