@@ -1,11 +1,15 @@
-"""Private key blocks: from BEGIN to END as one span, also escaped, indented, quoted or cut off.
+"""Private key blocks: from BEGIN to END as one span, also escaped, indented, quoted or cut off; keys in bare base64.
 
 Every function is linear in what it reads, and reads at most `MAX_BLOCK` bytes per header.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
+
+Span = tuple[int, int]
 
 #: Bytes looked at behind a header.  A 16,384-bit RSA key is 12.7 kB of PEM; escapes and indentation come on
 #: top.
@@ -14,44 +18,98 @@ MAX_BLOCK = 32_768
 #: Base64 characters that a closed block must hold: the shortest real one (an Ed25519 key in PKCS#8) has 64.
 MIN_PAYLOAD = 48
 
-_BEGIN = re.compile(rb"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
-_END = re.compile(rb"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+
+def _mark(text: bytes) -> re.Pattern[bytes]:
+    """An expression in which a space may also be that of a URL (`%20`, RFC 3986 2.1) or of a form (`+`)."""
+    return re.compile(text.replace(b" ", rb"(?: |%20|\+)"))
+
+
+_BEGIN = _mark(rb"-{4,5} ?BEGIN (?:[A-Z0-9]+ ){0,4}PRIVATE KEY")
+_END = _mark(rb"-{4,5} ?END (?:[A-Z0-9]+ ){0,4}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _RUN = re.compile(rb"[A-Za-z0-9+/=]{16,}")
-_LAST = re.compile(rb"[A-Za-z0-9+/=]{1,15}(?=[ \t]{0,8}(?:[\r\n\"'`\\]|\Z))")
-_BETWEEN = re.compile(rb"(?:\\[nrt]|[\s\"'`+,;|>#*\\])*")
-_FIELD = re.compile(rb"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n\r\\\"']{0,120}")
-_PUTTY_END = re.compile(rb"Private-MAC: ?[0-9a-f]{40,64}")
-_ESCAPED_BREAK = re.compile(rb"\\[nr]")
+_LAST = re.compile(rb"[A-Za-z0-9+/=]{1,15}(?=[ \t]{0,8}(?:[\r\n\"'`\\<]|\Z))")
+# A line break as source text and nested strings write it: \n, \\n, \u000a, %0A, &#10;, <br>.
+_ESCAPED_BREAK = re.compile(
+    rb"\\+(?:[nrt]|u000[adAD]|x0[adAD])|%0[adAD]|&#(?:1[03]|x[adAD]);|<br ?/?>", re.IGNORECASE
+)
+# What stands between two lines of key material: breaks, quotes, comment marks, operators, `name +=`.
+_BETWEEN = re.compile(
+    rb"(?:"
+    + _ESCAPED_BREAK.pattern
+    + rb"|//(?=[ \t])|[A-Za-z_$][A-Za-z0-9_.$]{0,39}(?:[ \t]{1,8}(?:\+=|\.=|<<|\+)|\.(?:append|push|add)\()"
+    rb"|[bru_](?=[\"'\s])|[\s\"'`+,;|>#*\\&()<.-])*",
+    re.IGNORECASE,
+)
+_FIELD = re.compile(
+    rb"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash|Subject|x-[a-z-]{1,20}): ?"
+    rb"(?:\\*\"[^\"\r\n]{0,120}\"|[^\n\r\\\"']{0,120})"
+)
+_PUTTY_END = re.compile(rb"Private-(?:MAC|Hash): ?[0-9a-f]{40,64}")
+_PUTTY_LINES = re.compile(rb"Private-Lines: ?[0-9]{1,4}")
+_OPENVPN_END = re.compile(rb"-{5}END OpenVPN [A-Za-z0-9 -]{1,40}-{5}")
+_SPACE = re.compile(rb"\s+")
+
+
+def pem_block(body: bytes, start: int, end: int) -> Span | None:
+    """The whole block of the header at `start`..`end`."""
+    stop = block_end(body, end)
+    return None if stop is None else (start, stop)
+
+
+def putty_block(body: bytes, start: int, end: int) -> Span | None:
+    """The whole key file of the header at `start`..`end`."""
+    stop = putty_block_end(body, end)
+    return None if stop is None else (start, stop)
+
+
+def openvpn_block(body: bytes, start: int, end: int) -> Span | None:
+    """An OpenVPN static key: to its END line, or to its last line of hexadecimal digits."""
+    limit = min(len(body), end + MAX_BLOCK)
+    footer = _OPENVPN_END.search(body, end, limit)
+    if footer and _payload(body[end : footer.start()]) >= MIN_PAYLOAD:
+        return start, footer.end()
+    stop = None if footer else _open_block_end(body, end, limit)
+    return None if stop is None else (start, stop)
 
 
 def block_end(body: bytes, header_end: int) -> int | None:
     """End of the block whose header ends at `header_end`; None if no key material follows the header.
 
-    A header alone (code that looks for one, a documentation stub with "...") is not a key.  A block without
-    footer ends with its last line of key material.
+    A header alone (code that looks for one, a documentation stub with "...") is not a key, nor is code between a
+    header and a footer that it writes.  A block without footer ends with its last line of key material.
     """
     limit = min(len(body), header_end + MAX_BLOCK)
     following = _BEGIN.search(body, header_end, limit)
     if following:
         limit = following.start()
     footer = _END.search(body, header_end, limit)
-    if footer:
-        return footer.end() if _payload(body[header_end : footer.start()]) >= MIN_PAYLOAD else None
-    return _open_block_end(body, header_end, limit)
+    if footer and _payload(body[header_end : footer.start()]) >= MIN_PAYLOAD:
+        return footer.end()
+    return None if footer else _open_block_end(body, header_end, limit)
 
 
 def putty_block_end(body: bytes, header_end: int) -> int | None:
-    """End of a PuTTY key file (its MAC line); None if there is none within `MAX_BLOCK`."""
-    mac = _PUTTY_END.search(body, header_end, min(len(body), header_end + MAX_BLOCK))
-    return mac.end() if mac else None
+    """End of a PuTTY key file: its MAC line (version 1: its hash), else the last line of its private part."""
+    limit = min(len(body), header_end + MAX_BLOCK)
+    mac = _PUTTY_END.search(body, header_end, limit)
+    if mac:
+        return mac.end()
+    private = _PUTTY_LINES.search(body, header_end, limit)
+    return _open_block_end(body, private.end(), limit, least=32) if private else None
 
 
 def _payload(block: bytes) -> int:
+    """Characters of key material; 0 where most of the block is something else, or one character over and over."""
     # An escaped line break must not glue its letter to the base64 behind it.
-    return sum(len(run) for run in _RUN.findall(_ESCAPED_BREAK.sub(b"\n", block)))
+    block = _SPACE.sub(b" ", _ESCAPED_BREAK.sub(b"\n", block))
+    runs = b"".join(_RUN.findall(block))
+    fields = sum(len(f) for f in _FIELD.findall(block))
+    if len(runs) * 2 < len(block) - block.count(b" ") - fields or len(set(runs)) < 10:
+        return 0
+    return len(runs)
 
 
-def _open_block_end(body: bytes, position: int, limit: int) -> int | None:
+def _open_block_end(body: bytes, position: int, limit: int, least: int = MIN_PAYLOAD) -> int | None:
     end, size = position, 0
     while position < limit:
         between = _BETWEEN.match(body, position, limit)
@@ -62,15 +120,76 @@ def _open_block_end(body: bytes, position: int, limit: int) -> int | None:
             position = field.end()
             continue
         run = _RUN.match(body, position, limit)
-        if run:
+        if run and _is_material(run.group()):
             size += len(run.group())
             end = position = run.end()
             continue
         last = _LAST.match(body, position, limit)
-        if last and size >= MIN_PAYLOAD and between.group().count(b"\n") <= 1:
+        if last and size >= least and between.group().count(b"\n") <= 1:
             end = last.end()  # the short last line of a block
         break
-    return end if size >= MIN_PAYLOAD else None
+    return end if size >= least else None
+
+
+def _is_material(run: bytes) -> bool:
+    """Whether a run is a line of base64 or hexadecimal digits, not a long word behind a cut-off block."""
+    return (len(run) >= 40 or any(c < 58 for c in run)) and len(set(run)) >= 6
+
+
+# --- keys without a header ---------------------------------------------------------------------------------------
+
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
+_NEXT_LINE = re.compile(rb"(?:" + _ESCAPED_BREAK.pattern + rb"|[\r\n])[\s\\]*", re.IGNORECASE)
+_LINE_END = re.compile(rb"[\r\n\"'\\]|[ \t]{0,8}(?:[\r\n]|\Z)")
+
+
+def _base64_end(body: bytes, start: int, limit: int) -> int:
+    """End of the base64 at `start`; of text broken into lines of one length (at most 80), the last may be shorter."""
+    end = at = start
+    width = 0
+    while run := _BASE64.match(body, at, limit):
+        size = run.end() - at
+        if width and (size > width or not _LINE_END.match(body, run.end(), limit)):
+            break
+        end = run.end()
+        pause = _NEXT_LINE.match(body, end, limit)
+        if pause is None or size < width or size > 80 or body[end - 1 : end] == b"=":
+            break
+        width, at = size, pause.end()
+    return end
+
+
+def encoded_pem(body: bytes, start: int, end: int) -> Span | None:
+    """A PEM file in base64, as Kubernetes and CI systems keep it: what it decodes to holds a private key.
+
+    `LS0tLS1CRUdJTi` is base64 of `-----BEGIN `.  A certificate or public key is left.
+    """
+    if start and body[start - 1 : start].isalnum():
+        return None
+    stop = _base64_end(body, start, min(len(body), start + MAX_BLOCK))
+    text = _ESCAPED_BREAK.sub(b"", body[start:stop])
+    text = _SPACE.sub(b"", text).replace(b"\\", b"").rstrip(b"=")
+    try:
+        held = base64.b64decode(text[: len(text) // 4 * 4])
+    except (binascii.Error, ValueError):
+        return None
+    header = _BEGIN.search(held)
+    return None if header is None or len(held) < header.end() + MIN_PAYLOAD else (start, stop)
+
+
+def encoded_key(body: bytes, start: int, end: int) -> Span | None:
+    """A private key or key store in base64 without a header: the whole run, of a key's size."""
+    if start and body[start - 1 : start] in _BASE64_BYTES and not _behind_escape(body, start):
+        return None
+    stop = _base64_end(body, start, min(len(body), start + MAX_BLOCK))
+    return (start, stop) if stop - start >= MIN_PAYLOAD else None
+
+
+_BASE64_BYTES = tuple(bytes([c]) for c in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+
+def _behind_escape(body: bytes, start: int) -> bool:
+    return body[start - 2 : start] in (b"\\n", b"\\r", b"\\t")
 
 
 # What stays of a line inside a redacted block, so that quotes stay balanced and continuation lines continue:

@@ -147,7 +147,7 @@ def _policy(
     from dataclasses import replace
 
     from pii.allow import load_allow
-    from pii.rules import load_rules
+    from pii.rules.own import check_examples, load_rules_file
     from pii.settings import Policy
     from pipeline.errors import ConfigError
 
@@ -161,7 +161,9 @@ def _policy(
         if not equals:
             raise ConfigError(f"--kind {one}: write KIND=LEVEL, as in email=off")
         levels[name] = level
-    own = tuple(rule for path in rules for rule in load_rules(_read(path, "--rules"), str(path)))
+    own = tuple(rule for path in rules for rule in load_rules_file(path))
+    if wrong := [f"rule {rule.id}: {problem}" for rule in own for problem in check_examples(rule)]:
+        raise ConfigError("--rules: examples that do not hold: " + "; ".join(wrong))
     base = replace(
         base,
         kinds=tuple(levels.items()),

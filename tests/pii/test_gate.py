@@ -8,7 +8,7 @@ from detect_secrets.core import scan as ds
 from detect_secrets.settings import default_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pii_examples import ALNUM, EXAMPLES, HEX, crc_token, marked, pem, rand
+from pii_examples import ALNUM, HEX, crc_token, every_example, pem, rand
 
 from pii import detect_secrets_gate
 from pii.detect_secrets_gate import LONG_LINE, NEUTRAL_NAME, Gate, GateMismatch
@@ -105,8 +105,7 @@ def test_equal_to_detect_secrets_on_a_generated_corpus(library, seed):
 
 
 def test_equal_on_the_rule_examples(library):
-    true = [marked(t)[0].decode() for examples, _ in EXAMPLES.values() for t in examples]
-    false = [t for _, examples in EXAMPLES.values() for t in examples]
+    true, false = every_example()
     text = "\n".join([*true, *false, pem()])
     assert ours(GATED, text) == library(text)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pii_examples import ALNUM, EXAMPLES, HEX, URL64, crc_token, jwt, marked, pem, ppk, rand
+from pii_examples import ALNUM, HEX, URL64, crc_token, every_example, jwt, pem, ppk, rand
 
 from pii import KINDS, SENSITIVITIES, counts_per_kind, redact_batch, redact_one, scan, scan_folder, scan_one
 from pii.redact import REDACTION, BadFindings, replace
@@ -15,8 +15,7 @@ from pii.replacements import placeholder
 from pii.scan import FINDINGS
 from pii.settings import Settings
 
-TRUE = [marked(t)[0].decode() for true, _ in EXAMPLES.values() for t in true]
-FALSE = [t for _, false in EXAMPLES.values() for t in false]
+TRUE, FALSE = every_example()
 GLUE = [
     "\n",
     "\r\n",
