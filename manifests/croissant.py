@@ -31,7 +31,13 @@ FILE = "croissant.json"
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 RAI = "http://mlcommons.org/croissant/RAI/1.0"
 PARQUET = "application/x-parquet"
-_TABLES = (names.IDS_FILE, names.NOTICES_FILE, names.QUALITY_SIGNALS_FILE, names.SIGNALS_FILE)
+_TABLES = (
+    names.IDS_FILE,
+    names.NOTICES_FILE,
+    names.QUALITY_SIGNALS_FILE,
+    names.SECRETS_SPARED_FILE,
+    names.SIGNALS_FILE,
+)
 """The media type that Croissant's own reader knows; the registered one is application/vnd.apache.parquet."""
 
 _CONTEXT: dict[str, Any] = {

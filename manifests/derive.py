@@ -3,9 +3,9 @@
     version   2.1+removals.<first 8 digits of the SHA-256 of its removals.jsonl>
     inputs    those of the release, and `derived_from`: its version and digest
     totals    the withdrawn rows are dropped, under `withdrawn`
-     files     shards, ids.parquet, quality-signals.parquet, the card with its sheets, CHANGELOG.md and removals.jsonl follow the
-               rows that are left; config.yaml stays; what else described the release as it was (changes.parquet,
-               signals.parquet, notices.parquet, reports) is left out, as the signature is
+    files     shards, ids.parquet, quality-signals.parquet, secrets-spared.parquet, the card with its sheets, CHANGELOG.md
+              and removals.jsonl follow the rows that are left; config.yaml stays; what else described the release as it
+              was (changes.parquet, signals.parquet, notices.parquet, reports) is left out, as the signature is
 
 The bytes are a function of the release and of the rows taken out: in two steps or in one, the result is the same. Shards that
 hold no withdrawn row stay the same files. Tokens are not counted again: a copy has none.
@@ -18,7 +18,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from manifests.reader import Release
 from manifests.release_writer import finish_release
 from manifests.removals import WITHDRAWN, Tombstone, format_removals, read_removals
 from manifests.schema import IDS
+from manifests.secrets_spared import write_secrets_spared
 from manifests.shards import IDS_GROUP_ROWS, write_shard
 
 DERIVED_FROM = "derived_from"
@@ -132,8 +133,16 @@ def derive_release(
             )
     extra = [names.REMOVALS_FILE]
     if names.QUALITY_SIGNALS_FILE in old.listed():
-        _write_quality_signals(release, withdrawn, staging / names.QUALITY_SIGNALS_FILE)
+        _write_left(release, withdrawn, staging / names.QUALITY_SIGNALS_FILE, write_quality_signals)
         extra.append(names.QUALITY_SIGNALS_FILE)
+    if names.SECRETS_SPARED_FILE in old.listed():
+        _write_left(
+            release,
+            withdrawn,
+            staging / names.SECRETS_SPARED_FILE,
+            lambda rows, file, _: write_secrets_spared(rows, file),
+        )
+        extra.append(names.SECRETS_SPARED_FILE)
     tombstones = format_removals(_all_tombstones(release, withdrawn))
     (staging / names.REMOVALS_FILE).write_bytes(tombstones)
     suffix = hashlib.sha256(tombstones).hexdigest()[:8]
@@ -178,19 +187,21 @@ def _row_groups(
         raise ReleaseError(f"{release.directory}: {shard.path} cannot be read: {error}") from error
 
 
-def _write_quality_signals(release: Release, withdrawn: Withdrawn, target: Path) -> None:
+def _write_left(
+    release: Release,
+    withdrawn: Withdrawn,
+    target: Path,
+    write: Callable[[Iterable[pa.Table], Path, pa.Schema], int],
+) -> None:
+    """Write a table with `row_id` again, without the withdrawn rows."""
     gone = pa.array([tombstone.row_id for tombstone in withdrawn.tombstones], pa.string())
     try:
-        with pq.ParquetFile(
-            release.directory / names.QUALITY_SIGNALS_FILE, page_checksum_verification=True
-        ) as parquet:
+        with pq.ParquetFile(release.directory / target.name, page_checksum_verification=True) as parquet:
             groups = (parquet.read_row_group(number) for number in range(parquet.metadata.num_row_groups))
             left = (group.filter(pc.invert(pc.is_in(group["row_id"], value_set=gone))) for group in groups)
-            write_quality_signals(left, target, parquet.schema_arrow)
+            write(left, target, parquet.schema_arrow)
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise ReleaseError(
-            f"{release.directory}: {names.QUALITY_SIGNALS_FILE} cannot be read: {error}"
-        ) from error
+        raise ReleaseError(f"{release.directory}: {target.name} cannot be read: {error}") from error
 
 
 def _link(source: Path, target: Path) -> None:

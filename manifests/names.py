@@ -24,6 +24,7 @@ REMOVALS_FILE = "removals.jsonl"
 SIGNALS_FILE = "signals.parquet"
 QUALITY_SIGNALS_FILE = "quality-signals.parquet"
 NOTICES_FILE = "notices.parquet"
+SECRETS_SPARED_FILE = "secrets-spared.parquet"
 DATA_FOLDER = "data"
 UNLISTED = frozenset({MANIFEST, SIGNATURE, SIGSTORE_BUNDLE, CHECKSUMS})
 """Files of a release that its manifest cannot list: itself, and what is made from it."""

@@ -24,18 +24,22 @@ def write_sorted(
     options: Mapping[str, Any],
     *,
     key: str = "row_id",
+    repeats: bool = False,
 ) -> int:
     """Write rows of `schema`, already sorted by `key` over all `tables`; returns their number.
 
     The bytes depend on the rows alone, not on how they were cut. `options`: of `pyarrow.parquet.ParquetWriter`. Memory: one
-    row group and one table. Raises `ReleaseError` when a key does not ascend.
+    row group and one table. `repeats`: a key may have several rows. Raises `ReleaseError` when a key does not ascend.
     """
     rows, last = 0, ""
     with pq.ParquetWriter(file, schema, **options) as writer:
         for group in _groups(tables):
             ids = group.column(key)
-            ascends = pc.all(pc.less(ids.slice(0, group.num_rows - 1), ids.slice(1))).as_py()
-            if ascends is False or ids[0].as_py() <= last:
+            first = ids[0].as_py()
+            ascends = pc.all(
+                (pc.less_equal if repeats else pc.less)(ids.slice(0, group.num_rows - 1), ids.slice(1))
+            )
+            if ascends.as_py() is False or first < last or (first == last and not repeats):
                 raise ReleaseError(f"{file.name}: the rows are not sorted by {key}, or one is there twice")
             last = ids[-1].as_py()
             writer.write_table(group, row_group_size=GROUP_ROWS)

@@ -18,11 +18,11 @@ from manifests.errors import CanonicalError, ReleaseError
 from manifests.manifest import Manifest
 from manifests.stats_shape import COUNT, MAKER_FIGURES, ROW_FIGURES, SUMS, check_shape
 
-STATS_VERSION = 3
+STATS_VERSION = 4
 """Version of the keys of `stats.json`; readers refuse a version that they do not know. Version 1 had no `duplication`, version
-2 neither `language_licenses` nor `unknown_licenses`: they are read as null."""
+2 neither `language_licenses` nor `unknown_licenses`, version 3 no `secrets`: they are read as null."""
 
-_NEW_KEYS = {2: ("duplication",), 3: ("language_licenses", "unknown_licenses")}
+_NEW_KEYS = {2: ("duplication",), 3: ("language_licenses", "unknown_licenses"), 4: ("secrets",)}
 
 SIZE_LIMITS = tuple(1 << bits for bits in (8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20))
 """Bounds of the classes of file size, in bytes of the original."""
@@ -69,13 +69,14 @@ def build_stats(
     near: Mapping[str, Any] | None = None,
     duplication: Mapping[str, Any] | None = None,
     unknown_licenses: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, Any] | None = None,
     parent: Manifest | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object of `stats.json`.
 
     `manifest` may be the draft that `finish_release` gives to makers: its files are not looked at. `figures` are those of
     `manifests.row_figures.figures_of_rows`; `near` are `languages` (language -> `entered`, `dropped`) and `origins`
-    (`alarms`, `alarms_without_rows`), `duplication` and `unknown_licenses` are as `stats_shape` says; None where nobody knows.
+    (`alarms`, `alarms_without_rows`), the others are as `stats_shape` says; None where nobody knows.
     """
     languages = {}
     for name, facts in manifest.languages.items():
@@ -108,6 +109,7 @@ def build_stats(
         "near": None if near is None else _near(near),
         "duplication": None if duplication is None else dict(duplication),
         "unknown_licenses": None if unknown_licenses is None else dict(unknown_licenses),
+        "secrets": None if secrets is None else dict(secrets),
         "comparison": None if parent is None else compare_manifests(parent, manifest),
     }
 

@@ -95,8 +95,18 @@ UNKNOWN_LICENSES: Shape = {
 }
 """License-like files of the input whose text is unknown: docs/report.md."""
 
+SECRETS: Shape = {
+    "languages": {"*": _COUNTS},
+    "rules": {"*": {"kind": TEXT, "spans": COUNT, "rows": COUNT}},
+    "explained": _COUNTS,
+    "spared": _COUNTS,
+    "pragmas": COUNT,
+    "rechecked": (COUNT,),
+    "samples": [{"rule": TEXT, "kind": TEXT, "language": TEXT, "row_id": TEXT, "line": TEXT}],
+}
 MAKER_FIGURES: Shape = {
     "unknown_licenses": (UNKNOWN_LICENSES,),
+    "secrets": (SECRETS,),
     "duplication": (DUPLICATION,),
     "near": (
         {

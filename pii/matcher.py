@@ -2,32 +2,48 @@
 
 Hyperscan is compiled without start-of-match and with one report per rule and text (its SOM mode rejects a
 quarter of such rules); without Hyperscan the rules' keywords take its place.  Both roads end in the same RE2
-search, so the findings are identical.
+search, so the findings are identical.  A text with split or escaped values is looked at again (`pii.views`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import re2
 
-from pii.rules import BadRule, Rule
+from pii.database import BadExpression, Database, Expression, database, is_available
+from pii.linear import compiled
+from pii.rules import BadRule, Rule, rule_table
+from pii.rules.proofs import Unreadable, keywords_are_necessary
 from pii.verifiers import VERIFIERS
-
-try:
-    import hyperscan
-except ImportError:  # no wheel for this platform
-    hyperscan: Any = None  # type: ignore[no-redef]
+from pii.views import TRIGGERS, view_of
 
 #: (start, end, kind, rule): byte offsets in the text.
 Finding = tuple[int, int, str, str]
 
-
 # The repetition at the end of an expression: Hyperscan gets the repeated byte once, which is wider and linear.
 # With the count it keeps one counter per beginning, and a repeated prefix takes the square of its length.
-_TAIL = re.compile(rb"\{[1-9][0-9]*(?:,[0-9]*)?\}\Z")
+_TAIL = re.compile(rb"(?<!\\)\{[1-9][0-9]*(?:,[0-9]*)?\}\Z")
+
+# `\s` and `\S` where RE2 and Hyperscan differ: PCRE counts the vertical tab among white space, RE2 does not.
+_SPACE = re.compile(rb"\\(?:([sS])|.)|\[:\^?[a-z]+:\]|(\[\^?\]?)|(\])", re.DOTALL)
+
+_SINGLE_MATCH = 8  # HS_FLAG_SINGLEMATCH, which a machine without Hyperscan cannot name
+
+
+class Occurring(NamedTuple):
+    """What may be in a text: positions of rules, ascending, and the kinds of copies of it that are worth a look."""
+
+    rules: list[int]
+    views: list[str]
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nothing to look for."""
+        return not self.rules and not self.views
 
 
 class Matcher:
@@ -40,57 +56,168 @@ class Matcher:
             BadRule: a pattern that RE2 or Hyperscan does not accept, or an unknown verifier.
         """
         self.rules = rules
-        options = re2.Options()
-        options.encoding = re2.Options.Encoding.LATIN1  # bytes, as Hyperscan sees them
-        options.log_errors = False
         self._searches = []
         for rule in rules:
             try:
-                self._searches.append(re2.compile(rule.pattern, options))
+                self._searches.append(compiled(rule.pattern))
             except re2.error as error:
-                raise BadRule(f"rule {rule.id}: RE2 refuses the pattern: {error}") from error
+                raise BadRule(f"rule {rule.id}: RE2 refuses the pattern: {said(error)}") from error
             if rule.verifier not in VERIFIERS:
                 raise BadRule(f"rule {rule.id}: no verifier named {rule.verifier}")
-        if use_hyperscan is None:
-            use_hyperscan = hyperscan is not None
-        self._database: Any = self._compile() if use_hyperscan and rules else None
+        self._verifiers = [VERIFIERS[r.verifier] for r in rules]
+        self._in_joined = frozenset(i for i, r in enumerate(rules) if r.tier == "low")
+        self._triggers: Database | None = None
+        if is_available() if use_hyperscan is None else use_hyperscan:
+            self._databases = _databases(rules)
+            self._triggers = _triggers()
+        else:
+            self._prepare_keywords()
 
-    def _compile(self) -> Any:
-        database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
-        try:
-            database.compile(
-                expressions=[_TAIL.sub(b"", r.pattern) for r in self.rules],
-                ids=list(range(len(self.rules))),
-                flags=[hyperscan.HS_FLAG_SINGLEMATCH] * len(self.rules),
+    def _prepare_keywords(self) -> None:
+        from pii.keywords import Keywords  # numba takes its time to load, and nobody else needs it
+
+        of: dict[bytes, list[int]] = {}
+        self._always: list[int] = []
+        for i, rule in enumerate(self.rules):
+            # Words that only a verifier asks for, or that somebody got wrong, decide nothing.
+            if _are_necessary(rule):
+                for word in rule.keywords:
+                    of.setdefault(word, []).append(i)
+            else:
+                self._always.append(i)
+        self._keywords = Keywords(list(of))
+        self._rules_of = list(of.values())
+        self._searches_of_views = [compiled(p) for p in TRIGGERS.values()]
+
+    def occurring(self, text: bytes | memoryview) -> Occurring:
+        """What may be in `text`, which is not copied; never too little."""
+        if self._triggers is None:
+            named = {rule for word in self._keywords.occurring(text) for rule in self._rules_of[word]}
+            return Occurring(
+                sorted(named.union(self._always)),
+                [
+                    kind
+                    for kind, search in zip(TRIGGERS, self._searches_of_views, strict=True)
+                    if search.search(text)
+                ],
             )
-        except hyperscan.error as error:
-            raise BadRule(f"Hyperscan refuses a pattern of the table: {error}") from error
-        database.scratch = hyperscan.Scratch(database)
-        return database
-
-    def occurring(self, body: bytes) -> list[int]:
-        """Positions (in `rules`) of the rules that may match in `body`, ascending; never too few."""
-        if self._database is not None:
+        if not self.rules:
+            return _NOTHING
+        views: list[int] = []
+        self._triggers.scan(text, _note, views)
+        found: list[int] = []
+        for compiled_rules, positions in self._databases:
             hits: list[int] = []
-            self._database.scan(body, match_event_handler=lambda rule, *_: hits.append(rule))
-            return sorted(hits)
-        lower = body.lower()
-        return [i for i, r in enumerate(self.rules) if not r.keywords or any(k in lower for k in r.keywords)]
+            compiled_rules.scan(text, _note, hits)
+            found += [positions[h] for h in hits if positions[h] >= 0]
+        if not found and not views:
+            return _NOTHING
+        return Occurring(sorted(found), [_KINDS_OF_VIEWS[v] for v in sorted(views)])
 
-    def findings(self, body: bytes) -> list[Finding]:
-        """Verified findings in `body`, in table order, not yet merged."""
-        out: list[Finding] = []
+    def findings(self, body: bytes, occurring: Occurring | None = None) -> list[Finding]:
+        """Verified findings in `body`, each once, not yet merged; `occurring`: what `occurring(body)` said, if known."""
         if not body:
-            return out
-        for i in self.occurring(body):
-            rule, verify = self.rules[i], VERIFIERS[self.rules[i].verifier]
-            search = self._searches[i]
+            return []
+        seen = self.occurring(body) if occurring is None else occurring
+        out = dict.fromkeys(self._verified(body, seen.rules))
+        for kind in seen.views:
+            view = view_of(body, kind)
+            rules: Collection[int] = self.occurring(view.text).rules
+            if kind == "joined":  # other rules would take two of a list's strings for one
+                rules = self._in_joined.intersection(rules)
+            for start, end, found, rule in self._verified(view.text, sorted(rules)):
+                out[(*view.original(start, end), found, rule)] = None
+        return list(out)
+
+    def _verified(self, body: bytes, rules: Collection[int]) -> Iterator[Finding]:
+        for i in rules:
+            rule, verify, search = self.rules[i], self._verifiers[i], self._searches[i]
             group = 1 if search.groups else 0
             for match in search.finditer(body):
                 span = verify(body, *match.span(group))
                 if span is not None and span[0] < span[1]:
-                    out.append((*span, rule.kind, rule.id))
-        return out
+                    yield (*span, rule.kind, rule.id)
+
+
+_NOTHING = Occurring([], [])
+_KINDS_OF_VIEWS = list(TRIGGERS)
+
+
+@cache
+def _triggers() -> Database:
+    # A database of its own: together with some rules, these expressions cost a multiple.
+    return database([Expression(p, i, _SINGLE_MATCH) for i, p in enumerate(TRIGGERS.values())])
+
+
+def _note(number: int, _start: int, _end: int, _flags: int, hits: list[int]) -> None:
+    hits.append(number)
+
+
+def _databases(rules: tuple[Rule, ...]) -> list[tuple[Database, list[int]]]:
+    """Databases that hold the rules, and for each of its numbers the position in `rules` (-1: not among them).
+
+    The product's table is in two, whatever of it applies: so any settings find them compiled, and users' rules do not make
+    the whole table compile anew.  Two scan faster than one: rules of `low` begin with literals.
+    """
+    out = []
+    place = {rule: i for i, rule in enumerate(rules)}
+    for part in _parts():
+        if not place.keys().isdisjoint(part):
+            out.append((_part_database(part), [place.pop(r, -1) for r in part]))
+    if place:
+        out.append((_compile(tuple(place)), list(place.values())))
+    return out
+
+
+@cache
+def _parts() -> tuple[tuple[Rule, ...], ...]:
+    table = rule_table()
+    return tuple(r for r in table if r.tier == "low"), tuple(r for r in table if r.tier != "low")
+
+
+@cache
+def _part_database(part: tuple[Rule, ...]) -> Database:
+    return _compile(part)
+
+
+def _compile(rules: tuple[Rule, ...]) -> Database:
+    try:
+        return database([Expression(_wider(r.pattern), i, _SINGLE_MATCH) for i, r in enumerate(rules)])
+    except BadExpression as error:
+        raise BadRule(
+            f"rule {rules[error.position].id}: Hyperscan refuses the pattern: {error.said}"
+        ) from error
+
+
+def _are_necessary(rule: Rule) -> bool:
+    try:
+        return keywords_are_necessary(rule.pattern, rule.keywords)
+    except Unreadable:
+        return False
+
+
+def _wider(pattern: bytes) -> bytes:
+    """`pattern` for Hyperscan: everything that RE2 finds with it, and not much more."""
+    in_class = False
+
+    def same(token: re.Match[bytes]) -> bytes:
+        nonlocal in_class
+        if token[1] and not (in_class and token[1] == b"S"):  # `[\S]` is refused where rules are checked
+            held = rb"\t\n\x0c\r\x20"
+            return held if in_class else b"[%s%s]" % (b"^" if token[1] == b"S" else b"", held)
+        if token[2]:  # within a class a bracket is itself, and the one that may follow closes
+            in_class = not in_class or token[2][-1:] != b"]"
+        elif token[3]:
+            in_class = False
+        return token[0]
+
+    return _SPACE.sub(same, _TAIL.sub(b"", pattern))
+
+
+def said(error: Exception) -> str:
+    """What RE2 said, as text."""
+    said = error.args[0] if error.args else ""
+    return said.decode("ascii", "replace") if isinstance(said, bytes) else str(said)
 
 
 @cache

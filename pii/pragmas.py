@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from pii.linear import compiled
 
 _LINE = 2_048  # bytes of a line that are looked at on either side of a finding
-_HERE = re.compile(rb"(?:pragma: ?(?:allow|white)list[ -]secret|gitleaks:allow|nosecret)\b", re.IGNORECASE)
-_NEXT = re.compile(rb"pragma: ?(?:allow|white)list[ -]nextline[ -]secret\b", re.IGNORECASE)
+_HERE = compiled(rb"(?i)(?:pragma: ?(?:allow|white)list[ -]secret|gitleaks:allow|nosecret)\b")
+_NEXT = compiled(rb"(?i)pragma: ?(?:allow|white)list[ -]nextline[ -]secret\b")
+_ANY = compiled(rb"(?i)pragma: ?(?:allow|white)list[ -]|gitleaks:allow|nosecret")
+
+
+def holds_pragmas(body: bytes) -> bool:
+    """Whether there may be a pragma anywhere in a text; most have none, whatever their number of findings."""
+    return _ANY.search(body) is not None
 
 
 def pragma_at(body: bytes, start: int, end: int) -> bool:

@@ -10,13 +10,10 @@ Sensitivities, each with all of the one before:
 of `pii.negatives` (a digest, a placeholder, ...), `allowed: ` and the reason of an allow-list entry, or `pragma`.
 Nothing is left silently.
 
-**Overlaps.**  Findings that overlap are one finding over the union of their bytes; kind and rule are those of
-the longest, then of the kind that comes first in `pii.rules.KINDS`, then of the rule first by name.  (A
-winner that leaves bytes of the loser uncovered would leave a part of a secret.)
+**Overlaps.**  Findings that overlap are one finding over the union of their bytes (`pii.spans`).  (A winner that leaves
+bytes of the loser uncovered would leave a part of a secret.)
 
-**Closure.**  Taking a value out can make another one visible (the keyword detector looks at a line's first
-match, quotes pair up anew).  So a text with findings is scanned again where it was changed, as it would be
-released, until nothing new is found: scanning a released text with the same settings finds nothing.
+**Closure.**  Scanning a released text with the same settings finds nothing (`pii.closure`).
 
 Work is linear in the text: engines without backtracking, verifiers that read a bounded number of bytes, a
 bounded window for the rest, a bounded number of rounds.  Values appear in no result, message or log.
@@ -26,27 +23,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, TypedDict
+from functools import lru_cache
+from typing import Any, NamedTuple, TypedDict
 
 import pyarrow as pa
 
-from pii.boundaries import line_before
-from pii.detect_secrets_gate import LineFinding, gate
-from pii.matcher import Finding, matcher_for
-from pii.negatives import (
-    counts_up,
-    is_data,
-    is_digest,
-    is_phrase,
-    is_placeholder,
-    is_stock_password,
-    is_words,
-)
-from pii.pem import block_end
-from pii.pragmas import pragma_at
-from pii.redact import Place, as_bytes, replace
+from pii.closure import closed
+from pii.entropy import bare_findings
+from pii.gate_findings import Spared, gate_findings
+from pii.matcher import Finding, Matcher, Occurring, matcher_for
+from pii.pragmas import holds_pragmas, pragma_at
+from pii.replacements import is_stand_in
 from pii.rules import KINDS
 from pii.settings import Settings
+from pii.spans import merged
+from pii.texts import bodies
 
 #: One row per finding; `doc` is the row of the text, offsets are bytes of its UTF-8 text.  `spared`: null for what is
 #: redacted, else why it is left.  `pragma`: whether an inline pragma asks to leave it.
@@ -62,8 +53,12 @@ FINDINGS = pa.schema(
     ]
 )
 
-#: (start, end, kind, rule, why): a finding that is left as it is.
-Spared = tuple[int, int, str, str, str]
+#: Bytes of a text: beyond, offsets of the engines do not reach.
+MAX_TEXT = 2**31 - 1
+
+
+class TextTooLarge(ValueError):
+    """A text of more than `MAX_TEXT` bytes."""
 
 
 class Scanned(NamedTuple):
@@ -72,10 +67,6 @@ class Scanned(NamedTuple):
     findings: list[Finding]
     spared: list[Spared]
 
-
-# Rounds of the closure.  Real code needs one more look, seldom two; from `_WIDEN` on a new finding takes its
-# whole line, and after the last round the rest of the text goes as one.
-_ROUNDS, _WIDEN = 24, 12
 
 _DEFAULT = Settings()
 
@@ -99,17 +90,26 @@ def scan(
         Table with schema `FINDINGS`, sorted by (doc, start); what is redacted of one text does not overlap.
     """
     others = _by_doc(also)
-    docs: list[int] = []
-    rows: list[tuple[int, int, str, str, str | None, bool]] = []
-    for doc in range(len(texts)):
-        body = as_bytes(texts[doc])
-        if body:
-            found = scan_text(body, settings, also=others.get(doc, ()), use_hyperscan=use_hyperscan)
-            held = [(*f, None) for f in found.findings] + list(found.spared)
-            docs += [doc] * len(held)
-            rows += [(*f, pragma_at(body, f[0], f[1])) for f in sorted(held, key=lambda f: f[:4])]
-    columns = zip(*rows, strict=True) if rows else ((),) * 6
-    return pa.table([docs, *columns], schema=FINDINGS)
+    matcher = _matcher_of(settings, use_hyperscan)
+    gated = _asks_gate(settings)
+    columns: tuple[list[Any], ...] = ([], [], [], [], [], [], [])
+    for doc, view in enumerate(bodies(texts)):
+        if not view:
+            continue
+        if len(view) > MAX_TEXT:
+            raise TextTooLarge(f"text {doc} has {len(view):,} bytes: {MAX_TEXT:,} can be scanned")
+        occurring = matcher.occurring(view)
+        if not gated and occurring.is_nothing and doc not in others:
+            continue  # most texts: never copied
+        body = bytes(view)
+        found = _scanned(body, settings, others.get(doc, ()), use_hyperscan, occurring)
+        held = [(*f, None) for f in found.findings] + list(found.spared)
+        pragmas = bool(held) and holds_pragmas(body)
+        for f in sorted(held, key=lambda f: f[:4]):
+            pragma = pragmas and pragma_at(body, f[0], f[1])
+            for column, value in zip(columns, (doc, *f, pragma), strict=True):
+                column.append(value)
+    return pa.table(list(columns), schema=FINDINGS)
 
 
 def _by_doc(also: pa.Table | None) -> dict[int, list[Finding]]:
@@ -136,27 +136,44 @@ def scan_text(
     use_hyperscan: bool | None = None,
 ) -> Scanned:
     """What is found in one text, with what is spared; `also`: findings of somebody else that are merged."""
-    first, spared = _look(body, settings, use_hyperscan)
-    found = _merged(first + list(also))
-    for number in range(_ROUNDS if found else 0):
-        released, places = replace(body, found)
-        again = [
-            (*_before_release(places, start, end), kind, rule)
-            for low, high, first_new in _changed(released, places)
-            for start, end, kind, rule in (
-                (s + low, e + low, k, r)
-                for s, e, k, r in _look(released[low:high], settings, use_hyperscan)[0]
-            )
-            if start >= first_new
-        ]
-        if not again:
-            return Scanned(found, _left(spared, found))
-        if number >= _WIDEN:
-            again = [(*_whole_lines(body, s, e), k, r) for s, e, k, r in again]
-        found = _merged(found + again)
-    if found:  # never seen; a text that keeps showing new secrets when old ones go is not worth keeping
-        found = [(found[0][0], found[-1][1], "key", "residue")]
-    return Scanned(found, _left(spared, found))
+    if len(body) > MAX_TEXT:
+        raise TextTooLarge(f"the text has {len(body):,} bytes: {MAX_TEXT:,} can be scanned")
+    return _scanned(body, settings, also, use_hyperscan, None)
+
+
+def _scanned(
+    body: bytes,
+    settings: Settings,
+    also: Iterable[Finding],
+    use_hyperscan: bool | None,
+    occurring: Occurring | None,
+) -> Scanned:
+    def by_rules(text: bytes, occurring: Occurring | None = None) -> list[Finding]:
+        found = matcher.findings(text, occurring)
+        if gated:
+            found += (f for f in bare_findings(text) if settings.gated(f[2]))
+        return [f for f in found if not is_stand_in(text[f[0] : f[1]])]
+
+    def by_gate(text: bytes) -> tuple[list[Finding], list[Spared]]:
+        found, explained = gate_findings(text, use_hyperscan)
+        return [f for f in found if settings.gated(f[2])], explained
+
+    matcher = _matcher_of(settings, use_hyperscan)
+    gated = _asks_gate(settings)
+    first = by_rules(body, occurring)
+    spared: list[Spared] = []
+    if gated:
+        more, spared = by_gate(body)
+        first += more
+    first, left = _kept(body, first, settings)
+    found = closed(
+        body,
+        merged([*first, *also]),
+        lambda text: _kept(text, by_rules(text), settings)[0],
+        (lambda text: _kept(text, by_gate(text)[0], settings)[0]) if gated else None,
+        settings.replacement,
+    )
+    return Scanned(found, _left(spared + left, found))
 
 
 def _left(spared: list[Spared], found: list[Finding]) -> list[Spared]:
@@ -200,24 +217,23 @@ def counts_per_kind(findings: pa.Table, documents: int) -> dict[str, list[int]]:
     return counts
 
 
-def _look(body: bytes, settings: Settings, use_hyperscan: bool | None) -> tuple[list[Finding], list[Spared]]:
-    """One pass of all rules; findings neither merged nor closed."""
-    found = matcher_for(settings.active_rules, use_hyperscan).findings(body)
-    spared: list[Spared] = []
-    if any(settings.gated(kind) for kind in ("private_key", "key", "password")):
-        text = body.decode("utf-8", "surrogateescape")
-        lines = gate(use_hyperscan).findings(text)
-        if lines:
-            offset = _byte_offsets(text, lines)
-            for x in lines:
-                judged = _judged(body, x, offset[x.start], offset[x.end])
-                if len(judged) == 5:
-                    spared.append(judged)
-                elif settings.gated(judged[2]):
-                    found.append(judged)
+@lru_cache(maxsize=64)
+def _matcher_of(settings: Settings, use_hyperscan: bool | None) -> Matcher:
+    """By the settings: to compare some hundred rules for every text takes longer than to scan most of them."""
+    return matcher_for(settings.active_rules, use_hyperscan)
+
+
+@lru_cache(maxsize=64)
+def _asks_gate(settings: Settings) -> bool:
+    return any(settings.gated(kind) for kind in ("private_key", "key", "password"))
+
+
+def _kept(body: bytes, found: list[Finding], settings: Settings) -> tuple[list[Finding], list[Spared]]:
+    """Findings less those that the settings spare, and these."""
     if not settings.allow and not settings.obey_pragmas:
-        return found, spared
+        return found, []
     kept: list[Finding] = []
+    spared: list[Spared] = []
     for f in found:
         why = _why_left(body, f, settings)
         if why is None:
@@ -234,137 +250,3 @@ def _why_left(body: bytes, found: Finding, settings: Settings) -> str | None:
         if entry.holds(body[start:end], kind, rule):
             return f"allowed: {entry.reason}"
     return "pragma" if settings.obey_pragmas and pragma_at(body, start, end) else None
-
-
-def _byte_offsets(text: str, lines: list[LineFinding]) -> dict[int, int]:
-    """Byte offset of every character offset that `lines` name, in one pass."""
-    wanted = sorted({p for x in lines for p in (x.start, x.end)})
-    if text.isascii():
-        return {p: p for p in wanted}
-    out: dict[int, int] = {}
-    at = size = 0
-    for p in wanted:
-        size += len(text[at:p].encode("utf-8", "surrogateescape"))
-        out[p] = size
-        at = p
-    return out
-
-
-# A base64 value longer than this is data, unless it is DER (the base64 of an ASN.1 sequence begins with MI).
-_VALUE_MAX = 512
-_HEX_MAX = 128
-
-
-def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | Spared:
-    """A finding of detect-secrets in our terms: one of five parts is spared, with what `pii.negatives` calls it."""
-    value, before = body[start:end], line_before(body, start, 200)
-    rule = "detect-secrets/" + "-".join(found.type.lower().replace("(", "").replace(")", "").split())
-    kind = "key"
-    why: str | None = None
-    if found.type == "Private Key":
-        # The plugin marks the header, also in code that looks for one; a key has material behind it.
-        stop = block_end(body, end)
-        return (
-            (start, end, "private_key", rule, "no-key-material")
-            if stop is None
-            else (start, stop, "private_key", rule)
-        )
-    if is_placeholder(value):
-        why = "placeholder"
-    elif found.type == "Hex High Entropy String":
-        why = _first(
-            long_data=len(value) > _HEX_MAX, counting=counts_up(value, 5), digest=is_digest(value, before)
-        )
-    elif found.type == "Base64 High Entropy String":
-        why = _first(
-            long_data=len(value) > _VALUE_MAX and not value.startswith(b"MI"),
-            counting=counts_up(value),
-            digest=is_digest(value, before),
-            embedded_data=is_data(value, before),
-            words=is_words(value),
-        )
-    elif found.type == "Basic Auth Credentials":
-        kind = "password"
-        why = _first(stock_password=is_stock_password(value))
-    elif found.type == "Secret Keyword":
-        kind = "key" if "key" in found.matched_name and "pass" not in found.matched_name else "password"
-        why = _first(stock_password=is_stock_password(value), phrase=is_phrase(value))
-    return (start, end, kind, rule) if why is None else (start, end, kind, rule, why)
-
-
-def _first(**explanations: bool) -> str | None:
-    """The name of the first explanation that is true."""
-    return next((name.replace("_", "-") for name, holds in explanations.items() if holds), None)
-
-
-def _merged(findings: list[Finding]) -> list[Finding]:
-    """Sorted, overlapping ones united as the module says."""
-    out: list[Finding] = []
-    cluster: list[Finding] = []
-    reach = -1
-    for f in sorted(findings):
-        if cluster and f[0] >= reach:
-            out.append(_united(cluster, reach))
-            cluster = []
-        cluster.append(f)
-        reach = max(reach, f[1]) if len(cluster) > 1 else f[1]
-    if cluster:
-        out.append(_united(cluster, reach))
-    return out
-
-
-def _united(cluster: list[Finding], reach: int) -> Finding:
-    _, _, kind, rule = min(cluster, key=lambda f: (f[0] - f[1], KINDS.index(f[2]), f[3]))
-    return cluster[0][0], reach, kind, rule
-
-
-def _changed(released: bytes, places: list[Place]) -> Iterator[tuple[int, int, int]]:
-    """(low, high, first): the windows of a released text that must be looked at again.
-
-    The lines with placeholders, one before (a pragma there is about the next line) and one behind; only what
-    begins at `first` or later is new.  Key blocks reach over many lines: with a header left, the whole text.
-    """
-    if b"PRIVATE KEY" in released or b"PuTTY-User" in released:
-        yield 0, len(released), 0
-        return
-    pending: tuple[int, int, int] | None = None
-    last_line_end = -1
-    for p in places:
-        if p.released_end <= last_line_end:
-            continue  # on the line of the one before: looking for its borders again would cost the square
-        first = released.rfind(b"\n", 0, p.released_start) + 1
-        low = released.rfind(b"\n", 0, max(first - 1, 0)) + 1
-        last_line_end = _line_end(released, p.released_end)
-        high = _line_end(released, last_line_end + 1)
-        if pending and low <= pending[1]:
-            pending = (pending[0], max(high, pending[1]), pending[2])
-        else:
-            if pending:
-                yield pending
-            pending = (low, high, first)
-    if pending:
-        yield pending
-
-
-def _line_end(body: bytes, position: int) -> int:
-    end = body.find(b"\n", position)
-    return len(body) if end < 0 else end
-
-
-def _before_release(places: list[Place], start: int, end: int) -> tuple[int, int]:
-    """A span of the released text in the text before; one that touches a placeholder takes in its finding."""
-    i = bisect_right(places, start, key=lambda p: p.released_start) - 1
-    if i >= 0:
-        p = places[i]
-        start = p.start if start < p.released_end else start - p.released_end + p.end
-    j = bisect_right(places, end - 1, key=lambda p: p.released_start) - 1
-    if j >= 0:
-        p = places[j]
-        end = p.end if end <= p.released_end else end - p.released_end + p.end
-    return start, end
-
-
-def _whole_lines(body: bytes, start: int, end: int) -> tuple[int, int]:
-    low = max(body.rfind(b"\n", 0, start), body.rfind(b"\r", 0, start)) + 1
-    high = min(p for p in (body.find(b"\n", end), body.find(b"\r", end), len(body)) if p >= 0)
-    return low, high

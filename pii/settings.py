@@ -14,9 +14,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
 
 from pii.paths import matches
+from pii.replacements import Replacement
 from pii.rules import KINDS, Rule, digest_of, rule_table, rules_digest, sensitivity_level
 
 #: Measured on Python code: see benchmarks/secrets.py.
@@ -24,8 +24,6 @@ DEFAULT_SENSITIVITY = "high"
 
 #: The level of a kind that is not looked for.
 OFF = "off"
-
-Replacement = Literal["placeholder", "fake"]
 
 #: Kinds that are looked for only where a configuration says so.
 OFF_BY_DEFAULT = ("name",)
@@ -81,7 +79,7 @@ class Settings:
         rules: own rules, beside the product's table.
         allow: allow-list entries that hold for the places of this text.
         obey_pragmas: leave what an inline pragma (`pragma: allowlist secret`) asks to leave; else it is only recorded.
-        replacement: `placeholder`: `<KIND_n>`; `fake`: a stand-in of the same form.
+        replacement: `placeholder`: `<KIND_n>`; `fake`: a stand-in of the same form (`pii.replacements`).
     """
 
     sensitivity: str = DEFAULT_SENSITIVITY

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pii.addresses import email_span, ipv4_span, ipv6_span
+from pii import verify_generic as generic
 from pii.pem import encoded_key, encoded_pem, openvpn_block, pem_block, putty_block
-from pii.verify_generic import assigned_value, random_value, url_password
-from pii.verify_personal import credit_card
+from pii.verify_connections import connection_password, random_password
+from pii.verify_generic import random_value, url_password
+from pii.verify_personal import PERSONAL
 from pii.verify_services import (
     basic_credentials,
     bearer_value,
@@ -31,33 +32,50 @@ from pii.verify_services import (
     named_value,
     neptune_token,
     npmrc_value,
+    plain_password,
     private_member,
     pubnub_key,
     query_signature,
     secret_map_token,
     telegram_token,
     twitter_bearer,
-    unquoted_password,
     wordpress_value,
     workos_key,
 )
-from pii.verify_tokens import github_token, token
+from pii.verify_tokens import (
+    aws_key_id,
+    azure_account_key,
+    azure_key,
+    blob,
+    crc32_token,
+    entra_secret,
+    keyed_uuid,
+    random_token,
+    sas_signature,
+    token,
+)
 
 Span = tuple[int, int]
 Verifier = Callable[[bytes, int, int], Span | None]
 
 
 VERIFIERS: dict[str, Verifier] = {
+    **PERSONAL,
     "token": token,
-    "github_token": github_token,
+    "random_token": random_token,
+    "blob": blob,
+    "crc32_token": crc32_token,
+    "aws_key_id": aws_key_id,
+    "azure_account_key": azure_account_key,
+    "azure_key": azure_key,
+    "entra_secret": entra_secret,
+    "sas_signature": sas_signature,
+    "keyed_uuid": keyed_uuid,
+    "connection_password": connection_password,
+    "random_password": random_password,
     "json_web_token": json_web_token,
     "url_password": url_password,
-    "credit_card": credit_card,
     "random_value": random_value,
-    "assigned_value": assigned_value,
-    "email": email_span,
-    "ipv4": ipv4_span,
-    "ipv6": ipv6_span,
     "pem_block": pem_block,
     "putty_block": putty_block,
     "openvpn_block": openvpn_block,
@@ -86,7 +104,16 @@ VERIFIERS: dict[str, Verifier] = {
     "secret_map_token": secret_map_token,
     "telegram_token": telegram_token,
     "twitter_bearer": twitter_bearer,
-    "unquoted_password": unquoted_password,
+    "plain_password": plain_password,
+    "unquoted_password": generic.unquoted_password,
     "wordpress_value": wordpress_value,
     "workos_key": workos_key,
+    "quoted_password": generic.quoted_password,
+    "quoted_word_password": generic.quoted_word_password,
+    "quoted_key": generic.quoted_key,
+    "unquoted_key": generic.unquoted_key,
+    "element_password": generic.element_password,
+    "element_key": generic.element_key,
+    "named_password": generic.named_password,
+    "named_key": generic.named_key,
 }

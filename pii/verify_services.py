@@ -287,7 +287,7 @@ def file_password(body: bytes, start: int, end: int) -> Span | None:
     return None if _no_password(value) or b"${" in value or b"{{" in value else (start, end)
 
 
-def unquoted_password(body: bytes, start: int, end: int) -> Span | None:
+def plain_password(body: bytes, start: int, end: int) -> Span | None:
     """A password without quotes, in a file of names and values: letters with digits or signs, no name of a variable."""
     value = body[start:end]
     if (

@@ -25,9 +25,9 @@ from pipeline.config_card import Card
 from pipeline.config_contamination import Contamination
 from pipeline.config_licenses import Licenses
 from pipeline.config_quality import Quality
+from pipeline.config_secrets import Secrets
 from pipeline.config_select import Select, Tokens
 from pipeline.config_signals import Containment, Repeated
-from pipeline.config_types import MAX as _MAX
 from pipeline.config_types import Bytes, Count, Share
 from pipeline.config_types import Section as _Section
 from pipeline.config_types import hint as _hint
@@ -146,15 +146,6 @@ class Optout(_Section):
     """Who asked not to be in the dataset."""
 
     registry: str | None = Field(None, description="registry file of origins and owners; null: nobody")
-
-
-class Secrets(_Section):
-    """What is redacted."""
-
-    sensitivity: Literal["low", "medium", "high"] = Field("high", description="tier of rules; see docs")
-    max_findings: int = Field(
-        200, ge=0, le=_MAX, description="findings per file; a file with more is `secrets_budget`"
-    )
 
 
 class SketchShortcut(_Section):
@@ -399,13 +390,15 @@ def _explain(item: Any, where: str, text: str) -> str:
     got = repr(item["input"])
     got = got if len(got) <= _SHOWN else f"{got[:_SHOWN]}..."
     message = item["msg"].removeprefix("Value error, ")
+    if path[:1] == ["secrets"] and "values" in path:  # somebody wrote a secret where its digest belongs
+        return f"{place}: {key}: {message}"
     return f"{place}: {key}: {message} (got {got})" if key else f"{place}: {message}"
 
 
 def _known_keys(path: list[str]) -> list[str]:
     model: Any = ReleaseConfig
     for part in path:
-        if not part.isdecimal():  # the number of an element of a list
+        if part in model.model_fields:  # else the number of an element of a list, or a key of a mapping
             model = model.model_fields[part].annotation
         model = next(
             (one for one in get_args(model) if hasattr(one, "model_fields")), model
@@ -432,11 +425,13 @@ def _line_of(text: str, path: list[str]) -> int | None:
 def resolved(config: ReleaseConfig) -> dict[str, Any]:
     """The part of the configuration that can change a released byte, as plain data.
 
-    Files that it names (policy, opt-out registry, selections, benchmarks) are left out: their digests stand in the manifest.
+    Files that it names (policy, opt-out registry, selections, benchmarks, rules for secrets) are left out: their digests
+    stand in the manifest.
     """
     data = config.model_dump(mode="json", exclude={"engine"})
     data["archive"] = {}
     data["contamination"] = config.contamination.resolved()
+    data["secrets"] = config.secrets.resolved()
     data["card"].pop("review")
     data["licenses"].pop("policy")
     data["licenses"].pop("decisions")

@@ -17,6 +17,7 @@ from pipeline.content.shown import escape
 from pipeline.content.signal_schema import SCHEMA
 from pipeline.engine.point import scalar
 from pipeline.records import Record
+from pipeline.shown_text import safe_texts, with_holders
 from pipeline.tables import ESTIMATED
 
 _QUOTED = 160  # bytes of a benchmark's text in a file, at most
@@ -29,7 +30,7 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     detector, rule, score, start, end: bytes of the file's text in UTF-8), `header_open` (start, end, text: what it says of
     licenses and nobody understood), `signals`, `languages` (one for each class of names that the content has), `code` (the
     signals that need the language, for each language), `notebook` (how the text was converted), `quality` (every test that
-    fails), `findings`, `benchmarks`, `shingles`, `candidates`.
+    fails), `findings`, `spared` (what was found and left, with the reason), `benchmarks`, `shingles`, `candidates`.
     """
     texts = record.annotations("text", "sha256", sha256).to_pylist()
     text = texts[0] if texts else None
@@ -38,8 +39,11 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
     header = header_of(record, sha256)
     languages = _languages(record, sha256)
     code = _code(record, sha256)
-    released = record.annotations("released", "sha256", sha256).to_pylist()
-    sketched = record.annotations("sketch", "sha256", sha256, ["shingles"]).to_pylist()
+    scope = _scope(record, sha256)
+    released, sketched = (
+        [row for row in record.annotations(name, "sha256", sha256).to_pylist() if row.get("scope") == scope]
+        for name in ("released", "sketch")
+    )
     return {
         "encoding": text and text["encoding"],
         "undecoded": text and text["undecoded"],
@@ -54,6 +58,7 @@ def detected(record: Record, sha256: str, limit: int) -> dict[str, Any]:
         if text and text["undecoded"] is None and signals
         else None,
         "findings": _findings(released[0]["findings"]) if released else None,
+        "spared": _spared(released[0]) if released else None,
         "benchmarks": _benchmarks(record, sha256, released[0]["findings"] if released else None, limit),
         "released_bytes": released[0]["released_bytes"] if released else None,
         "content_sha256": released[0]["content_sha256"] if released else None,
@@ -77,7 +82,11 @@ def header_of(record: Record, sha256: str) -> dict[str, Any] | None:
             header = answered(header, [Detection(**one) for one in answer["detections"]])
     left = None
     if header.notice is not None:
-        left = {"start": header.notice_start, "end": header.notice_end, "text": header.notice}
+        left = {
+            "start": header.notice_start,
+            "end": header.notice_end,
+            "text": safe_texts([header.notice], with_holders())[0],
+        }
     detections = [asdict(detection) for detection in header.detections]
     return {"expression": header.expression, "detections": detections, "open": left}
 
@@ -118,6 +127,28 @@ def _quality(
             profile,
             name_class=unescape(one["name_class"]),
         )
+    ]
+
+
+def _scope(record: Record, sha256: str) -> str | None:
+    """By which settings the release redacts a content: pipeline.stages.scopes."""
+    if "scopes" in record.facts["folders"]:
+        for row in record.rows("scopes", "scopes", "sha256", sha256, ["sha256", "scope"]).to_pylist():
+            return str(row["scope"])
+    scope: str | None = record.facts.get("scope")
+    return scope
+
+
+def _spared(released: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was found and left, counted by kind, rule and why: the allow-list, a pragma, or since it is no secret."""
+    counted = Counter[tuple[str, str, str]]()
+    for one in released.get("spared") or ():
+        counted[one["kind"], one["rule"], one["why"]] += 1
+    for one in released.get("explained") or ():
+        counted[one["kind"], one["rule"], one["why"]] += one["findings"]
+    return [
+        {"kind": kind, "rule": rule, "why": why, "count": n}
+        for (kind, rule, why), n in sorted(counted.items())
     ]
 
 

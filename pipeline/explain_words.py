@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from manifests.names import visible
@@ -144,8 +144,17 @@ def _kept(story: dict[str, Any]) -> Iterator[str]:
         if cluster["found"] > _SHOWN:
             yield f"      ... and {cluster['found'] - _SHOWN:,} more"
     if row["redactions"]:
-        kinds = Counter(one["kind"] for one in row["redactions"])
-        yield f"  {len(row['redactions'])} redactions: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"
+        yield f"  {len(row['redactions'])} redactions: {_by_rule((one['kind'], one['rule'], 1) for one in row['redactions'])}"
+
+
+def _by_rule(found: Iterable[tuple[str, str, int]]) -> str:
+    """Numbers by kind, with the rules that found them."""
+    kinds: dict[str, Counter[str]] = {}
+    for kind, rule, n in found:
+        kinds.setdefault(kind, Counter())[rule] += n
+    return ", ".join(
+        f"{rules.total()} {kind} ({', '.join(sorted(rules))})" for kind, rules in sorted(kinds.items())
+    )
 
 
 def _similar(one: dict[str, Any]) -> str:
@@ -206,10 +215,9 @@ def _detected(found: dict[str, Any]) -> Iterator[str]:
         value = f"{one['value']:.6g}" if isinstance(one["value"], float) else one["value"]
         yield f"  fails quality.{one['rule']}: {one['signal']} is {value}{limit}"
     if found["findings"]:
-        kinds = Counter[str]()
-        for one in found["findings"]:
-            kinds[one["kind"]] += one["count"]
-        yield f"  findings: {', '.join(f'{n} {kind}' for kind, n in sorted(kinds.items()))}"
+        yield f"  findings: {_by_rule((one['kind'], one['rule'], one['count']) for one in found['findings'])}"
+    for one in (found.get("spared") or ())[:_SHOWN]:
+        yield f"  left: {one['count']} {one['kind']} by {one['rule']}: {one['why']}"
     for one in (found["benchmarks"] or ())[:_SHOWN]:
         share = f"{one['matched']} of {one['ngrams']} n-grams ({one['matched'] / one['ngrams']:.0%})"
         place = f"bytes {one['start']:,} to {one['end']:,}"

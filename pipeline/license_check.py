@@ -18,6 +18,7 @@ from licensing.quotes import quote
 from licensing.scancode import ScanCode
 from manifests.names import visible
 from pipeline.errors import SourceError
+from pipeline.shown_text import masked, with_holders
 
 MAX_BYTES = 1 << 20
 """Of a file that are read."""
@@ -39,6 +40,7 @@ def check_file(path: Path, policy: Policy, scancode: ScanCode | None) -> dict[st
     )
     found = table.to_pylist()[0]
     decision = policy.decide(found["expression"])
+    shown = masked(body, with_holders())
     return {
         "path": str(path),
         "read_as": name.decode() or "source file",
@@ -46,7 +48,7 @@ def check_file(path: Path, policy: Policy, scancode: ScanCode | None) -> dict[st
         "permitted": decision.permitted,
         "reason": decision.sub_reason,
         "policy": policy.digest,
-        "detections": [{**d, "quote": quote(body, d["start"], d["end"])} for d in found["detections"]],
+        "detections": [{**d, "quote": quote(shown, d["start"], d["end"])} for d in found["detections"]],
     }
 
 

@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError
 from pipeline.explain_ids import origin_id
 from pipeline.license_replay import File, Replay, differences, place_in, relevant
 from pipeline.records import Record
+from pipeline.shown_text import masked, with_holders
 
 NOT_HELD = "its bytes were not read: a link that leads to no license file, too large, or not archived"
 
@@ -150,6 +151,7 @@ def _attribution(row: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _evidence(file: File) -> dict[str, Any]:
     body = file.body
+    shown = None if body is None else masked(body, with_holders())
     return {
         "path": escape(file.recorded["path"]),
         "swhid": f"swh:1:cnt:{file.recorded['sha1_git']}",
@@ -160,7 +162,7 @@ def _evidence(file: File) -> dict[str, Any]:
         "recorded": file.recorded["expression"],
         "same": file.same,
         "detections": [
-            {**one, "quote": [] if body is None else quote(body, one["start"], one["end"])}
+            {**one, "quote": [] if shown is None else quote(shown, one["start"], one["end"])}
             for one in file.again["detections"]
         ],
     }

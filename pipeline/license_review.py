@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from licensing.review import Doubt
@@ -21,6 +20,7 @@ from manifests.report.markup import Column, cards, code, name, number, page, par
 from pipeline.engine.stage import read_ref
 from pipeline.errors import ConfigError
 from pipeline.records import Record
+from pipeline.shown_text import safe_texts
 
 SCHEMA = pa.schema(
     [
@@ -97,14 +97,7 @@ def _shown(found: pa.Table) -> pa.Table:
 
 def _redacted(found: pa.Table) -> pa.Table:
     """The rows with excerpts that hold nothing that may be a secret or personal."""
-    from pii.redact import redact_batch
-    from pii.scan import scan
-
-    texts = found["excerpt"].combine_chunks()
-    body = pc.fill_null(texts.cast(pa.large_string()), "").cast(pa.large_binary())
-    released, _ = redact_batch(body, scan(body))
-    said = released.cast(pa.string())
-    kept = pc.if_else(pc.is_valid(texts), said, pa.scalar(None, pa.string()))
+    kept = pa.array(safe_texts(found["excerpt"].to_pylist()), pa.string())
     return found.set_column(found.schema.get_field_index("excerpt"), SCHEMA.field("excerpt"), kept)
 
 

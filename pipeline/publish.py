@@ -37,6 +37,7 @@ from manifests.names import (
     NOTICES_FILE,
     QUALITY_SIGNALS_FILE,
     REMOVALS_FILE,
+    SECRETS_SPARED_FILE,
     SIGNALS_FILE,
 )
 from manifests.papers import papers
@@ -56,6 +57,7 @@ from pipeline.report import report_makers
 from pipeline.review_card import load_review, with_review
 from pipeline.stages.changes import Step
 from pipeline.stages.notices import noticed
+from pipeline.stages.shard_files import Samples
 from pipeline.stages.signals import Signals
 
 LIBRARIES = (
@@ -203,6 +205,8 @@ class Parts:
     signals: Signals | None = None  # None: none were asked for
     quality_signals: Done | None = None
     notices: tuple[Done, Done] | None = None  # of the file, and of its figures
+    spared: Done | None = None  # None: nothing may be spared
+    rechecked: Done | None = None  # None: not asked for
     step: Step | None = None  # from the parent; None without one
 
     def described(self) -> list[tuple[ShardFacts, str]]:
@@ -272,6 +276,13 @@ class Parts:
         for unit in self.shards.facts:
             for language, licenses in unit["language_licenses"].items():
                 by_language[language].update(licenses)
+        samples = Samples()
+        for unit in self.shards.facts:
+            samples.add(unit["samples"])
+        counted["secrets"] |= {
+            "samples": samples.best(),
+            "rechecked": None if self.rechecked is None else sum(shard.rows for shard, _ in self.described()),
+        }
         counted["rows"]["language_licenses"] = {name: dict(found) for name, found in by_language.items()}
         most = self.runner.table(self.signals.file.ref("most")) if self.signals is not None else None
         near = self.facts["config"]["near_duplicates"]
@@ -291,6 +302,7 @@ class Parts:
             SIGNALS_FILE: self.signals and self.signals.file,
             QUALITY_SIGNALS_FILE: self.quality_signals,
             NOTICES_FILE: self.notices and self.notices[0],
+            SECRETS_SPARED_FILE: self.spared,
         }
         for name, done in written.items():
             if done is not None:
@@ -434,6 +446,7 @@ def _config_yaml(facts: Mapping[str, Any]) -> bytes:
             f"contamination.benchmarks.{name}": value["digest"]
             for name, value in facts["inputs"].get("benchmarks", {}).items()
         },
+        **{f"secrets.{name}": value for name, value in facts["inputs"].get("secrets", {}).items()},
     }
     head = [
         "The resolved configuration of this release: everything in it that can change a released byte.",

@@ -172,6 +172,10 @@ def check_ingredients(
             wrong.append(
                 f"contamination.benchmarks: the `path` of {name}, the file with the digest {made_with['digest']}"
             )
+    for name, made_with in sorted(dict(manifest.inputs.get("secrets") or {}).items()):
+        named = settings.secrets.digests.get(str(name))
+        if named is None or (not absent and named != made_with):
+            wrong.append(f"secrets.{name}: what has the digest {made_with}")
     if wrong:
         raise ConfigError(
             f"{where}: the release was made with what this configuration does not name: {'; '.join(wrong)}"

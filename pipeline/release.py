@@ -7,11 +7,13 @@
             ─▶ near-duplicates, verified; repeated text                       near, signals      wave W4
             ─▶ as much of each language as was asked for              caps
             ─▶ ledger ─▶ rows ─▶ shards ─▶ release directory                  ledger, emit
+            ─▶ every written row scanned again                                recheck
             ─▶ what lies in what, if asked for                                signals
     parent ─▶ rows that differ, and why ─▶ changes, removals, changelog       changes
 
 Every step is a stage with a key (pipeline.engine); what is done is not done again. Before a release is put in its place
-the ledger's totals are held against an independent count of the archive (pipeline.audit): a gate, exit code 3.
+the ledger's totals are held against an independent count of the archive (pipeline.audit), and what is written is scanned
+for secrets once more (pipeline.stages.recheck): gates, exit code 3.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ from pipeline.publish import (
 )
 from pipeline.publish_s3 import publish_objects
 from pipeline.review_card import load_review
+from pipeline.shown_text import strictest
 from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport
 from pipeline.sources.opening import open_archive
@@ -84,8 +87,11 @@ from pipeline.stages.near import near_wave
 from pipeline.stages.notices import notices_wave
 from pipeline.stages.origins import settle
 from pipeline.stages.quality_signals import quality_signals_wave
+from pipeline.stages.recheck import recheck_wave, secrets_gate
 from pipeline.stages.resolve import resolve
+from pipeline.stages.scopes import scope_of, scopes_wave, settings_config
 from pipeline.stages.secrets import TextForm, secrets_wave
+from pipeline.stages.secrets_spared import spared_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
 from pipeline.stages.signals_repeated import Repeated, drop_repeated, repeated_wave
@@ -140,6 +146,9 @@ class _Flow:
     signals: Signals | None = None
     quality_signals: Done | None = None
     notices: tuple[Done, Done] | None = None
+    spared: Done | None = None  # the file of it; None: nothing may be spared
+    rechecked: Done | None = None  # None: not asked for
+    scope: str = ""  # of the base: pipeline.stages.scopes
 
 
 def run_flow(
@@ -154,7 +163,6 @@ def run_flow(
     """All waves over one archive. Each line is a stage, or a few. `asked`: see pipeline.stages.fetch."""
     files, licenses, near = settings.files, settings.licenses, settings.near_duplicates
     source = {"content": content.address, "anonymous": content.anonymous, **_fetch_limits(settings)}
-    text_form = TextForm(sensitivity=settings.secrets.sensitivity, notebooks=settings.quality.notebooks)
 
     chosen = read_selections(runner, settings.origins)
     graph = convert(runner, export)
@@ -212,6 +220,12 @@ def run_flow(
         decisions=licenses.decisions,
     )
     _tell_unused(runner, licenses.decisions, evidence, w2)
+    policy = settings.secrets.policy()
+    text_form = TextForm(
+        policy=policy,
+        notebooks=settings.quality.notebooks,
+        scopes=scopes_wave(runner, w2, policy),
+    )
     secrets_wave(runner, w2, text_form, sketch_settings(near.model_dump()) if near.enabled else None)
 
     elected, texts, ranks = elect_wave(
@@ -236,10 +250,10 @@ def run_flow(
         if near.repeated is not None
         else None
     )
-    kept, left = _taken(runner, settings, outcome.kept, repeated, token_keys)
+    kept, left = _taken(runner, settings, outcome.kept, repeated, text_form)
     drops = [one.ref("dropped") for one in (w1, w2, elected)]
     ledger = ledger_wave(runner, w0, roots, kept, [*drops, *outcome.dropped, *left])
-    shards = emit_wave(
+    emitted = emit_wave(
         runner,
         kept,
         roots,
@@ -249,6 +263,11 @@ def run_flow(
         form=ShardForm(**settings.emit.model_dump(exclude={"shard_bytes"})),
         rebuild=rebuild,
     )
+    shards = emitted.done
+    spared = spared_wave(runner, kept, text_form)
+    rechecked = None
+    if settings.secrets.recheck and rebuild is None:
+        rechecked = recheck_wave(runner, emitted, text_form, None if spared is None else spared[0])
     figures = figures_wave(
         runner,
         kept,
@@ -267,7 +286,7 @@ def run_flow(
     notices = notices_wave(
         runner, wanted=w0.ref("licenses"), fetched=license_bodies, kept=kept, roots=roots, licenses=w1
     )
-    tokens = tokens_by_shard(runner, kept, shards, token_keys) if token_keys else None
+    tokens = tokens_by_shard(runner, kept, shards, token_keys, text_form.inputs) if token_keys else None
     index = make_index(
         runner,
         ledger=ledger,
@@ -286,11 +305,13 @@ def run_flow(
             "origins": origins, "roots": roots, "ledger": ledger, "kept": kept, "shards": shards, "attributions": w1,
             "networks": networks, "earliest": earliest, "index": index.done, "contents": index.contents,
             "license_evidence": evidence, "license_review": queue, "license_unknown": unknown,
+            **({"scopes": text_form.scopes} if text_form.scopes is not None else {}),
         }.items()
     }  # fmt: skip
     named = {
         "selections": {name: one.digest for name, one in chosen.items()},
         "benchmarks": benchmarks.described if benchmarks else {},
+        "secrets": dict(settings.secrets.digests),
     }
     return _Flow(
         origins=origins,
@@ -309,6 +330,9 @@ def run_flow(
         signals=signals,
         quality_signals=quality_signals,
         notices=notices,
+        spared=None if spared is None else spared[1],
+        rechecked=rechecked,
+        scope=scope_of(text_form.base),
     )
 
 
@@ -324,19 +348,21 @@ def _taken(
     settings: ReleaseConfig,
     kept: Done,
     repeated: Repeated | None,
-    token_keys: Mapping[str, str],
+    text_form: TextForm,
 ) -> tuple[Done, list[Ref]]:
     """What is taken of the kept contents, and the places of what is not."""
+    tokens = settings.tokens
+    token_keys = token_stores(describe(tokens.tokenizer, tokens.name), text_form)
     left = []
     asked = settings.near_duplicates.repeated
     if repeated is not None and asked is not None and asked.drop_above is not None:
         kept = drop_repeated(runner, kept, repeated, asked.drop_above)
         left.append(kept.ref("dropped"))
-    if settings.tokens.tokenizer is not None:
-        count_tokens(runner, kept, settings.tokens.tokenizer, token_keys)
+    if tokens.tokenizer is not None:
+        count_tokens(runner, kept, tokens.tokenizer, token_keys, text_form.inputs)
     caps = settings.select.model_dump(mode="json", include={"max_bytes", "max_tokens"})
     if any(caps.values()):
-        kept = cap_wave(runner, kept, caps, token_keys)
+        kept = cap_wave(runner, kept, caps, token_keys, text_form.inputs)
         left.append(kept.ref("dropped"))
     return kept, left
 
@@ -421,6 +447,8 @@ def make_release(
         if known is None:
             assert flow.census is not None
             conservation_gate(flow.ledger, flow.census, totals)
+            if flow.rechecked is not None:
+                secrets_gate(flow.rechecked)
             parts = Parts(
                 runner=runner,
                 shards=flow.shards,
@@ -434,6 +462,8 @@ def make_release(
                 signals=flow.signals,
                 quality_signals=flow.quality_signals,
                 notices=flow.notices,
+                spared=flow.spared,
+                rechecked=flow.rechecked,
             )
             if before is not None:
                 parts = _compared(parts, flow, before, settings.optout.registry)
@@ -446,8 +476,12 @@ def make_release(
                 **facts,
                 "digest": known,
                 "folders": flow.folders,
+                "scope": flow.scope,
                 "release": address_of(place),
                 "uses": sorted(runner.used),
+                "secrets": settings_config(
+                    strictest(settings.secrets.policy())
+                ),  # for what is shown of other files
                 "license_policy": runner.keep(settings.licenses.policy),
                 "license_decisions": runner.keep(settings.licenses.decisions),
             }

@@ -31,6 +31,7 @@ def report_makers(
                 near=figures["near"],
                 duplication=figures["duplication"],
                 unknown_licenses=figures["unknown_licenses"],
+                secrets=figures["secrets"],
                 parent=parent,
             )
         )

@@ -233,9 +233,9 @@ def _text(
     record: Record, sha256: str, wanted: Wanted | None = None, archive: Contents | None = None
 ) -> str | None:
     """The converted text of a content with all that may be a secret taken out; None where it has none, or was never fetched."""
-    from pii.redact import redact_batch
-    from pii.scan import scan
     from pipeline.content.text import text_of
+    from pipeline.shown_text import STRICTEST, safe_texts
+    from pipeline.stages.scopes import settings_from
 
     bodies = record.annotations("bodies", "sha256", sha256)
     if bodies.num_rows:
@@ -249,8 +249,11 @@ def _text(
     text = text_of(body, form)["text"].combine_chunks()
     if text.null_count:
         return None
-    released, _ = redact_batch(text, scan(text))
-    return str(released[0].as_py())
+    asked = record.facts.get("secrets")
+    (safe,) = safe_texts(
+        text.cast(pa.large_string()).to_pylist(), settings_from(asked) if asked else STRICTEST
+    )
+    return safe
 
 
 def _stand_in(rows: Rows, record: Record, sha256: str | None) -> str | None:

@@ -491,6 +491,7 @@ ELECTED = pa.schema(
         ("sha256", pa.string()),
         ("content_sha256", pa.string()),
         ("released_bytes", pa.int64()),
+        ("scope", pa.string()),  # by which settings it is redacted: stages/scopes.py; null: those of the base
         ("num_occurrences", pa.int64()),
         ("num_origins", pa.int64()),
         *[(f.name, f.type) for f in SURVIVORS if f.name not in ("sha256", "origins")],

@@ -18,6 +18,8 @@ import string
 import zlib
 from collections.abc import Callable
 
+from pii.rules.personal_parts import PERSONAL_PARTS
+
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ALPHABETS = {
     "digits": string.digits,
@@ -95,15 +97,30 @@ def _pem(g: random.Random, argument: str, _: str) -> str:
     return (separator or "\n").join(rows)
 
 
+def _uuid(g: random.Random, _argument: str, _: str) -> str:
+    digits = _random(ALPHABETS["hex"])
+    return "-".join(digits(g, n, "") for n in ("8", "4", "4", "4", "12"))
+
+
+def _aws(g: random.Random, argument: str, _: str) -> str:
+    """What follows the prefix of an AWS key id: `old` without an account, `account` with one, `no_account` with a number
+    that no account has."""
+    low, high = {
+        "old": (0, 1 << 40),
+        "account": (1 << 40, 10**12 + (1 << 40)),
+        "no_account": (10**12 + (1 << 40), 1 << 41),
+    }[argument]
+    while True:
+        bits = g.randrange(low, high) << 39 | g.getrandbits(39)
+        text = base64.b32encode(bits.to_bytes(10, "big")).decode()
+        if any(c.isdigit() for c in text):
+            return text
+
+
 def _of(_g: random.Random, argument: str, _: str) -> str:
     """`{of:x*40}`: one text many times."""
     unit, times = argument.rsplit("*", 1)
     return unit * int(times)
-
-
-def _uuid(g: random.Random, _argument: str, _: str) -> str:
-    digits = _random(ALPHABETS["hex"])
-    return "-".join(digits(g, n, "") for n in ("8", "4", "4", "4", "12"))
 
 
 _NESTED = re.compile(r"<([A-Za-z0-9_]+)(?::([^<>]*))?>")
@@ -154,6 +171,8 @@ PARTS: dict[str, Part] = {
     "key32": _key32,
     "base58check": _base58check,
     "of": _of,
+    "aws": _aws,
+    **PERSONAL_PARTS,
 }
 
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|\{([A-Za-z0-9_]+)(?::([^{}]*))?\}")

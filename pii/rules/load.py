@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from pii.rules.fragments import filled
 from pii.rules.model import KINDS, SENSITIVITIES, Rule
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
@@ -82,7 +83,7 @@ def _rule(entry: object) -> Rule:
         kind=entry["kind"],
         tier=entry["tier"],
         source=entry["source"],
-        pattern=_bytes(entry["pattern"], "pattern"),
+        pattern=_bytes(filled(entry["pattern"]), "pattern"),
         keywords=tuple(_bytes(k, "keywords") for k in keywords),
         verifier=entry.get("verifier", "token"),
         found=_texts(entry, "found"),

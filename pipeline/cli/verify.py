@@ -26,7 +26,7 @@ from manifests.names import visible
 from manifests.places import Place
 from manifests.trust import Expected
 from manifests.verify import Sample, verify_release
-from pipeline.errors import ConfigError, IntegrityError
+from pipeline.errors import ConfigError, GateError, IntegrityError
 from pipeline.release_place import release_place
 
 JSON_VERSION = 2
@@ -107,12 +107,30 @@ def verify(
     parent: Annotated[
         str | None, typer.Option(metavar="DIR", help="The release that this one must name as its parent.")
     ] = None,
+    scan_secrets: Annotated[
+        bool,
+        typer.Option(
+            "--secrets",
+            help="Scan every row again instead: what is found must be recorded as redacted or spared, else exit code 3.",
+        ),
+    ] = False,
+    secret_rules: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE", help="With --secrets: the publisher's own rules; again for another file."
+        ),
+    ] = None,
 ) -> None:
     """Verify a release: its files, every checksum, every row, every figure, its signature.
 
     Exit code 0 when there is no fault; 4, with each fault and its file on stdout, when there is one. A release on S3 is
     read in streams: below TMPDIR it needs room for as many shards as are checked at a time.
     """
+    if scan_secrets:
+        _rescan(directory, secret_rules or [], as_json=as_json)
+        return
+    if secret_rules:
+        raise ConfigError("--secret-rules goes with --secrets")
     from pipeline.verification import check_identity, expectations, head_of, pin, proof_of, row_of
 
     if row is not None and proof is not None:
@@ -156,6 +174,28 @@ def verify(
         )
     if pins is not None:
         pin(pins, report)
+
+
+def _rescan(directory: str, rules: list[str], *, as_json: bool) -> None:
+    from pipeline.secrets_check import in_words
+    from pipeline.secrets_verify import recheck_release
+
+    done = recheck_release(directory, rules, note=lambda text: None)
+    found = [vars(one) for one in done.findings]
+    if as_json:
+        answer = {**vars(done), "findings": found, "json_version": JSON_VERSION, "ok": not done.total}
+        sys.stdout.write(json.dumps(answer, indent=2, sort_keys=True) + "\n")
+    elif not done.total:
+        other = "" if done.same_rules else " (the release was made with other rules)"
+        sys.stdout.write(
+            f"{visible(directory)}: {done.rows:,} rows scanned again{other}: all that is found is recorded,"
+            f" {done.spared:,} findings as spared\n"
+        )
+    if done.total:
+        raise GateError(
+            f"{directory}: {done.total:,} findings are neither redacted nor recorded as spared: "
+            + in_words(done.findings, done.total)
+        )
 
 
 def _run(place: Place, threads: int | None, sample: Sample | None, expected: Expected) -> Report:

@@ -116,7 +116,7 @@ class AnnotationStore:
                     tables.append(rows.filter(keep) if wanted is not None else rows)
         if not tables:
             return pa.schema([self.schema.field(n) for n in names]).empty_table()
-        return _first_per_id(pa.concat_tables(tables), self.ids)
+        return first_per_id(pa.concat_tables(tables), self.ids)
 
     def pieces(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The ids and some columns of this bucket, a row group at a time: an id may come in two of them, unlike `read`."""
@@ -132,7 +132,7 @@ class AnnotationStore:
 
     def missing(self, wanted: pa.Table) -> pa.Table:
         """The distinct rows of `wanted` (its id columns and whatever else it carries) that have no annotation."""
-        wanted = _first_per_id(wanted, self.ids)
+        wanted = first_per_id(wanted, self.ids)
         have = self.read(columns=())
         if have.num_rows == 0:
             return wanted
@@ -200,7 +200,8 @@ def _joined(table: pa.Table, ids: Sequence[str]) -> pa.Array:
     return pc.binary_join_element_wise(*columns, pa.scalar(b"\0", pa.large_binary()))
 
 
-def _first_per_id(table: pa.Table, ids: Sequence[str]) -> pa.Table:
+def first_per_id(table: pa.Table, ids: Sequence[str]) -> pa.Table:
+    """The first row of each id."""
     if table.num_rows < 2:
         return table
     codes = pc.dictionary_encode(_joined(table, ids)).indices.to_numpy(zero_copy_only=False)

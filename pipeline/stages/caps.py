@@ -14,7 +14,7 @@ import pyarrow as pa
 from pipeline.config_select import DEFAULT_CAP
 from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Stage, Task
+from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.stages.ledger import FINAL
 from pipeline.stages.tokens import TOKENS_OF
 from pipeline.tables import DROPPED, Reason
@@ -111,15 +111,22 @@ def cut(task: Task) -> Mapping[str, pa.Table]:
 
 
 def cap_wave(
-    runner: Runner, kept: Done, caps: Mapping[str, Mapping[str, int]], stores: Mapping[str, str]
+    runner: Runner,
+    kept: Done,
+    caps: Mapping[str, Mapping[str, int]],
+    stores: Mapping[str, str],
+    inputs: Mapping[str, Ref] | None = None,
 ) -> Done:
-    """Apply `max_bytes` and `max_tokens` of `caps`. Returns the stage of what is taken, shaped as `kept`, and `dropped`."""
+    """Apply `max_bytes` and `max_tokens` of `caps`. Returns the stage of what is taken, shaped as `kept`, and `dropped`.
+
+    `inputs`: as of `TextForm`.
+    """
     config = {"stores": dict(stores)}
     added = runner.run(
         Stage(
             name="caps.sums",
             run=sums,
-            inputs={"kept": kept.ref("kept")},
+            inputs={"kept": kept.ref("kept"), **(inputs or {})},
             outputs={"sums": Output(schema=SUMS, order=("language",))},
             config=config,
         )
@@ -138,7 +145,7 @@ def cap_wave(
         Stage(
             name="caps",
             run=cut,
-            inputs={"kept": kept.ref("kept"), "cuts": found.ref("cuts")},
+            inputs={"kept": kept.ref("kept"), "cuts": found.ref("cuts"), **(inputs or {})},
             outputs={
                 "kept": Output(schema=FINAL, order=("sha256",)),
                 "by_root": Output(schema=FINAL, order=("root", "path", "sha256"), route="root"),

@@ -25,12 +25,15 @@ def elect(task: Task) -> Mapping[str, pa.Table]:
 
     The others are exact duplicates of it.
     """
-    passed = task.read("passed")
-    known = RELEASED_OF.open(task).read(
-        columns=["findings", "content_sha256", "released_bytes"], wanted=passed
-    )
+    store = RELEASED_OF.open(task)
+    passed = store.placed(task.read("passed"))
+    known = store.read(columns=["findings", "content_sha256", "released_bytes"], wanted=passed)
     rows = task.sql(
-        "select p.*, len(k.findings) as found, k.content_sha256, k.released_bytes from p join k using (sha256)",
+        f"""
+        select p.* replace (nullif(p.scope, '{store.base}') as scope), len(k.findings) as found, k.content_sha256,
+            k.released_bytes
+        from p join k using (sha256)
+        """,
         p=passed,
         k=known,
     )
@@ -136,7 +139,7 @@ def elect_wave(
         Stage(
             name="elect",
             run=elect,
-            inputs={"passed": judged.ref("passed")},
+            inputs={"passed": judged.ref("passed"), **text_form.inputs},
             outputs={
                 "elected": Output(schema=ELECTED, order=("content_sha256", "sha256"), route="content_sha256"),
                 "dropped": Output(schema=DROPPED, order=("root", "path", "sha1_git"), route="root"),

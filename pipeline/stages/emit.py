@@ -45,8 +45,8 @@ ROW_FACTS = pa.schema(
         *(
             FINAL.field(name)
             for name in (
-                "sha256", "content_sha256", "released_bytes", "num_occurrences", "num_origins", "root", "path", "sha1_git",
-                "sha1", "blake2s256", "length", "is_vendor", "revision_date", "origin", "language", "is_generated",
+                "sha256", "content_sha256", "released_bytes", "scope", "num_occurrences", "num_origins", "root", "path",
+                "sha1_git", "sha1", "blake2s256", "length", "is_vendor", "revision_date", "origin", "language", "is_generated",
                 "cluster_size",
             )
         ),
@@ -72,6 +72,7 @@ PLACED = pa.schema(
         ("row_id", pa.string()),
         ("content_sha256", pa.string()),
         ("released_bytes", pa.int64()),
+        ("scope", pa.string()),
         ("facts", pa.string()),  # SHA-256 of all of ROW_FACTS
     ]
 )
@@ -93,6 +94,7 @@ MEMBERS = pa.schema(
         ("row_id", pa.string()),
         ("content_sha256", pa.string()),
         ("released_bytes", pa.int64()),
+        ("scope", pa.string()),
         ("facts", pa.string()),
         ("route", pa.string()),
     ]
@@ -208,7 +210,7 @@ def members(task: Task) -> Mapping[str, pa.Table]:
     return {
         "rows": task.sql(
             """
-            select p.shard, t.key, t.row_id, t.content_sha256, t.released_bytes, t.facts, p.route
+            select p.shard, t.key, t.row_id, t.content_sha256, t.released_bytes, t.scope, t.facts, p.route
             from t asof join p on t.language = p.language and t.key >= p.start
             """,
             t=task.read("placed"),
@@ -265,8 +267,8 @@ def emit_wave(
     shard_bytes: int,
     form: ShardForm,
     rebuild: Rebuild | None = None,
-) -> Done:
-    """Write all shards that are not there. Returns the stage whose facts describe them and whose table lists the row ids.
+) -> Emitted:
+    """Write all shards that are not there.
 
     With `rebuild` only the shards that it picks are made, beside what is kept; see pipeline.rebuild.
     """
@@ -320,9 +322,26 @@ def emit_wave(
         )
     )
     emission = _Emission(
-        runner, facts.ref("facts"), plan.ref("plan"), placed.ref("rows"), named, stores, form
+        runner,
+        facts.ref("facts"),
+        plan.ref("plan"),
+        placed.ref("rows"),
+        named,
+        stores,
+        form,
+        text_form.inputs,
     )
-    return emission.all_shards() if rebuild is None else emission.rebuilt(rebuild)
+    done = emission.all_shards() if rebuild is None else emission.rebuilt(rebuild)
+    return Emitted(done, named.ref("shards"), placed.ref("rows"))
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """The stage whose facts describe the shards and whose table lists the row ids; the shards (TO_WRITE) and their MEMBERS."""
+
+    done: Done
+    named: Ref
+    members: Ref
 
 
 @dataclass(frozen=True)
@@ -344,6 +363,7 @@ class _Emission:
     named: Done
     stores: Mapping[str, str]
     form: ShardForm
+    inputs: Mapping[str, Ref]
 
     def all_shards(self) -> Done:
         """Write what is missing. What was taken for there, or written, and is gone is written (again)."""
@@ -399,7 +419,12 @@ class _Emission:
             Stage(
                 name="emit.texts",
                 run=shard_files.texts,
-                inputs={"facts": self.facts, "plan": self.plan, "missing": absent.ref("missing")},
+                inputs={
+                    "facts": self.facts,
+                    "plan": self.plan,
+                    "missing": absent.ref("missing"),
+                    **self.inputs,
+                },
                 outputs={"rows": Output(schema=SHARD_ROWS, order=("shard", "key", "row_id"), route="route")},
                 config={"stores": dict(self.stores), **config},
             )

@@ -90,13 +90,13 @@ def count_rows(task: Task) -> Mapping[str, pa.Table]:
     kept = task.read("kept", _KEPT)
     table = task.sql(
         """
-        select k.*, t.encoding, q.num_lines, r.redactions
+        select k.*, t.encoding, q.num_lines, r.redactions, r.spared, r.explained, r.pragmas
         from k join t using (sha256) join q using (sha256) join r using (sha256)
         """,
         k=kept,
         t=TEXT_OF.open(task).read(["encoding"], wanted=kept),
         q=SIGNALS_OF.open(task).read(["num_lines"], wanted=kept),
-        r=RELEASED_OF.open(task).read(["redactions"], wanted=kept),
+        r=RELEASED_OF.open(task).read(["redactions", "spared", "explained", "pragmas"], wanted=kept),
     )
     require_all("released", kept.num_rows, table.num_rows)
     entered, replaced = _searched(task)
@@ -145,6 +145,7 @@ def _counters(task: Task, table: pa.Table) -> pa.Table:
         "copies_represented": "num_occurrences - 1",
         "near_duplicates_represented": "cluster_size - 1",
         "redacted_rows": "(len(redactions) > 0)::int",
+        "pragmas": "pragmas",
     }
     lines = [f"select 'sums', '{name}', 0, {value} from t" for name, value in sums.items()]
     return task.sql(
@@ -156,6 +157,14 @@ def _counters(task: Task, table: pa.Table) -> pa.Table:
                 select sha256, s.kind as kind, count(*) as n from (select sha256, unnest(redactions) as s from t)
                 group by sha256, s.kind
             )
+            union all select 'secret_rules', rule, 1, n from (
+                select sha256, s.kind || ' ' || s.rule as rule, count(*) as n
+                from (select sha256, unnest(redactions) as s from t) group by sha256, s.kind, s.rule
+            )
+            union all select 'secret_languages', s.kind || ' ' || language, 1, 1
+                from (select language, unnest(redactions) as s from t)
+            union all select 'secrets_explained', s.why, 1, s.findings from (select unnest(explained) as s from t)
+            union all select 'secrets_spared', s.why, 1, 1 from (select unnest(spared) as s from t)
             {" ".join("union all " + line for line in [*classes, *lines])}
         )
         select section, name, sum(rows)::bigint as rows, sum(amount)::bigint as amount from one group by section, name
@@ -265,6 +274,7 @@ def merge(task: Task) -> Mapping[str, pa.Table]:
         "rows": figures,
         "near": near,
         "unknown_licenses": _unknown(task, counters),
+        "secrets": _secrets(counters),
         "repositories": {name: _repositories(task, counters, name) for name in ("roots", "networks")},
     }
     return {"figures": pa.table([[json.dumps(told, sort_keys=True)]], schema=RESULT)}
@@ -281,6 +291,28 @@ def _unknown(task: Task, counters: Mapping[str, Mapping[str, tuple[int, int]]]) 
             {**one, "excerpt": one["excerpt"] if one["origins"] >= EXCERPT_ORIGINS else None}
             for one in commonest(task, task.read_all("unknown")).to_pylist()
         ],
+    }
+
+
+def _secrets(counters: Mapping[str, Mapping[str, tuple[int, int]]]) -> dict[str, Any]:
+    """Redactions by rule and by language, and what was found and left: spans, by why."""
+    languages: dict[str, dict[str, int]] = {}
+    for name, (_, spans) in sorted(counters.get("secret_languages", {}).items()):
+        kind, _, language = name.partition(" ")
+        languages.setdefault(language, {})[kind] = spans
+    rules: dict[str, dict[str, Any]] = {}
+    for name, (rows, spans) in sorted(counters.get("secret_rules", {}).items()):
+        kind, _, rule = name.partition(" ")
+        named = rule if rule not in rules else f"{rule} ({kind})"
+        rules[named] = {"kind": kind, "spans": spans, "rows": rows}
+    return {
+        "languages": languages,
+        "rules": rules,
+        **{
+            name: {why: spans for why, (_, spans) in counters.get(f"secrets_{name}", {}).items()}
+            for name in ("explained", "spared")
+        },
+        "pragmas": counters.get("sums", {}).get("pragmas", (0, 0))[1],
     }
 
 
@@ -357,6 +389,7 @@ def figures_wave(
                 "kept": kept.ref("kept"),
                 "entered": searched.ref("winners"),
                 "replaced": [] if near is None else [near.ref("replaced")],
+                **text_form.inputs,
             },
             outputs={
                 "counters": Output(schema=COUNTERS, order=("section", "name")),

@@ -33,6 +33,7 @@ from licensing.review import (
 from licensing.text import read_text
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task, as_path
+from pipeline.shown_text import safe_texts
 from pipeline.stages.fetch import BODIES_OF
 from pipeline.stages.licenses import DETECTIONS_OF
 from pipeline.stages.reading import in_batches
@@ -300,6 +301,7 @@ def queue(task: Task) -> Mapping[str, pa.Table]:
     }
 
 
+_LOOKED_AT = 64 << 10  # characters of a text: an excerpt is from its beginning
 _PIECE = 64  # contents whose bodies are held at once
 
 
@@ -318,6 +320,8 @@ def _read(task: Task, piece: pa.Table) -> Iterator[tuple[dict[str, Any], str | N
         text = "" if read is None else read.text
         if body is not None and Doubt.UNEXPLAINED in one["reasons"]:
             text = doubtful_part(body.as_py(), detections) or text
+        # Before anything is cut: half a secret is not recognised.
+        safe = safe_texts([text[:_LOOKED_AT]])[0] or ""
         unknown = next((str(doubt) for doubt in UNKNOWN_TEXT if doubt in one["reasons"]), None)
         row = {
             **one,
@@ -326,9 +330,9 @@ def _read(task: Task, piece: pa.Table) -> Iterator[tuple[dict[str, Any], str | N
             "score": min((each["score"] for each in detections), default=None),
             "statements": statements(detections),
             "text_digest": fingerprint(text) if one["name"] == b"LICENSE" else None,
-            "excerpt": excerpt(text, holders=True) if read is not None else None,
+            "excerpt": excerpt(safe, holders=True) if read is not None else None,
         }
-        yield row, unknown if one["name"] == b"LICENSE" else None, excerpt(text, holders=False)
+        yield row, unknown if one["name"] == b"LICENSE" else None, excerpt(safe, holders=False)
 
 
 # ------------------------------------------------------------------------------------------------- by text

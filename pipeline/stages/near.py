@@ -7,7 +7,7 @@ sets; the decision walks the contents in rank order over the edges that reach th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -29,10 +29,11 @@ LIBRARIES = ("duckdb", "pyarrow", "numpy", "numba")
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A stage function that can be replaced by another one, and what it reads of the configuration."""
+    """A stage function that can be replaced by another one, what it reads of the configuration, and further inputs."""
 
     run: Callable[[Task], Mapping[str, Rows]]
     config: Mapping[str, Any]
+    inputs: Mapping[str, Ref] = field(default_factory=dict)
 
 
 def near_wave(
@@ -40,11 +41,9 @@ def near_wave(
 ) -> tuple[Done, list[Ref]]:
     """Run wave W4. Returns the last stage, whose table lists the replaced contents, and the compared pairs."""
     stores = released_stores(text_form)
-    sketches = sketch_stores(stores, sketch_settings(config))
+    sketches = sketch_stores(stores, sketch_settings(config)) | {"scope": stores["scope"]}
     operators = config["operators"]
-    similarity = SIMILARITY_OF.key(
-        sensitivity=text_form.sensitivity, texts=stores["released"], operators=operators
-    )
+    similarity = SIMILARITY_OF.key(texts=stores["released"], operators=operators, **text_form.pairs)
     comparing = {
         "stores": {**stores, **(sketches if config["shortcut"] else {}), "similarity": similarity},
         "operators": operators,
@@ -55,9 +54,9 @@ def near_wave(
         runner,
         ranks.ref("ranks"),
         config,
-        bands=Step(run=bands, config={"stores": sketches}),
-        compare=Step(run=verify, config=comparing),
-        send=partial(send_texts, runner, config=comparing, libraries=LIBRARIES),
+        bands=Step(run=bands, config={"stores": sketches}, inputs=text_form.inputs),
+        compare=Step(run=verify, config=comparing, inputs=text_form.inputs),
+        send=partial(send_texts, runner, inputs=text_form.inputs, config=comparing, libraries=LIBRARIES),
         winners=winners,
     )
 
@@ -83,7 +82,14 @@ def find_near(
     """
     pairs_in_one = PAIRS_IN_ONE if pairs_in_one is None else pairs_in_one
     found = candidate_wave(
-        runner, ranks, config, bands.run, bands.config, winners=winners, libraries=LIBRARIES
+        runner,
+        ranks,
+        config,
+        bands.run,
+        bands.config,
+        winners=winners,
+        more=bands.inputs,
+        libraries=LIBRARIES,
     )
 
     def compared(name: str, pairs: Ref, route: str | None = None, **more: Ref) -> Done:
@@ -91,7 +97,7 @@ def find_near(
             Stage(
                 name=name,
                 run=compare.run,
-                inputs={"pairs": pairs, **more},
+                inputs={"pairs": pairs, **compare.inputs, **more},
                 outputs={"edges": Output(schema=EDGES, order=("low", "high"), route=route)},
                 config=compare.config,
                 libraries=LIBRARIES,

@@ -262,10 +262,11 @@ def candidate_wave(
     *,
     winners: Ref | None,
     libraries: tuple[str, ...],
+    more: Mapping[str, Ref] | None = None,
 ) -> Done:
     """From ranks to candidate pairs: the stage whose table is `pairs`, by `first`. A pair may be in it more than once.
 
-    `run_bands` makes the keys (`bands`), and reads `bands_config` of the configuration. `winners` is read only where
+    `run_bands` makes the keys (`bands`) from `bands_config` and `more` tables. `winners` is read only where
     languages or origins limit what is compared.
     """
     elected = {} if winners is None else {"winners": winners}
@@ -285,7 +286,7 @@ def candidate_wave(
         made = Stage(
             name=f"near.bands.{number:03d}",
             run=run_bands,
-            inputs={"ranks": ranks, **within},
+            inputs={"ranks": ranks, **within, **(more or {})},
             outputs={"keys": Output(schema=BAND_KEYS, order=(), route="key")},
             config={**bands_config, "bands": config["bands"], "rows": config["rows"], "group": list(group)},
             libraries=libraries,

@@ -62,9 +62,15 @@ def _texts(task: Task, wanted: pa.Table) -> Iterator[pa.Table]:
 
 
 def send_texts(
-    runner: Runner, name: str, pairs: Ref, *, config: Mapping[str, object], libraries: tuple[str, ...]
+    runner: Runner,
+    name: str,
+    pairs: Ref,
+    *,
+    config: Mapping[str, object],
+    inputs: Mapping[str, Ref],
+    libraries: tuple[str, ...],
 ) -> Ref:
-    """Send what the comparison of `pairs` (CANDIDATES, by `first`) needs from other buckets; `config` is that of `verify`.
+    """Send what the comparison of `pairs` (CANDIDATES, by `first`) needs from other buckets; `config`, `inputs`: of `verify`.
 
     `name` ends the names of the stages. Returns the table of texts (SENT, by `first`).
     """
@@ -72,7 +78,7 @@ def send_texts(
         Stage(
             name=f"near.missing.{name}",
             run=missing,
-            inputs={"pairs": pairs},
+            inputs={"pairs": pairs, **inputs},
             outputs={"missing": Output(schema=PAIR, order=("first", "second"), route="second")},
             config=config,
             libraries=libraries,
@@ -82,7 +88,7 @@ def send_texts(
         Stage(
             name=f"near.texts.{name}",
             run=texts,
-            inputs={"missing": found.ref("missing")},
+            inputs={"missing": found.ref("missing"), **inputs},
             outputs={"texts": Output(schema=SENT, order=("first", "sha256"), route="first")},
             config=config,
             libraries=libraries,

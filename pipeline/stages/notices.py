@@ -17,14 +17,16 @@ from manifests.notices import NOTICES, Noticed, figures_of, noticed_in, write_no
 from pipeline.engine.annotations import Annotator, require_all
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
+from pipeline.shown_text import safe_texts, with_holders
 from pipeline.stages.fetch import BODIES_OF
 
 NOTICES_OF = Annotator(
     name="notices",
     ids=("sha256",),
     schema=pa.schema([("sha256", pa.string()), ("copyrights", pa.list_(pa.string()))]),
-    modules=("licensing.notices",),
+    modules=("licensing.notices", "pipeline.shown_text"),
     functions=("pipeline.stages.notices:_lines",),
+    libraries=("detect-secrets", "hyperscan", "google-re2", "phonenumberslite"),
 )
 LINES = pa.schema([("root", pa.string()), ("sha1_git", pa.string()), ("copyrights", pa.list_(pa.string()))])
 _SEGMENT = 1_000  # license files in memory at once
@@ -60,6 +62,8 @@ def lines(task: Task) -> Mapping[str, pa.Table]:
 
 def _lines(bodies: pa.Table) -> pa.Table:
     found = [copyright_lines(body.as_py()) for body in bodies["body"].combine_chunks()]
+    safe = iter(safe_texts([line for lines in found for line in lines], with_holders()))
+    found = [[next(safe) for _ in lines] for lines in found]
     return pa.table([bodies["sha256"], found], schema=NOTICES_OF.schema)
 
 

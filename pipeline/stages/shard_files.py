@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from manifests.facts import ShardFacts
+from manifests.masked import PER_RULE, masked_line
 from manifests.schema import DATA, IDS
 from manifests.shards import ShardForm, write_shard
 from pipeline.content.names import escape_paths, extension
@@ -64,7 +65,7 @@ def present(store: Store) -> set[str]:
 
 
 def kept_shard(store: Store, shard: str, name: str) -> dict[str, Any]:
-    """What was recorded of a kept shard: `facts`, `licenses`, `redactions`. Raises IntegrityError when it is not whole."""
+    """What was recorded of a kept shard: `facts`, `licenses`, `redactions`, `samples`. Raises IntegrityError if it is not whole."""
     key = f"{FOLDER}/{name}"
     try:
         found: dict[str, Any] = json.loads(store.read(f"{key}.json"))
@@ -182,13 +183,16 @@ def shards(task: Task) -> Mapping[str, pa.Table]:
             task.count("shards.reused")
     licenses: Counter[str] = Counter()
     redactions: Counter[str] = Counter()
+    samples = Samples()
     by_language: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for item in described:
         licenses.update(item["licenses"])
         by_language[item["facts"]["language"]].update(item["licenses"])
         redactions.update(item["redactions"])
+        samples.add(item["samples"])
     task.facts["shards"] = [item["facts"] | {"file": item["file"]} for item in described]
     task.facts["licenses"], task.facts["redactions"] = dict(licenses), dict(redactions)
+    task.facts["samples"] = samples.best()
     task.facts["language_licenses"] = {name: dict(found) for name, found in by_language.items()}
     return {"ids": _ids(task)}
 
@@ -208,11 +212,13 @@ def _keep(
 def _write(shard: str, rows: _Rows, wanted: Mapping[str, Any], path: Path, form: ShardForm) -> dict[str, Any]:
     licenses: Counter[str] = Counter()
     redactions: Counter[str] = Counter()
+    samples = Samples()
 
     def counted() -> Iterator[pa.Table]:
         for piece in rows.in_order():
             _tally(licenses, piece["license_expression"])
             _tally(redactions, pc.struct_field(pc.list_flatten(piece["redactions"]), "kind"))
+            samples.look_at(piece)
             yield piece
 
     facts = write_shard(counted(), path, path=shard, form=form)
@@ -221,7 +227,57 @@ def _write(shard: str, rows: _Rows, wanted: Mapping[str, Any], path: Path, form:
             f"{shard} has {facts.rows:,} rows, {wanted['rows']:,} were planned; remove the work directory's stages/ and"
             " run again"
         )
-    return {"facts": asdict(facts), "licenses": dict(licenses), "redactions": dict(redactions)}
+    return {
+        "facts": asdict(facts),
+        "licenses": dict(licenses),
+        "redactions": dict(redactions),
+        "samples": samples.best(),
+    }
+
+
+class Samples:
+    """Of every rule the masked lines of its first redactions in the rows with the lowest ids: a function of the set of rows."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[str, dict[str, str]]] = {}  # rule -> row id -> sample
+
+    def look_at(self, rows: pa.Table) -> None:
+        """Take in rows of a shard."""
+        redacted = rows.filter(pc.greater(pc.list_value_length(rows["redactions"]), 0))
+        columns = (redacted[name] for name in ("row_id", "language", "content", "redactions"))
+        for row, language, content, spans in zip(*columns, strict=True):
+            text: str | None = None
+            for span in spans.as_py():
+                held = self._found.setdefault(span["rule"], {})
+                if not self._takes(held, row.as_py()):
+                    continue
+                text = content.as_py() if text is None else text
+                line = masked_line(text, span["start"], span["end"], span["kind"])
+                held[row.as_py()] = {
+                    "rule": span["rule"], "kind": span["kind"], "language": language.as_py(), "row_id": row.as_py(),
+                    "line": line,
+                }  # fmt: skip
+                self._cut(held)
+
+    def add(self, samples: list[dict[str, str]]) -> None:
+        """Take in what others found."""
+        for one in samples:
+            held = self._found.setdefault(one["rule"], {})
+            held.setdefault(one["row_id"], one)
+            self._cut(held)
+
+    def best(self) -> list[dict[str, str]]:
+        """All that is held, by rule and row id."""
+        return [self._found[rule][row] for rule in sorted(self._found) for row in sorted(self._found[rule])]
+
+    @staticmethod
+    def _takes(held: dict[str, dict[str, str]], row: str) -> bool:
+        return row not in held and (len(held) < PER_RULE or row < max(held))
+
+    @staticmethod
+    def _cut(held: dict[str, dict[str, str]]) -> None:
+        while len(held) > PER_RULE:
+            del held[max(held)]
 
 
 def _tally(counter: Counter[str], values: pa.ChunkedArray) -> None:

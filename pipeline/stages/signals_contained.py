@@ -23,6 +23,7 @@ from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Stage, Task
 from pipeline.stages.reading import in_batches
+from pipeline.stages.scopes import ScopedAnnotator
 from pipeline.stages.secrets import TextForm, released_stores, released_texts
 
 SAMPLES = pa.schema(
@@ -32,10 +33,10 @@ SAMPLES = pa.schema(
         ("sample", pa.list_(pa.uint64())),
     ]
 )
-SAMPLES_OF = Annotator(
+SAMPLES_OF = ScopedAnnotator(
     name="samples",
-    ids=("sha256",),
-    schema=SAMPLES,
+    ids=("sha256", "scope"),
+    schema=pa.schema([*SAMPLES, ("scope", pa.string())]),
     modules=("dedup.containment", "dedup.shingles"),
     functions=("pipeline.stages.signals_contained:annotate_samples",),
 )
@@ -242,7 +243,7 @@ def contained_wave(runner: Runner, kept: Done, *, least: str, similar: str, text
         Stage(
             name="annotate.samples",
             run=annotate_samples,
-            inputs={"kept": kept.ref("kept")},
+            inputs={"kept": kept.ref("kept"), **text_form.inputs},
             outputs={},
             config={"stores": sampled},
             libraries=libraries,
@@ -252,7 +253,7 @@ def contained_wave(runner: Runner, kept: Done, *, least: str, similar: str, text
         Stage(
             name="signals.postings",
             run=postings,
-            inputs={"kept": kept.ref("kept")},
+            inputs={"kept": kept.ref("kept"), **text_form.inputs},
             outputs={"postings": Output(schema=POSTINGS, order=("hash", "sha256"), route="hash")},
             config={"stores": sampled},
             libraries=libraries,
@@ -268,12 +269,12 @@ def contained_wave(runner: Runner, kept: Done, *, least: str, similar: str, text
             libraries=libraries,
         )
     )
-    compared = {**texts, CONTAINED_OF.name: CONTAINED_OF.key(texts=texts["released"])}
+    compared = {**texts, CONTAINED_OF.name: CONTAINED_OF.key(texts=texts["released"], **text_form.pairs)}
     done = runner.run(
         Stage(
             name="signals.contained",
             run=contained,
-            inputs={"shared": paired.ref("shared")},
+            inputs={"shared": paired.ref("shared"), **text_form.inputs},
             outputs={"contained": Output(schema=BEST, order=("sha256",))},
             config={"stores": compared, "least": least},
             libraries=libraries,

@@ -20,12 +20,13 @@ import pyarrow as pa
 
 from dedup.repeated import LineBlocks, bytes_per_document, line_blocks, repeated_lines
 from dedup.verify import Threshold
-from pipeline.engine.annotations import Annotator, require_all
+from pipeline.engine.annotations import require_all
 from pipeline.engine.lookup import parts
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Stage, Task
+from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.stages.ledger import FINAL
 from pipeline.stages.reading import in_batches
+from pipeline.stages.scopes import ScopedAnnotator
 from pipeline.stages.secrets import TextForm, released_stores, released_texts
 from pipeline.tables import DROPPED, Reason
 
@@ -37,10 +38,10 @@ BLOCKS = pa.schema(
         ("numbers", pa.list_(pa.int32())),
     ]
 )
-BLOCKS_OF = Annotator(
+BLOCKS_OF = ScopedAnnotator(
     name="blocks",
-    ids=("sha256",),
-    schema=BLOCKS,
+    ids=("sha256", "scope"),
+    schema=pa.schema([*BLOCKS, ("scope", pa.string())]),
     modules=("dedup.repeated",),
     functions=("pipeline.stages.signals_repeated:annotate_blocks",),
 )
@@ -278,6 +279,7 @@ class Repeated:
     frequent: Done
     shares: Done
     stores: Mapping[str, str]
+    inputs: Mapping[str, Ref]  # as of `TextForm`
 
 
 def repeated_wave(runner: Runner, kept: Done, config: Mapping[str, Any], *, text_form: TextForm) -> Repeated:
@@ -289,7 +291,7 @@ def repeated_wave(runner: Runner, kept: Done, config: Mapping[str, Any], *, text
         Stage(
             name="annotate.blocks",
             run=annotate_blocks,
-            inputs={"kept": kept.ref("kept")},
+            inputs={"kept": kept.ref("kept"), **text_form.inputs},
             outputs={},
             config={"stores": stores, **form},
             libraries=_LIBRARIES,
@@ -299,7 +301,7 @@ def repeated_wave(runner: Runner, kept: Done, config: Mapping[str, Any], *, text
         Stage(
             name="signals.blocks",
             run=holders,
-            inputs={"kept": kept.ref("kept")},
+            inputs={"kept": kept.ref("kept"), **text_form.inputs},
             outputs={"holders": Output(schema=HOLDERS, order=("block", "content"), route="block")},
             config={"stores": stores},
             libraries=_LIBRARIES,
@@ -319,13 +321,13 @@ def repeated_wave(runner: Runner, kept: Done, config: Mapping[str, Any], *, text
         Stage(
             name="signals.repeated",
             run=shares,
-            inputs={"kept": kept.ref("kept"), "frequent": counted.ref("frequent")},
+            inputs={"kept": kept.ref("kept"), "frequent": counted.ref("frequent"), **text_form.inputs},
             outputs={"shares": Output(schema=SHARES, order=("sha256",))},
             config={"stores": stores, "lines": config["lines"]},
             libraries=_LIBRARIES,
         )
     )
-    return Repeated(counted, measured, stores)
+    return Repeated(counted, measured, stores, text_form.inputs)
 
 
 def find_most_repeated(runner: Runner, kept: Done, repeated: Repeated, lines: int) -> Done:
@@ -334,7 +336,11 @@ def find_most_repeated(runner: Runner, kept: Done, repeated: Repeated, lines: in
         Stage(
             name="signals.most",
             run=most_repeated,
-            inputs={"kept": kept.ref("kept"), "frequent": repeated.frequent.ref("frequent")},
+            inputs={
+                "kept": kept.ref("kept"),
+                "frequent": repeated.frequent.ref("frequent"),
+                **repeated.inputs,
+            },
             outputs={"most": Output(schema=MOST, order=("block",))},
             config={"stores": dict(repeated.stores), "lines": lines},
             libraries=_LIBRARIES,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from dedup.sketch import SLOTS, signatures_to_arrow, sketch
-from pipeline.engine.annotations import Annotator
 from pipeline.engine.stage import Task
+from pipeline.stages.scopes import ScopedAnnotator
 
 SKETCH = pa.schema(
     [
@@ -17,10 +17,10 @@ SKETCH = pa.schema(
         ("sketch", pa.binary(4 * SLOTS)),  # 256 little-endian 32-bit values; says nothing where shingles = 0
     ]
 )
-SKETCH_OF = Annotator(
+SKETCH_OF = ScopedAnnotator(
     name="sketch",
-    ids=("sha256",),
-    schema=SKETCH,
+    ids=("sha256", "scope"),
+    schema=pa.schema([*SKETCH, ("scope", pa.string())]),
     modules=("dedup.sketch",),
     functions=("pipeline.stages.sketches:append_sketches",),
 )

@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from manifests.facts import Tokenizer
-from pipeline.engine.annotations import Annotator, require_all
+from pipeline.engine.annotations import require_all
 from pipeline.engine.runner import Done, Runner
-from pipeline.engine.stage import Output, Stage, Task
+from pipeline.engine.stage import Output, Ref, Stage, Task
 from pipeline.errors import ConfigError
 from pipeline.stages.reading import in_batches
+from pipeline.stages.scopes import ScopedAnnotator
 from pipeline.stages.secrets import TextForm, released_stores, released_texts
 
 TOKENS = pa.schema([("sha256", pa.string()), ("tokens", pa.int64())])
@@ -28,10 +29,10 @@ PLACES = pa.schema([("content_sha256", pa.string()), ("shard", pa.string())])
 BATCH_BYTES = 4 << 20  # of text at once: its tokens take some 50 times as much memory
 MAX_TOKENIZER_BYTES = 256 << 20
 
-TOKENS_OF = Annotator(
+TOKENS_OF = ScopedAnnotator(
     name="tokens",
-    ids=("sha256",),
-    schema=TOKENS,
+    ids=("sha256", "scope"),
+    schema=pa.schema([*TOKENS, ("scope", pa.string())]),
     modules=("pipeline.stages.tokens",),
     libraries=("tokenizers",),
 )
@@ -129,16 +130,18 @@ def token_stores(tokenizer: Tokenizer | None, text_form: TextForm) -> dict[str, 
     if tokenizer is None:
         return {}
     texts = released_stores(text_form)
-    return {**texts, "tokens": TOKENS_OF.key(tokenizer=tokenizer.digest, texts=texts)}
+    return {**texts, "tokens": TOKENS_OF.key(tokenizer=tokenizer.digest, texts=texts["released"])}
 
 
-def count_tokens(runner: Runner, kept: Done, path: str, stores: Mapping[str, str]) -> None:
-    """Annotate the contents of the stage `kept`."""
+def count_tokens(
+    runner: Runner, kept: Done, path: str, stores: Mapping[str, str], inputs: Mapping[str, Ref]
+) -> None:
+    """Annotate the contents of the stage `kept`; `inputs`: as of `TextForm`, here and below."""
     runner.run(
         Stage(
             name="annotate.tokens",
             run=annotate_tokens,
-            inputs={"kept": kept.ref("kept")},
+            inputs={"kept": kept.ref("kept"), **inputs},
             outputs={},
             config={"stores": dict(stores)},
             extra={"tokenizer": runner.keep(path)},
@@ -147,13 +150,15 @@ def count_tokens(runner: Runner, kept: Done, path: str, stores: Mapping[str, str
     )
 
 
-def tokens_by_shard(runner: Runner, kept: Done, shards: Done, stores: Mapping[str, str]) -> Mapping[str, int]:
+def tokens_by_shard(
+    runner: Runner, kept: Done, shards: Done, stores: Mapping[str, str], inputs: Mapping[str, Ref]
+) -> Mapping[str, int]:
     """Path of a shard -> tokens of its rows. `kept`: what is taken, counted; `shards`: the stage that lists the row ids."""
     counted = runner.run(
         Stage(
             name="tokens.contents",
             run=by_content,
-            inputs={"kept": kept.ref("kept")},
+            inputs={"kept": kept.ref("kept"), **inputs},
             outputs={"counts": Output(schema=BY_CONTENT, order=("content_sha256",), route="content_sha256")},
             config={"stores": dict(stores)},
         )

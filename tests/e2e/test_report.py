@@ -50,7 +50,7 @@ def test_the_files_are_listed_and_canonical(release, stats):
 def test_the_stage_and_the_rows_say_the_same(release):
     kept, counted = summarize(release), summarize(release, recount=True)
     assert (kept.pop("counted_from"), counted.pop("counted_from")) == ("stats.json", "rows")
-    for told in ("near", "duplication", "unknown_licenses"):
+    for told in ("near", "duplication", "unknown_licenses", "secrets"):
         assert kept.pop(told) is not None and counted.pop(told) is None
     assert kept == counted
     assert (
@@ -112,9 +112,12 @@ def test_without_the_search_for_near_duplicates(archive, tmp_path):
     assert found["near"] is None and "Near-duplicates were not sought" in (
         outcome.directory / "report.html"
     ).read_text(encoding="utf-8")
-    assert found | {"counted_from": "rows", "duplication": None, "unknown_licenses": None} == summarize(
-        opened, recount=True
-    )
+    assert found | {
+        "counted_from": "rows",
+        "duplication": None,
+        "unknown_licenses": None,
+        "secrets": None,
+    } == summarize(opened, recount=True)
 
 
 # ---------------------------------------------------------------------------------------------------- what a run took

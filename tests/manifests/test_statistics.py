@@ -154,8 +154,9 @@ def test_a_summary_from_the_file_is_that_of_the_rows(release, factory):
 @pytest.mark.parametrize(
     ("version", "lacking"),
     [
-        (1, {"duplication", "language_licenses", "unknown_licenses"}),
-        (2, {"language_licenses", "unknown_licenses"}),
+        (1, {"duplication", "language_licenses", "unknown_licenses", "secrets"}),
+        (2, {"language_licenses", "unknown_licenses", "secrets"}),
+        (3, {"secrets"}),
     ],
 )
 def test_a_file_of_an_earlier_version_is_read(release, version, lacking):

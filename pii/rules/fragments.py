@@ -1,0 +1,39 @@
+r"""Parts that many patterns share, written once: `(?&assigned)` in a pattern stands for the expression below.
+
+`(?&assigned)`: what stands between a name and the value that it is given, as configuration and code of many languages
+write it: `NAME=v`, `"name": "v"`, `name := 'v'`, `{name => 'v'}`, `set("name", "v")`, `<name>v`, `name: string = "v"`,
+`{\"name\": \"v\"}`, and a pair of entries, `name: NAME` and `value: v` (Kubernetes: environment of a container).
+`(?&uuid)`: a UUID in lower case (RFC 9562, section 4).
+"""
+
+from __future__ import annotations
+
+import re
+
+_QUOTE = r"""(?:\\{0,3}["'`])?"""
+_TYPE = r"(?::[ ]?&?[A-Za-z]{3,6}[ ])?"
+_ASSIGNED = (
+    rf"(?:{_QUOTE}\]?{_TYPE}[ \t]{{0,8}}(?::=|=>|[:=,(>])[ \t]{{0,8}}{_QUOTE}"
+    rf"|{_QUOTE},?[ \t\r\n]{{1,40}}{_QUOTE}(?i:value){_QUOTE}[ \t]{{0,4}}[:=][ \t]{{0,4}}{_QUOTE})"
+)
+FRAGMENTS = {
+    "assigned": _ASSIGNED,
+    "uuid": "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+}
+
+_CALL = re.compile(r"\(\?&([a-z_]+)\)")
+
+
+def filled(pattern: str) -> str:
+    """The pattern with every `(?&name)` replaced.
+
+    Raises:
+        ValueError: no fragment has the name.
+    """
+
+    def one(call: re.Match[str]) -> str:
+        if call[1] not in FRAGMENTS:
+            raise ValueError(f"no fragment is called {call[1]!r}; there are {', '.join(FRAGMENTS)}")
+        return FRAGMENTS[call[1]]
+
+    return _CALL.sub(one, pattern)

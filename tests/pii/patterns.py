@@ -1,0 +1,128 @@
+"""Patterns taken apart, for tests: random texts that match one, and how many bytes a search with it reads."""
+
+from pii.rules.proofs import _bytes
+
+_ONE = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
+_REPEAT = ("MAX_REPEAT", "MIN_REPEAT")
+
+
+def sample(tree, g):
+    """A random text that matches a syntax tree (assertions aside)."""
+    out = b""
+    for op, held in tree:
+        name = str(op)
+        if name in _ONE:
+            out += bytes([g.choice([b for b in _bytes(name, held) if name == "LITERAL" or b != 10])])
+        elif name == "BRANCH":
+            out += sample(g.choice(held[1]), g)
+        elif name == "SUBPATTERN":
+            out += sample(held[3], g)
+        elif name in _REPEAT:
+            most = min(held[1], held[0] + 6)
+            times = g.choice([held[0], most, g.randint(held[0], most)])
+            out += b"".join(sample(held[2], g) for _ in range(times))
+    return out
+
+
+def is_bounded(tree):
+    """Whether no match is longer than a fixed number of bytes."""
+    return tree.getwidth()[1] < 10_000
+
+
+class Machine:
+    """A pattern as Pike's virtual machine (R. Cox, "Regular expression matching: the virtual machine approach").
+
+    RE2's automaton of leftmost matches is in a state for a list of these threads: what it reads, this reads.
+    """
+
+    def __init__(self, tree):
+        self.code = []
+        self._add(tree)
+        self.code.append(("match",))
+
+    def _add(self, tree):
+        for op, held in tree:
+            name = str(op)
+            if name in _ONE:
+                self.code.append(("one", frozenset(_bytes(name, held))))
+            elif name == "SUBPATTERN":
+                self._add(held[3])
+            elif name == "BRANCH":
+                ends = []
+                for branch in held[1]:
+                    at = len(self.code)
+                    self.code.append(None)
+                    self._add(branch)
+                    ends.append(len(self.code))
+                    self.code.append(None)
+                    self.code[at] = ("split", at + 1, len(self.code))
+                self.code.append(("fail",))
+                for end in ends:
+                    self.code[end] = ("jump", len(self.code))
+            elif name in _REPEAT:
+                least, most, inner = held
+                greedy = name == "MAX_REPEAT"
+                for _ in range(least):
+                    self._add(inner)
+                if most > 2000:
+                    at = len(self.code)
+                    self.code.append(None)
+                    self._add(inner)
+                    self.code.append(("jump", at))
+                    self.code[at] = self._split(at + 1, len(self.code), greedy)
+                else:
+                    optional = []
+                    for _ in range(most - least):
+                        optional.append(len(self.code))
+                        self.code.append(None)
+                        self._add(inner)
+                    for at in optional:
+                        self.code[at] = self._split(at + 1, len(self.code), greedy)
+
+    @staticmethod
+    def _split(enter, leave, greedy):
+        return ("split", enter, leave) if greedy else ("split", leave, enter)
+
+    def read(self, text):
+        """Bytes that all searches of one `finditer` read together, on the way forth and back."""
+        total = start = 0
+        while start <= len(text):
+            end, read = self._search(text, start)
+            total += read
+            if end is None:
+                return total
+            total += end - start
+            start = max(end, start + 1)
+        return total
+
+    def _search(self, text, start):
+        threads, end, at = [], None, start
+        while True:
+            following, seen = [], set()
+            for pc in [*threads, 0] if end is None else threads:  # earlier beginnings come first
+                if self._follow(pc, following, seen):
+                    end = at
+                    break
+            if at >= len(text) or not (following or end is None):
+                return end, at - start
+            threads = [pc + 1 for pc in following if text[at] in self.code[pc][1]]
+            at += 1
+
+    def _follow(self, pc, out, seen):
+        """Add what a thread comes to without reading; whether that is a match, which ends all threads behind."""
+        stack = [pc]
+        while stack:
+            pc = stack.pop()
+            if pc in seen:
+                continue
+            seen.add(pc)
+            what = self.code[pc]
+            if what[0] == "match":
+                return True
+            if what[0] == "one":
+                out.append(pc)
+            elif what[0] == "jump":
+                stack.append(what[1])
+            elif what[0] == "split":
+                stack += [what[2], what[1]]
+        return False
