@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -344,7 +344,7 @@ def load_detector(
         loaded,
         tokenizer,
         name=_NAME.sub("-", name or model.rstrip("/").rsplit("/", 1)[-1]),
-        digest=_digest(files),
+        digest=model_digest(folder),
         labels=labels,
         threshold=threshold,
         window=window,
@@ -381,10 +381,16 @@ def _fetched(model: str, revision: str | None) -> Path:
         raise BadModel(f"model {model}: no such folder, and the hub does not give it: {error}") from error
 
 
-def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 over names and contents of the files, in the order of the names."""
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(
+        {f for pattern in _FILES for f in folder.glob(pattern) if f.is_file()}, key=lambda f: f.name
+    )
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 (hex) over the names and contents of a model's files, in the order of the names; all else is left out."""
     lines = []
-    for file in files:
+    for file in _files_of(folder):
         with file.open("rb") as source:
             lines.append(f"{hashlib.file_digest(source, 'sha256').hexdigest()}  {file.name}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
