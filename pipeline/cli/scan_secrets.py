@@ -97,9 +97,9 @@ def secrets(
     from pipeline.secrets_sarif import sarif as sarif_log
 
     policy = _policy(config, sensitivity, kind or [], rules or [], allow or [], obey_pragmas)
-    settings = policy.digest()
+    detect, by_model = _model(model, model_labels, model_threshold, policy)
+    settings = policy.digest() + by_model
     before = _baseline(baseline, settings)
-    detect = _detector(model, model_labels, model_threshold)
     count, why = Counter[str](), Counter[str]()
     held: list[FileFindings] = []
 
@@ -149,9 +149,10 @@ def _policy(
     from pii.allow import load_allow
     from pii.rules.own import check_examples, load_rules_file
     from pii.settings import Policy
+    from pipeline.config import load
     from pipeline.errors import ConfigError
 
-    policy = Policy()
+    policy = load(config).secrets.policy() if config is not None else Policy()
     base = policy.base
     if sensitivity is not None:
         base = replace(base, sensitivity=sensitivity)
@@ -174,23 +175,26 @@ def _policy(
     return replace(policy, base=base, allow=(*policy.allow, *entries))
 
 
-def _detector(model: str | None, labels: Path | None, threshold: float) -> Detect | None:
-    """What the options for a model come to."""
+def _model(
+    name: str | None, labels: Path | None, threshold: float, policy: Policy
+) -> tuple[Detect | None, str]:
+    """What a model finds of the kinds that are looked for, and the digest of the model; nothing without one."""
+    from pii.model_detector import kinds_on, load_detector, read_labels
     from pipeline.errors import ConfigError
 
-    if model is None:
-        return None
-    if labels is None:
-        raise ConfigError("--model needs --model-labels: a file that says what kind each of its labels is")
-    from pii.model_detector import load_detector, read_labels
-
+    if name is None or labels is None:
+        if name is not None or labels is not None:
+            raise ConfigError(
+                "--model needs --model-labels, a file that says what kind each of its labels is, and the reverse"
+            )
+        return None, ""
     detector = load_detector(
-        model,
+        name,
         labels=read_labels(_read(labels, "--model-labels"), str(labels)),
         threshold=threshold,
         device="auto",
     )
-    return detector.detect
+    return lambda texts: kinds_on(detector.detect(texts), policy.base), f" {detector.digest} {threshold}"
 
 
 def _read(path: Path, option: str) -> str:
