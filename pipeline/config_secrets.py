@@ -17,15 +17,18 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from pii.allow import load_allow
+from pii.model_detector import model_digest
 from pii.rules import KINDS, Rule, digest_of, load_rules, rule_table
 from pii.settings import OFF, Allow, Override, Policy, Replacement, Settings
-from pipeline.config_types import MAX, Section, hint
+from pipeline.config_types import MAX, Section, Share, hint
 from pipeline.content.taxonomy import LANGUAGES
 
 Sensitivity = Literal["low", "medium", "high"]
 Level = Literal["off", "low", "medium", "high"]
 GATED = "detect-secrets/"
 """How the ids of the rules begin that detect-secrets has."""
+MODEL = "model/"
+"""How the ids of the rules begin that a model has."""
 
 
 def _checked_kinds(value: Any) -> Any:
@@ -96,6 +99,35 @@ class AllowEntry(Section):
         return Allow(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
+class SecretsModel(Section):
+    """A token-classification model that is asked, too; docs/secrets-model.md."""
+
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of the model, or its id on the Hugging Face hub; required to release",
+    )
+    labels: Mapping[str, str | None] = Field(
+        description="label of the model without B-, I- and the like -> kind; null: not wanted; all must be named"
+    )
+    threshold: Share = Field("0.5", description="mean probability that a finding needs")
+    name: str | None = Field(None, description="what rules call it; null: the last part of `path`")
+    revision: str | None = Field(None, description="commit of the hub; null: the newest, which may change")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1, ... of every machine that works")
+
+    @field_validator("labels")
+    @classmethod
+    def _known_kinds(cls, value: Mapping[str, str | None]) -> Mapping[str, str | None]:
+        _checked_kinds({kind: "low" for kind in value.values() if kind is not None})
+        return dict(sorted(value.items()))
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the model; None if `path` is an id."""
+        folder = None if self.path is None else Path(self.path)
+        return folder if folder is not None and folder.is_dir() else None
+
+
 class Secrets(Section):
     """What is redacted."""
 
@@ -122,6 +154,7 @@ class Secrets(Section):
     replacement: Replacement = Field(
         "placeholder", description="placeholder: <EMAIL_1>; fake: of the same form"
     )
+    model: SecretsModel | None = Field(None, description="a model that is asked, too; null: none")
     max_findings: int = Field(
         200, ge=0, le=MAX, description="findings per file; a file with more is `secrets_budget`"
     )
@@ -151,17 +184,19 @@ class Secrets(Section):
         known = {rule.id for rule in (*rule_table(), *self._own)}
         for entry in self.policy().allow:
             for rule in entry.rules:
-                if rule not in known and not rule.startswith(GATED):
+                if rule not in known and not rule.startswith((GATED, MODEL)):
                     raise ValueError(f"allow: unknown rule {rule!r}{hint(rule, known)}")
         if self._own:
             self._digests["rules"] = digest_of(self._own)
+        if self.model is not None and self.model.folder is not None:
+            self._digests["model"] = model_digest(self.model.folder)
         if self.allow_file is not None:
             self._digests["allow_file"] = _digest([asdict(entry) for entry in self._listed])
         return self
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """What the files held that it was read from: `rules`, `allow_file`; none where it names none."""
+        """What the files held that it was read from: `rules`, `allow_file`, `model`; none where it names none."""
         return self._digests
 
     def policy(self) -> Policy:
@@ -183,7 +218,12 @@ class Secrets(Section):
 
     def resolved(self) -> dict[str, Any]:
         """What of it can change a released byte; files are left out, their digests stand in the manifest."""
-        return self.model_dump(mode="json", exclude={"rules", "allow_file", "recheck"})
+        held = self.model_dump(mode="json", exclude={"rules", "allow_file", "recheck"})
+        if self.model is None:
+            del held["model"]  # as before there were any
+        elif self.model.folder is not None:
+            del held["model"]["path"]
+        return held
 
 
 def _digest(value: object) -> str:

@@ -91,6 +91,7 @@ from pipeline.stages.recheck import recheck_wave, secrets_gate
 from pipeline.stages.resolve import resolve
 from pipeline.stages.scopes import scope_of, scopes_wave, settings_config
 from pipeline.stages.secrets import TextForm, secrets_wave
+from pipeline.stages.secrets_model import open_model
 from pipeline.stages.secrets_spared import spared_wave
 from pipeline.stages.selections import read_selections
 from pipeline.stages.signals import Signals, signals_wave
@@ -225,6 +226,7 @@ def run_flow(
         policy=policy,
         notebooks=settings.quality.notebooks,
         scopes=scopes_wave(runner, w2, policy),
+        model=open_model(settings.secrets.model),
     )
     secrets_wave(runner, w2, text_form, sketch_settings(near.model_dump()) if near.enabled else None)
 
