@@ -146,7 +146,7 @@ def equal_on(texts, library):
 
 
 def test_equal_on_real_files(library):
-    assert equal_on(real_texts(1.2), library) > 0
+    assert equal_on(real_texts(0.8), library) > 0
 
 
 @pytest.mark.slow

@@ -1,7 +1,5 @@
 """Nothing of detect-secrets is lost silently: each of its findings is redacted or recorded with an explanation."""
 
-import random
-
 import pytest
 from detect_secrets.core import scan as ds
 from detect_secrets.settings import default_settings
@@ -36,6 +34,9 @@ LINES = [
 
 def lost(text):
     """Findings of the gate that the scan neither redacts nor records; an explanation without a sentence counts too."""
+    theirs = GATED.findings(text)
+    if not theirs:
+        return []
     body = text.encode()
     held = scan_text(body, Settings(sensitivity="high"))
     assert {s[4] for s in held.spared} <= set(EXPLANATIONS), "an explanation needs its sentence"
@@ -44,7 +45,7 @@ def lost(text):
         at[i + 1] = at[i] + len(c.encode())
     return [
         f.type
-        for f in GATED.findings(text)
+        for f in theirs
         if not any(s[0] < at[f.end] and s[1] > at[f.start] for s in [*held.findings, *held.spared])
     ]
 
@@ -60,9 +61,7 @@ def test_nothing_is_lost_on_a_generated_corpus():
 
 
 def test_nothing_is_lost_in_real_files():
-    assert [lost(t) for _, t in real_texts(1.0, seed=3) if len(GATED.findings(t))] == [] or not any(
-        lost(t) for _, t in real_texts(1.0, seed=3)
-    )
+    assert {t for _, text in real_texts(1.0, seed=3) for t in lost(text)} == set()
 
 
 def test_every_explanation_is_a_sentence():
@@ -99,10 +98,3 @@ def test_what_detect_secrets_finds_by_file_name_is_found_or_explained():
                 if assignment_explanation(body, start, end, name) is None:
                     unexplained.append((path.name, f.type))
     assert seen > 0 and unexplained == []
-
-
-def test_findings_do_not_depend_on_the_order_of_lines_with_one_value():
-    g = random.Random(1)
-    lines = [f'token_{i} = "{rand(ALNUM, 24, i)}"' for i in range(20)]
-    g.shuffle(lines)
-    assert len(scan_text("\n".join(lines).encode()).findings) == 20
