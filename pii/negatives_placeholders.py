@@ -24,7 +24,7 @@ _LONG_WORD = re.compile(
     rb"undefined|cafebabe|abcdefgh|12345678|87654321",
     re.IGNORECASE,
 )
-_LONG_SHARE = 6  # a long word must make up a sixth of the value
+_LONG_SHARE = 10  # a long word must make up a tenth of the value
 
 # Shorter ones count by the share of the value that they make up, with runs of one character and with runs that count.
 _SHORT_WORD = re.compile(

@@ -321,7 +321,7 @@ def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str
         return "phrase"
     if name.public:
         return "public-value"
-    if name.digest and not is_random(value, -16.0):
+    if name.digest:
         return "digest"
     if is_random(value):
         return None
