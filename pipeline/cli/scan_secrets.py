@@ -43,19 +43,6 @@ def secrets(
     allow: Annotated[
         list[Path] | None, typer.Option("--allow", help="An allow-list file; may be given again.")
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            help="A token-classification model: a folder, or a name on the Hub; docs/secrets-model.md.",
-        ),
-    ] = None,
-    model_labels: Annotated[
-        Path | None,
-        typer.Option(
-            "--model-labels", metavar="FILE", help="YAML: each label of the model -> a kind, or null."
-        ),
-    ] = None,
     obey_pragmas: Annotated[
         bool,
         typer.Option("--obey-pragmas", help="Spare what inline pragmas ask for; else they are only told."),
@@ -83,6 +70,19 @@ def secrets(
             "--write-baseline", metavar="FILE", help="Write what was found as a baseline for later runs."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Ask this token-classification model, too: a folder, or an id of the hub."
+        ),
+    ] = None,
+    model_labels: Annotated[
+        Path | None,
+        typer.Option("--model-labels", metavar="FILE", help="What kind each label of --model is; YAML."),
+    ] = None,
+    model_threshold: Annotated[
+        float, typer.Option("--model-threshold", min=0, max=1, help="Mean probability that a finding needs.")
+    ] = 0.5,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit 3 if something is told that is not spared: for CI.")
     ] = False,
@@ -97,7 +97,7 @@ def secrets(
     from pipeline.secrets_sarif import sarif as sarif_log
 
     policy = _policy(config, sensitivity, kind or [], rules or [], allow or [], obey_pragmas)
-    detect, by_model = _model(model, model_labels, policy)
+    detect, by_model = _model(model, model_labels, model_threshold, policy)
     settings = policy.digest() + by_model
     before = _baseline(baseline, settings)
     count, why = Counter[str](), Counter[str]()
@@ -175,25 +175,26 @@ def _policy(
     return replace(policy, base=base, allow=(*policy.allow, *entries))
 
 
-def _model(name: str | None, labels: Path | None, policy: Policy) -> tuple[Detect | None, str]:
+def _model(
+    name: str | None, labels: Path | None, threshold: float, policy: Policy
+) -> tuple[Detect | None, str]:
     """What a model finds of the kinds that are looked for, and the digest of the model; nothing without one."""
-    import yaml
-
-    from pii.model_detector import kinds_on, load_detector
+    from pii.model_detector import kinds_on, load_detector, read_labels
     from pipeline.errors import ConfigError
 
     if name is None or labels is None:
         if name is not None or labels is not None:
-            raise ConfigError("--model and --model-labels go together")
+            raise ConfigError(
+                "--model needs --model-labels, a file that says what kind each of its labels is, and the reverse"
+            )
         return None, ""
-    try:
-        held = yaml.safe_load(_read(labels, "--model-labels"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--model-labels {labels}: not valid YAML: {error}") from error
-    if not isinstance(held, dict):
-        raise ConfigError(f"--model-labels {labels}: must be a mapping of labels to kinds")
-    detector = load_detector(name, labels={str(label): kind for label, kind in held.items()})
-    return lambda texts: kinds_on(detector.detect(texts), policy.base), f" {detector.digest}"
+    detector = load_detector(
+        name,
+        labels=read_labels(_read(labels, "--model-labels"), str(labels)),
+        threshold=threshold,
+        device="auto",
+    )
+    return lambda texts: kinds_on(detector.detect(texts), policy.base), f" {detector.digest} {threshold}"
 
 
 def _read(path: Path, option: str) -> str:

@@ -65,7 +65,7 @@ def present(store: Store) -> set[str]:
 
 
 def kept_shard(store: Store, shard: str, name: str) -> dict[str, Any]:
-    """What was recorded of a kept shard: `facts`, `licenses`, `redactions`, `samples`. Raises IntegrityError if it is not whole."""
+    """What was recorded of a kept shard: `facts`, `licenses`, `redactions`, `samples`. IntegrityError where it is not whole."""
     key = f"{FOLDER}/{name}"
     try:
         found: dict[str, Any] = json.loads(store.read(f"{key}.json"))
