@@ -219,7 +219,8 @@ _EITHER = frozenset(["IN", "CN", "BR", "IT", "KR", "FI", "CH", "TR", "AU"])
 def _lengths(region: str) -> frozenset[int]:
     """Possible lengths of a plan's numbers."""
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
-    return frozenset(metadata.general_desc.possible_length) if metadata else frozenset()
+    described = metadata.general_desc if metadata else None
+    return frozenset(described.possible_length) if described else frozenset()
 
 
 _NO_NUMBER, _SET_ASIDE, _SOMEBODYS = range(3)
