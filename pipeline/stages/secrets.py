@@ -40,6 +40,7 @@ from pipeline.stages.scopes import (
     settings_from,
     settings_of_scope,
 )
+from pipeline.stages.secret_model import AskedModel, model_findings
 from pipeline.stages.sketches import SKETCH_OF, append_sketches, sketch_stores
 
 FINDING = pa.struct(
@@ -90,6 +91,7 @@ class TextForm:
     policy: Policy
     notebooks: str
     scopes: Done | None = None
+    model: AskedModel | None = None
 
     @property
     def base(self) -> Settings:
@@ -115,6 +117,7 @@ def released_stores(text_form: TextForm) -> dict[str, str]:
         rules=rules_digest(),
         own_rules=digest_of(base.rules) if base.rules else None,
         obey_pragmas=base.obey_pragmas,
+        model=None if text_form.model is None else dict(text_form.model.record),
     )
     return {"bodies": BODIES_OF.key(), "released": key, "scope": scope_of(base)}
 
@@ -195,7 +198,7 @@ def _scanned(task: Task, rows: pa.Table, settings: Settings) -> tuple[pa.Table, 
     texts = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), task.config["notebooks"])
     text = texts["text"].combine_chunks()
     task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
-    scanned = scan(text, settings)
+    scanned = scan(text, settings, also=model_findings(task.extra.get("model"), text, settings))
     found = scanned.filter(pc.is_null(scanned["spared"]))
     released, redactions = redact_batch(text, found, settings.replacement)
     for kind in pc.value_counts(found["kind"]).to_pylist():
@@ -311,6 +314,7 @@ def secrets_wave(
             "sketch": sketched,
             "stores": stores,
         },
+        extra={"model": None if text_form.model is None else dict(text_form.model.given)},
     )
     if sketched is not None and not runner.dry and not runner.is_done(stage) and not kernels_are_cached():
         compile_kernels()  # here, once: or each worker of this machine would

@@ -18,7 +18,7 @@ from manifests.ids_view import IDS_ROWS, VIEW, IdsView
 from manifests.reader import Release
 from pipeline.cli.main import app
 from pipeline.errors import ConfigError, IntegrityError, SourceError
-from pipeline.hydrate import Texts, hydrate, make_view, notebooks_of, read_removals, sensitivity_of
+from pipeline.hydrate import Texts, hydrate, make_view, notebooks_of, read_removals, redaction_of
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,7 @@ def rows_of(folder: Path) -> list[dict]:
 def test_hydrated_ids_are_the_release(release, view, archive, tmp_path):
     """Breach: a column, a row, a byte of a shard is not what the release has."""
     opened = IdsView.open(view)
-    done = hydrate(
-        opened, Texts(str(archive), sensitivity_of(opened), notebooks_of(opened)), tmp_path / "out"
-    )
+    done = hydrate(opened, Texts(str(archive), redaction_of(opened), notebooks_of(opened)), tmp_path / "out")
     assert rows_of(tmp_path / "out") == rows_of(release.directory)
     for shard in release.shards():
         assert sha256_file(tmp_path / "out" / shard.path)[0] == shard.sha256

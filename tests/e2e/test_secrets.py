@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 from typer.testing import CliRunner
 
 from manifests.verify import verify_release
-from pii.rules import load_rules, rule_table
+from pii.rules import load_rules
 from pipeline import config as configuration
+from pipeline import secrets_verify
 from pipeline.cli.main import app
 from pipeline.errors import ConfigError, GateError, IntegrityError
 from pipeline.rebuild import check_beside
@@ -269,8 +271,13 @@ def test_own_rules_redact_and_are_told_by_digest(acme, tmp_path):
 def test_a_rule_that_comes_later_finds_what_was_released(acme, tmp_path, monkeypatch):
     archive, _ = acme
     made = runs.release(archive, tmp_path)
-    grown = (*rule_table(), *load_rules(RULE, "later"))
-    monkeypatch.setattr("pii.settings.rule_table", lambda: grown)
+    honest = secrets_verify.policy_of
+
+    def grown(*given, **named):
+        policy = honest(*given, **named)
+        return replace(policy, base=replace(policy.base, rules=load_rules(RULE, "later")))
+
+    monkeypatch.setattr(secrets_verify, "policy_of", grown)
     answer = CliRunner().invoke(app, ["verify", str(made.directory), "--secrets"])
     assert isinstance(answer.exception, GateError) and "acme-token" in str(answer.exception)
 

@@ -1,0 +1,53 @@
+"""The model of `secrets.model`, loaded once in each process that asks it: the driver for its digest, workers for findings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pyarrow as pa
+
+from pii.model_detector import TokenClassifier, kinds_on, load_detector
+from pii.settings import Settings
+from pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskedModel:
+    """A model and what its findings depend on. `given`: how it is loaded, with a path of this machine, which no key has."""
+
+    given: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Of its weights and other files."""
+        return str(self.record["digest"])
+
+
+def ask_model(given: Mapping[str, Any] | None) -> AskedModel | None:
+    """The model that a configuration names; None for none. Raises ConfigError for one that cannot be used."""
+    if given is None:
+        return None
+    if given["path"] is None:
+        raise ConfigError("secrets.model.path: the release was made with a model; say where it is")
+    try:
+        return AskedModel(given=given, record=_loaded(json.dumps(given, sort_keys=True)).record())
+    except ValueError as error:
+        raise ConfigError(f"secrets.model: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _loaded(given: str) -> TokenClassifier:
+    options = json.loads(given)
+    return load_detector(options.pop("path"), **options)
+
+
+def model_findings(given: Mapping[str, Any] | None, texts: pa.Array, settings: Settings) -> pa.Table | None:
+    """What the model says of texts, of the kinds that the settings look for; None without a model."""
+    if given is None:
+        return None
+    return kinds_on(_loaded(json.dumps(given, sort_keys=True)).detect(texts), settings)
