@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from manifests.report.secrets import EXPLAINED
 from manifests.verify import verify_release
+from pii.explained import EXPLANATIONS
 from pii.rules import load_rules
 from pipeline import config as configuration
 from pipeline import secrets_verify
@@ -289,6 +291,10 @@ def test_a_file_with_too_many_findings_is_dropped(tmp_path):
     )
     made = runs.release(archive, tmp_path, secrets={"max_findings": 3})
     assert list(released(made.directory)) == ["a.py"] and made.totals["dropped"]["secrets_budget"] == 1
+
+
+def test_the_report_has_words_for_every_explanation():
+    assert set(EXPLANATIONS) <= set(EXPLAINED)
 
 
 def counts(stage: Path) -> Counter[str]:
