@@ -121,6 +121,10 @@ class Texts:
         """Released texts and redactions by the settings of each row's own place: those of all places of its content may be
         stricter, and exceptions by path need them; then the text is not the released one, and the row is left out.
         """
+        if not self.policy.needs_places:
+            settings = self.policy.settings_for()
+            released, redactions = redact_batch(text, scan(text, settings), settings.replacement)
+            return released.cast(pa.string()), redactions.cast(pa.list_(REDACTION))
         paths = [raw if raw is not None else path.encode() for path, raw in _paths(rows)]
         by_settings: dict[str, tuple[Settings, list[int]]] = {}
         for number, (language, path) in enumerate(zip(rows["language"].to_pylist(), paths, strict=True)):
