@@ -11,7 +11,7 @@ Span = tuple[int, int]
 # Words for cards, in the languages that code and its comments are written in most.
 _CARD_WORD = re.compile(
     rb"card|visa\b|visa[_-]|amex|american.?express|master.?card|maestro|discover\b|diners|jcb\b|union.?pay|credit|debit|"
-    rb"\bcc\b|\bcc[_-]|[_-]cc\b|\bcc(?:num|number|no)|\bpan\b|\bpan[_-]|[_-]pan\b|cvv|cvc|payment|billing|"
+    rb"\bcc\b|\bcc[_-]|[_-]cc\b|(?:\b|[gs]et)cc(?:num|number|no)|[gs]etpan\b|\bpan\b|\bpan[_-]|[_-]pan\b|cvv|cvc|payment|billing|"
     rb"karte|carte|tarjeta|cart[a\xc3]|cart\xc3\xa3o|kaart|kort\b|kart|\xd0\xba\xd0\xb0\xd1\x80\xd1\x82|"
     rb"\xe5\x8d\xa1|\xe3\x82\xab\xe3\x83\xbc\xe3\x83\x89|\xec\xb9\xb4\xeb\x93\x9c",
     re.IGNORECASE,
@@ -61,9 +61,13 @@ _TEST_CARDS = frozenset(
     30569309025904 38520000023237 3056930009020004 36227206271667 36006666333344 36259600000004 36700102000000
     3530111333300000 3566002020360505 3566111111111113 3569990010095841 3528000700000000
     6200000000000005 6200000000000047 6205500000000000004 6243030000000001 6304000000000000 6331101999990016
-    5610591081018250 5019717010103742 6759649826438453 6799990100000000019 6771798021000008 76009244561
-    5018000000000009 5020620000000000 5062282222222222229 6555900000604105
+    5610591081018250 5019717010103742 6759649826438453 6799990100000000019 6771798021000008
+    5018000000000009 5020620000000000 6555900000604105
     """.split()
+)
+# A line that only gives the value of what the line above names: Kubernetes, Compose, property lists, Terraform.
+_VALUE_LINE = re.compile(
+    rb"[ \t]*(?:-[ \t]*)?(?:<string>|<value>|(?:\"?(?:value|default)\"?[ \t]*[:=][ \t]*)?[\"']?)"
 )
 _ZEROS = re.compile(rb"0{7}")
 _NUMBERS_BEHIND = re.compile(rb"[.,][0-9]|[-_/:][0-9A-Za-z]")
@@ -76,21 +80,39 @@ def credit_card(body: bytes, start: int, end: int) -> Span | None:
     Grouped digits (separators of one kind, groups of three and more) may have the word in the two lines above, on the
     line, or right behind; plain digits on their line only.
     """
-    value = body[start:end].rstrip(b" ._-")
-    end = start + len(value)
-    digits = _SEPARATOR.sub(b"", value)
-    if not _is_card(digits) or not _grouped(value):
+    length = _card_length(body[start:end])
+    if length is None:
         return None
+    end = start + length
     if not opens_here(body, start) or not closes_here(body, end) or _NUMBERS_BEHIND.match(body, end):
         return None
     if body[start - 1 : start] in (b".", b"-", b"_", b"/", b"+", b"#") and start:
         return None
-    plain = len(digits) == len(value)
+    plain = body[start:end].isdigit()
     if _CARD_WORD.search(line_before(body, start, 80)):
+        return start, end
+    if (
+        plain
+        and _VALUE_LINE.fullmatch(line_before(body, start, 40))
+        and _CARD_WORD.search(_lines_above(body, start))
+    ):
         return start, end
     behind = body[end : end + 40].split(b"\n", 1)[0]
     if _CARD_WORD.search(behind) or (not plain and _CARD_WORD.search(_lines_above(body, start))):
         return start, end
+    return None
+
+
+def _card_length(run: bytes) -> int | None:
+    """Length of the longest beginning of a run of digits and separators that is a card number; None without one.
+
+    Other numbers may follow: a security code, an amount.
+    """
+    ends = [m.start() for m in _SEPARATOR.finditer(run)] + [len(run)]
+    for end in reversed(ends):
+        value = run[:end]
+        if _grouped(value) and _is_card(_SEPARATOR.sub(b"", value)):
+            return end
     return None
 
 

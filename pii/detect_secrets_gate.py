@@ -32,12 +32,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from detect_secrets.filters import allowlist, heuristic
+from detect_secrets.filters import heuristic
 from detect_secrets.plugins import keyword
 from detect_secrets.plugins.base import RegexBasedDetector
 from detect_secrets.plugins.high_entropy_strings import HexHighEntropyString, HighEntropyStringsPlugin
 from detect_secrets.settings import default_settings, get_filters, get_plugins
-from detect_secrets.util.code_snippet import CodeSnippet
 
 from pii.gate_patterns import ignores_case, shadow, widen
 
@@ -68,7 +67,9 @@ _SECRET_FILTERS: dict[str, Callable[[str], bool]] = {
     "is_prefixed_with_dollar_sign": heuristic.is_prefixed_with_dollar_sign,
     "is_templated_secret": heuristic.is_templated_secret,
 }
-_LINE_FILTERS = frozenset({"is_indirect_reference", "is_likely_id_string", "is_line_allowlisted"})
+_LINE_FILTERS = frozenset({"is_indirect_reference", "is_likely_id_string"})
+#: Obeyed elsewhere, if at all (see above).
+_PRAGMA_FILTERS = frozenset({"is_line_allowlisted"})
 
 
 class GateMismatch(ValueError):
@@ -102,8 +103,8 @@ class Gate:
         with default_settings():
             self.plugins: list[Any] = list(get_plugins())
             names = {f.__name__ for f in get_filters()}
-        unknown = names - _NAME_FILTERS - _SECRET_FILTERS.keys() - _LINE_FILTERS
-        missing = (_SECRET_FILTERS.keys() | _LINE_FILTERS) - names
+        unknown = names - _NAME_FILTERS - _SECRET_FILTERS.keys() - _LINE_FILTERS - _PRAGMA_FILTERS
+        missing = (_SECRET_FILTERS.keys() | _LINE_FILTERS | _PRAGMA_FILTERS) - names
         if unknown or missing:
             raise GateMismatch(
                 f"detect-secrets' default filters differ from those known: {sorted(unknown | missing)}"
@@ -138,10 +139,9 @@ class Gate:
         outline = shadow(text)
         out: list[LineFinding] = []
         for begin, end, plugins, ends in self._hit_lines(outline):
-            previous = _previous_line(text, begin)
             if end - begin <= LONG_LINE:
                 # Trailing white space is no part of a line for detect-secrets.
-                out += self._line(text[begin:end].rstrip(), previous, begin, plugins)
+                out += self._line(text[begin:end].rstrip(), begin, plugins)
             else:
                 out += self._long_line(text, begin, end, plugins, ends)
         return out
@@ -199,17 +199,15 @@ class Gate:
         cells = {(e - begin) // step + d for e in ends for d in (-1, 0)}
         seen: set[tuple[int, int, str]] = set()
         for at in sorted({min(begin + c * step, end - LONG_LINE) for c in cells if c >= 0}):
-            for f in self._line(text[at : min(at + LONG_LINE, end)], "", at, plugins, long=True):
+            for f in self._line(text[at : min(at + LONG_LINE, end)], at, plugins, long=True):
                 if (f.start, f.end, f.type) not in seen:
                     seen.add((f.start, f.end, f.type))
                     yield f
 
-    def _line(
-        self, line: str, previous: str, offset: int, plugins: list[int], *, long: bool = False
-    ) -> list[LineFinding]:
+    def _line(self, line: str, offset: int, plugins: list[int], *, long: bool = False) -> list[LineFinding]:
         self.lines_passed += 1
         out: list[LineFinding] = []
-        allowed: bool | None = None
+        indirect: bool | None = None
         for i in plugins:
             plugin = self.plugins[i]
             kept: dict[str, list[tuple[int, int, bool, str]]] = {}
@@ -217,11 +215,9 @@ class Gate:
                 if value not in kept:
                     if _is_filtered(value, line, plugin):
                         continue
-                    if allowed is None:  # the filters on the line, only if it matters
-                        allowed = (not long and heuristic.is_indirect_reference(line)) or _allowlisted(
-                            line, previous
-                        )
-                    if allowed:
+                    if indirect is None:  # the filter on the line, only if it matters
+                        indirect = not long and bool(heuristic.is_indirect_reference(line))
+                    if indirect:
                         return []
                     kept[value] = []
                 kept[value].append((start, end, extra, name))
@@ -290,27 +286,6 @@ def _is_filtered(value: str, line: str, plugin: Any) -> bool:
     return any(f(value) for f in _SECRET_FILTERS.values()) or heuristic.is_likely_id_string(
         value, line, plugin
     )
-
-
-def _allowlisted(line: str, previous: str) -> bool:
-    if "pragma" not in line and "pragma" not in previous:  # every allow-list expression contains it
-        return False
-    context = CodeSnippet(snippet=[previous, line], start_line=0, target_index=1)
-    return bool(allowlist.is_line_allowlisted(filename=NEUTRAL_NAME, line=line, context=context))
-
-
-def _previous_line(text: str, begin: int) -> str:
-    """The line in front of the one that begins at `begin`, with its break; empty if it is a long one."""
-    if begin == 0:
-        return ""
-    stop = begin - 1
-    if text[stop] == "\n" and stop and text[stop - 1] == "\r":
-        stop -= 1
-    low = max(0, stop - LONG_LINE)
-    start = max(text.rfind("\n", low, stop), text.rfind("\r", low, stop)) + 1
-    if start == 0 and low > 0:
-        return ""  # longer than any pragma line
-    return text[start:stop] + "\n"
 
 
 def _occurrences(value: str, line: str) -> Iterator[int]:

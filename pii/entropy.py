@@ -56,7 +56,7 @@ _RANDOM = -8 * 8
 
 
 @numba.njit(nogil=True, cache=True)
-def random_runs(
+def random_runs(  # noqa: PLR0917  (numba takes arguments by place)
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
     marks: npt.NDArray[np.uint8],
@@ -89,7 +89,7 @@ def random_runs(
             length = end - start
             if length < RUN_MIN or length > RUN_MAX:
                 continue
-            hexadecimal, kinds, upper = 2, 0, False
+            hexadecimal, kinds = 2, 0
             for k in range(start, end):
                 m = marks[data[k]]
                 hexadecimal &= m

@@ -38,6 +38,7 @@ EXPLANATIONS: dict[str, str] = {
     "no-key-material": "The header of a key block without a key behind it.",
     "phrase": "A label, a sentence or the name of a constant.",
     "placeholder": "A placeholder: it stands for a secret.",
+    "public-value": "The name says that the value is public: a public key, a cache key, a token for the next page.",
     "stock-password": "A password that documentation and test set-ups write, or a default that protects nothing.",
     "template": "A variable that is filled in later.",
     "test-vector": "A published test vector of a cryptographic algorithm.",
@@ -62,19 +63,22 @@ def explanation(body: bytes, start: int, end: int, *, hexadecimal: bool) -> str 
         return "long-data"
     if counts_up(value):
         return "counting"
-    if is_digest(value, before):
+    name = name_before(before)
+    if is_digest(value, before) or name.digest:
         return "digest"
     if is_test_vector(body, start, end):
         return "test-vector"
     if is_identifier(value, before):
         return "identifier"
+    if name.public:
+        return "public-value"
     if hexadecimal:
         return None
     if is_data(value, before):
         return "embedded-data"
     if is_words(value):
         return "words"
-    if is_encoded_text(value) and not name_before(before).kind:
+    if is_encoded_text(value) and not name.kind:
         return "encoded-text"
     if in_block(body, start, end):
         return "encoded-block"

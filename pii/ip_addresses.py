@@ -28,24 +28,22 @@ _PUBLIC_DNS = frozenset(
 _NOBODYS_6 = tuple(ipaddress.ip_network(n) for n in ("2001:db8::/32", "3fff::/20"))
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 
-# A prefix length behind an address makes it a network, unless all bits are in it.
-_NETWORK_4 = re.compile(rb"/(?:[0-9]|[12][0-9]|3[01])(?![0-9.])")
-_NETWORK_6 = re.compile(rb"/(?:[0-9]|[1-9][0-9]|1[01][0-9]|12[0-7])(?![0-9.])")
+_PREFIX_LENGTH = re.compile(rb"/([0-9]{1,3})(?![0-9.])")
 _RANGE_END = re.compile(rb"-(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])")
 _RANGE_BEGIN = re.compile(rb"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}-\Z")
 _REVERSED = re.compile(rb"\.in-addr\.arpa(?![A-Za-z0-9-])", re.IGNORECASE)
 
 # Words that make four numbers a version, and words that make them a host; the nearest in front decides.
 _VERSION = re.compile(
-    rb"version|release|\bver\b|\brev(?:ision)?\b|build|firmware|driver|chrome|firefox|safari|webkit|opera|\bsdk\b|"
-    rb"assembly|identifier|package|(?:\b|_)oid|section|\bsec\b|chapter|figure|table|appendix|clause|\bv[0-9]?\.?[ :=]|"
+    rb"version|release|\bstep\b|\bver\b|\brev(?:ision)?\b|build|firmware|driver|chrome|firefox|safari|webkit|opera|\bsdk\b|"
+    rb"assembly|identifier|package|(?:\b|_)oid|section|\bsec\b|chapter|figure|\btable\b|appendix|clause|\bv[0-9]?\.?[ :=]|"
     rb"upgrad|updat|\bbump|minimum|require|depend|compatib|install|snmp|asn1|revised|edition",
     re.IGNORECASE,
 )
 _HOST = re.compile(
-    rb"\bip|ip\b|_ip|(?:[a-z]|IP)IP|Ip(?:[A-Z]|\b)|addr|host|server|(?<!c)url|dns|https?:|port\b|\bping|proxy|gateway|subnet|inet|"
+    rb"\bips?\b|\bip[_-]|_ips?\b|_ip_|ip[_-]?addr|(?-i:[a-z]IPs?\b|[a-z]Ip(?:[A-Z]|\b)|\bIP|\bip[A-Z])|inet6?|addr|host|server|(?<!c)url|dns|https?:|port\b|\bping|proxy|gateway|subnet|"
     rb"\bssh\b|socket|connect|peer|\bnode|client|remote|network|resolve|whois|nameserver|bind|listen|forward|visitor|"
-    rb"login|logged|from\b|allow|deny|block|\bban|://|\bcidr|\bGET\b|\bPOST\b",
+    rb"login|logged|from\b|endpoint|origin|source|\bsrc\b|\bdst\b|destination|iptables|route|\bvia\b|lookup|allow|deny|block|\bban|://|\bcidr|\bGET\b|\bPOST\b",
     re.IGNORECASE,
 )
 # Directly in front of a version: a comparison, a range operator, a product's name and a slash, a package and an @.
@@ -60,6 +58,7 @@ _FRACTION = re.compile(rb"(?:[0-9]\.|[ ,-]\.)[0-9]+[ ,-]")
 _NUMBER_FOLLOWS = re.compile(rb"[ ,]-?\.?[0-9]")
 # Four numbers below this are a version, an outline number or an object id far more often than an address.
 _SMALL = 32
+_SECTION = 16  # and so are numbers that begin with two as small as these
 # Arcs of object identifiers (ISO member bodies and organisations, X.500).
 _OBJECT_IDS = ("1.2.", "1.3.", "2.5.")
 _CONTEXT, _NEAR = 80, 30
@@ -84,7 +83,7 @@ def ipv4_span(body: bytes, start: int, end: int) -> Span | None:
         or (after[:1] == b"-" and after[1:].isalnum() and not _RANGE_END.match(body, end))
     ):
         return None
-    if _NETWORK_4.match(body, end):
+    if _is_network(body, end, body[start:end]):
         return None
     octets = body[start:end].decode("ascii").split(".")
     if reverse:
@@ -95,6 +94,18 @@ def ipv4_span(body: bytes, start: int, end: int) -> Span | None:
     if not reverse and _is_version(body, start, end, octets):
         return None
     return start, end
+
+
+def _is_network(body: bytes, end: int, address: bytes) -> bool:
+    """Whether a prefix length follows that leaves no bit of the address to the host: `/24` behind `52.95.110.0`."""
+    found = _PREFIX_LENGTH.match(body, end)
+    if found is None:
+        return False
+    try:
+        ipaddress.ip_network(f"{address.decode('ascii')}/{found[1].decode('ascii')}")
+    except ValueError:
+        return False  # bits of a host are set, or no prefix length after all
+    return int(found[1]) != (128 if b":" in address else 32)
 
 
 def _public_4(octets: list[str]) -> ipaddress.IPv4Address | None:
@@ -123,7 +134,12 @@ def _is_version(body: bytes, start: int, end: int, octets: list[str]) -> bool:
         return True
     if _FRACTION.search(before[-8:]) and _NUMBER_FOLLOWS.match(body, end):
         return True
-    doubtful = all(int(o) < _SMALL for o in octets) or ".".join(octets).startswith(_OBJECT_IDS)
+    numbers = [int(o) for o in octets]
+    doubtful = (
+        all(n < _SMALL for n in numbers)
+        or max(numbers[:2]) < _SECTION
+        or ".".join(octets).startswith(_OBJECT_IDS)
+    )
     return doubtful and (host < 0 or host < len(before) - _NEAR)
 
 
@@ -155,7 +171,7 @@ def ipv6_span(body: bytes, start: int, end: int) -> Span | None:
     else:
         return None
     end = start + len(value)
-    if not closes_here(body, end) or _NETWORK_6.match(body, end) or not _is_public_6(address):
+    if not closes_here(body, end) or _is_network(body, end, value) or not _is_public_6(address):
         return None
     return start, end
 

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 
 from pii.rules import KINDS
 from pii.scan import FINDINGS
@@ -237,7 +238,9 @@ class TokenClassifier:
             logits = self._model(
                 input_ids=torch.from_numpy(ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
             ).logits
-            sure, labels = (x.cpu().numpy() for x in torch.softmax(logits.double(), -1).max(-1))
+        scores = logits.cpu().numpy().astype(np.float64)
+        labels = scores.argmax(-1)
+        sure = 1 / np.exp(scores - scores.max(-1, keepdims=True)).sum(-1)  # softmax at its maximum
         for row, w in enumerate(windows):
             at = len(self._before) + w.low - w.first
             piece = group[w.piece]
@@ -320,6 +323,9 @@ def load_detector(
         raise BadModel(
             f"model {model}: no weights in *.safetensors; other forms are not loaded: they may run code"
         )
+    bars: Any = transformers.utils.logging
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
         loaded = transformers.AutoModelForTokenClassification.from_pretrained(
@@ -327,6 +333,9 @@ def load_detector(
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise BadModel(f"model {model}: transformers cannot load it: {error}") from error
+    finally:
+        if shown:
+            bars.enable_progress_bar()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -344,6 +353,24 @@ def load_detector(
         overlap=overlap,
         batch_tokens=batch_tokens,
     )
+
+
+def read_labels(text: str, name: str) -> dict[str, str | None]:
+    """The `labels` of a YAML file: a mapping of entities to kinds or null; `name` is what errors call the file.
+
+    Raises:
+        BadModel: no such mapping.
+    """
+    try:
+        held = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise BadModel(f"{name}{f', line {mark.line + 1}' if mark else ''}: not YAML") from error
+    if not isinstance(held, dict) or not all(
+        isinstance(k, str) and (v is None or isinstance(v, str)) for k, v in held.items()
+    ):
+        raise BadModel(f"{name}: write one `LABEL: kind` or `LABEL: null` a line")
+    return held
 
 
 def _fetched(model: str, revision: str | None) -> Path:

@@ -40,7 +40,7 @@ _ORGANISATION = frozenset(
 _STAND_INS = frozenset(
     b"""
     unknown anonymous none null undefined nobody somebody someone everyone various todo tbd n/a na me you us
-    user username author authors name names person people admin administrator root system bot example sample
+    person user username author authors name names person people admin administrator root system bot example sample
     your my the a an this that these see default generated automatically auto self foo bar string str int bool
     true false list tuple dict object type number any optional required value field text
     """.decode().split()
@@ -128,6 +128,7 @@ def _is_initial(text: str, end: int) -> bool:
 
 
 _HANDLE = re.compile(rb"@?([A-Za-z][A-Za-z0-9._-]{1,38})[ \t]*(?=[,;)\]>*<(\r\n]|\Z)")
+_PLACEHOLDER = re.compile(rb"[A-Z]+_[0-9]+\Z")  # what stands where a name was
 _FILE_OR_SITE = re.compile(r"\.(?:com|org|net|io|de|py|js|md|txt)\Z")
 
 
@@ -141,6 +142,8 @@ def _handle(body: bytes, start: int, end: int) -> Span | None:
     if found is None or _is_kept(body, start):
         return None
     word = found[1].decode("ascii").rstrip(".").lower()
+    if _PLACEHOLDER.match(found[1]):
+        return None
     if word in _STAND_INS or word in _ORGANISATION or _FILE_OR_SITE.search(word):
         return None
     return found.start(1), found.start(1) + len(word)
@@ -271,7 +274,7 @@ def home_path_user(body: bytes, start: int, end: int) -> Span | None:
     if not _HOME.search(body[max(0, start - 12) : start]):
         return None  # a page of a site
     word = body[start:end].decode("ascii").lower()
-    return None if word in _ACCOUNTS or word.isdigit() else (start, end)
+    return None if word in _ACCOUNTS or _PLACEHOLDER.match(body[start:end]) else (start, end)
 
 
 NAMES: dict[str, Callable[[bytes, int, int], Span | None]] = {

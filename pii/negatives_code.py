@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 
+from pii.negatives_words import is_random
+
 _EXPRESSION = re.compile(
     rb"(?:os\.)?(?:environ|getenv|process\.env|ENV\[|System\.|settings\.|config[.\[]|self\.|this\.|params[.\[]|args\.|request\.|"
     rb"secrets\.|vault[:(]|var\.|local\.|module\.|data\.|ref\+|arn:|op://|vault:|file:|env:|keyring)",
 )
 _CALL = re.compile(rb"[A-Za-z_][\w.:>-]*\(|[A-Za-z_][\w.]*\[|->|::|=>|==|!=|\|\||&&")
 # Tags of Go's fields, selectors of CSS, attributes.
-_ATTRIBUTE = re.compile(rb"[A-Za-z_*#.][\w-]*(?:\[[\w-]+[~^$*|]?)?[:=]\\?[\"']")
-_REFERENCE = re.compile(rb"[A-Za-z_$][A-Za-z0-9_]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][A-Za-z0-9_]*)+\(?\)?\Z")
+_ATTRIBUTE = re.compile(rb"[A-Za-z_*#.][\w-]{2,}(?:\[[\w-]+[~^$*|]?)?[:=]\\?[\"']")
+_REFERENCE = re.compile(
+    rb"[A-Za-z_$][A-Za-z0-9_]*(?:(?:\.|->|::|\?\.)[A-Za-z_$][A-Za-z0-9_]*)+(?:\(\)|(?<![0-9]))\Z"
+)
 _PATH = re.compile(
     rb"(?:[A-Za-z]:)?[./\\~][A-Za-z0-9_./\\ @-]*\Z|[A-Za-z0-9_-]+(?:/[A-Za-z0-9_.-]+)*\.[a-z]{2,5}\Z"
 )
@@ -25,7 +29,8 @@ def is_expression(value: bytes) -> bool:
 
 def is_attribute(value: bytes) -> bool:
     """Whether a value is a name with a quoted value of its own: `json:"x"`, `input[name="x"]`."""
-    return bool(_ATTRIBUTE.match(value[:256]))
+    match = _ATTRIBUTE.match(value[:256])
+    return match is not None and not is_random(match.group(), 0.0)
 
 
 def is_location(value: bytes) -> bool:

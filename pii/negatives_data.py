@@ -16,9 +16,10 @@ _MAGIC = re.compile(
     rb"iVBORw0KGgo|R0lGODlh|/9j/[24]|UEsDB|H4sI|JVBERi0|d09GR|d09GMg|AAEAAAA|T1RUTw|PHN2Zy|PD94bWw|UklGR|Qlpo|/Td6WFo|"
     rb"AGFzbQ|f0VMRg|PCFET0NU|PGh0bWw|AAAAB3NzaC1|AAAAE2VjZHNh|AAAAC3NzaC1lZDI1NTE5|AAAAIGZ0eX"
 )
-# DER of an X.509 certificate (SEQUENCE of SEQUENCE of [0] version) and of a SubjectPublicKeyInfo (RSA, EC).
+# DER of an X.509 certificate (SEQUENCE, SEQUENCE, [0] version) and of a SubjectPublicKeyInfo (RSA, EC, Ed25519).
 _PUBLIC_DER = re.compile(
-    rb"MI[A-L][A-Za-z0-9+/]{3}CC[A-Za-z0-9+/]{2}[Gg]Aw|MI[A-L][A-Za-z0-9+/]{2}jANBgkqhkiG9w0BAQ|MFkwEwYHKoZIzj0C"
+    rb"MII[A-Za-z0-9+/]{3}CC[A-Za-z0-9+/]{3}gAw|MI[A-L][A-Za-z0-9+/]{1,4}ANBgkqhkiG9w0BAQ|MFkwEwYHKoZIzj0C|MHYwEAYHKoZIzj0C|"
+    rb"MCowBQYDK2Vw"
 )
 _PUBLIC_BLOCK = re.compile(
     rb"BEGIN (?:CERTIFICATE|PUBLIC KEY|RSA PUBLIC KEY|X509|PGP PUBLIC|PGP SIGNATURE|PGP MESSAGE|SSH2? PUBLIC)"

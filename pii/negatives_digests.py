@@ -6,8 +6,8 @@ import re
 
 from pii.secret_names import SECRET_WORD
 
-#: Hex digits of MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512.
-DIGEST_LENGTHS = frozenset({32, 40, 56, 64, 96, 128})
+#: Hex digits of CRC-32, 64-bit hashes, MD5, SHA-1, SHA-224, SHA-256, SHA-384, SHA-512.
+DIGEST_LENGTHS = frozenset({8, 16, 32, 40, 56, 64, 96, 128})
 
 #: Bytes of a line that the context tests read in front of a value.
 CONTEXT = 200

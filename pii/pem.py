@@ -30,7 +30,7 @@ _RUN = re.compile(rb"[A-Za-z0-9+/=]{16,}")
 _LAST = re.compile(rb"[A-Za-z0-9+/=]{1,15}(?=[ \t]{0,8}(?:[\r\n\"'`\\<]|\Z))")
 # A line break as source text and nested strings write it: \n, \\n, \u000a, %0A, &#10;, <br>.
 _ESCAPED_BREAK = re.compile(
-    rb"\\+(?:[nrt]|u000[adAD]|x0[adAD])|%0[adAD]|&#(?:1[03]|x[adAD]);|<br ?/?>", re.IGNORECASE
+    rb"\\{1,8}(?:[nrt]|u000[adAD]|x0[adAD])|%0[adAD]|&#(?:1[03]|x[adAD]);|<br ?/?>", re.IGNORECASE
 )
 # What stands between two lines of key material: breaks, quotes, comment marks, operators, `name +=`.
 _BETWEEN = re.compile(
@@ -47,6 +47,8 @@ _FIELD = re.compile(
 _PUTTY_END = re.compile(rb"Private-(?:MAC|Hash): ?[0-9a-f]{40,64}")
 _PUTTY_LINES = re.compile(rb"Private-Lines: ?[0-9]{1,4}")
 _OPENVPN_END = re.compile(rb"-{5}END OpenVPN [A-Za-z0-9 -]{1,40}-{5}")
+# Base64's three signs in a URL, and the one that JSON may escape.
+_ESCAPED_BASE64 = ((b"%2B", b"+"), (b"%2F", b"/"), (b"%3D", b"="), (b"\\/", b"/"))
 _SPACE = re.compile(rb"\s+")
 
 
@@ -64,7 +66,7 @@ def putty_block(body: bytes, start: int, end: int) -> Span | None:
 
 def openvpn_block(body: bytes, start: int, end: int) -> Span | None:
     """An OpenVPN static key: to its END line, or to its last line of hexadecimal digits."""
-    limit = min(len(body), end + MAX_BLOCK)
+    limit = _until_next(body, end, b"BEGIN OpenVPN")
     footer = _OPENVPN_END.search(body, end, limit)
     if footer and _payload(body[end : footer.start()]) >= MIN_PAYLOAD:
         return start, footer.end()
@@ -90,7 +92,7 @@ def block_end(body: bytes, header_end: int) -> int | None:
 
 def putty_block_end(body: bytes, header_end: int) -> int | None:
     """End of a PuTTY key file: its MAC line (version 1: its hash), else the last line of its private part."""
-    limit = min(len(body), header_end + MAX_BLOCK)
+    limit = _until_next(body, header_end, b"PuTTY-User-Key-File-")
     mac = _PUTTY_END.search(body, header_end, limit)
     if mac:
         return mac.end()
@@ -98,10 +100,19 @@ def putty_block_end(body: bytes, header_end: int) -> int | None:
     return _open_block_end(body, private.end(), limit, least=32) if private else None
 
 
+def _until_next(body: bytes, position: int, header: bytes) -> int:
+    """Where to stop looking: `MAX_BLOCK` bytes on, or at the next header: headers in a row cost what one costs."""
+    limit = min(len(body), position + MAX_BLOCK)
+    at = body.find(header, position, limit)
+    return at if at >= 0 else limit
+
+
 def _payload(block: bytes) -> int:
     """Characters of key material; 0 where most of the block is something else, or one character over and over."""
     # An escaped line break must not glue its letter to the base64 behind it.
     block = _SPACE.sub(b" ", _ESCAPED_BREAK.sub(b"\n", block))
+    for escaped, plain in _ESCAPED_BASE64:
+        block = block.replace(escaped, plain)
     runs = b"".join(_RUN.findall(block))
     fields = sum(len(f) for f in _FIELD.findall(block))
     if len(runs) * 2 < len(block) - block.count(b" ") - fields or len(set(runs)) < 10:
@@ -140,6 +151,11 @@ def _is_material(run: bytes) -> bool:
 
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
 _NEXT_LINE = re.compile(rb"(?:" + _ESCAPED_BREAK.pattern + rb"|[\r\n])[\s\\]*", re.IGNORECASE)
+# How what the rules `encoded-*` look for begins: where one begins on a later line, another one has ended.
+_FIRST = re.compile(
+    rb"LS0tLS[1B]CRUdJTi|MII[A-Za-z0-9+/]{2}[AQgw]IB|MIICX[A-Za-z0-9+/]IB|MI[GH][A-Za-z0-9+/]{1,2}AgE|M[CE][4c]CAQAw|"
+    rb"MH[cg]CAQEE|b3BlbnNzaC1r|/u3\+7QAA|zs7OzgAA"
+)
 _LINE_END = re.compile(rb"[\r\n\"'\\]|[ \t]{0,8}(?:[\r\n]|\Z)")
 
 
@@ -149,7 +165,9 @@ def _base64_end(body: bytes, start: int, limit: int) -> int:
     width = 0
     while run := _BASE64.match(body, at, limit):
         size = run.end() - at
-        if width and (size > width or not _LINE_END.match(body, run.end(), limit)):
+        if width and (
+            size > width or not _LINE_END.match(body, run.end(), limit) or _FIRST.match(body, at, limit)
+        ):
             break
         end = run.end()
         pause = _NEXT_LINE.match(body, end, limit)

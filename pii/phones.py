@@ -1,7 +1,7 @@
 """Telephone numbers: valid by the numbering plan (libphonenumber's metadata), with a word for telephones or in `+` form.
 
 Numbers that regulators set aside for films and books, the examples of the library, and counting digits are left.  Work
-per candidate is bounded: at most 26 bytes of number, at most 17 numbering plans.
+per candidate is bounded: at most 26 bytes of number, at most 27 numbering plans.
 """
 
 from __future__ import annotations
@@ -23,24 +23,8 @@ def _word(text: str) -> str:
 
 
 # Words that say telephone, with the plans under which a number without a country code is looked up.
-_GENERAL = (
-    "US",
-    "GB",
-    "DE",
-    "FR",
-    "IT",
-    "ES",
-    "AU",
-    "IN",
-    "NL",
-    "BR",
-    "JP",
-    "CH",
-    "SE",
-    "PL",
-    "ZA",
-    "IE",
-    "NZ",
+_GENERAL = tuple(
+    re.findall("[A-Z]{2}", "US GB DE FR IN CN BR IT ES AU NL JP CH SE PL ZA IE NZ KR RU MX AT BE DK NO FI PT")
 )
 _WORDS: tuple[tuple[re.Pattern[bytes], tuple[str, ...]], ...] = tuple(
     (re.compile(words.encode("utf-8")), regions)
@@ -74,7 +58,7 @@ _WEAK_REGIONS = ("US", "GB", "AU", "DE", "FR")
 # Services that write the country code without a plus.
 _PLUSLESS = re.compile(rb"wa\.me/\Z|whats[ _-]?app|msisdn", re.IGNORECASE)
 
-_CONTEXT = 64
+_CONTEXT, _NEXT_LINE = 64, 24
 # Bytes in front of which digits go on, or are something else.
 _FRONTS = (b".", b"-", b"_", b"#", b"/", b"+", b"*", b"$", b"&")
 _DIGITS = re.compile(rb"[^0-9]+")
@@ -83,6 +67,7 @@ _DATE = re.compile(
     rb"(?:19|20)[0-9]{2}([-/. ])(?:0?[1-9]|1[0-2])\1(?:[0-2]?[0-9]|3[01])(?![0-9])|"
     rb"[0-3]?[0-9]([-/.])[0-3]?[0-9]\2(?:19|20)[0-9]{2}(?![0-9])"
 )
+_COMPACT_DATE = re.compile(rb"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])(?:[0-9]{4}|[0-9]{6})?")
 _OTHER = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9]+\.[0-9]+|[0-9]{1,4}-[0-9]{1,4}|0[xX]")
 _GOES_ON = re.compile(rb"[.,][0-9]|[-_/:][0-9A-Za-z]|%|[ \t]?(?:px|ms|em|bytes|KB|MB|GB|Hz)\b")
 
@@ -96,6 +81,7 @@ _FICTITIOUS = re.compile(
     r"|33(?:19900|26191|35301|46571|53649|63998)[0-9]{4}"
     r"|46(?:3139006|4062804|8465004|7017406)[0-9]{2}|46980319[0-9]{3})\Z"
 )
+_CODES_WITH_FICTITIOUS = (1, 33, 44, 46, 49, 61)
 _SAME = re.compile(r"([0-9])\1{5}")
 _COUNTING = re.compile(r"12345|23456|34567|45678|56789|98765|87654|76543|65432")
 
@@ -109,16 +95,28 @@ def phone_span(body: bytes, start: int, end: int) -> Span | None:
     value = body[start:end]
     before = line_before(body, start, _CONTEXT)
     regions, at = _regions(before)
+    if not regions and len(before) <= _NEXT_LINE and before != body[:start]:
+        before = _line_above(body, start - len(before)) + before
+        regions, at = _regions(before)
     if not regions:
         return None
     digits = _DIGITS.sub(b"", value)
-    if value[:1] != b"+" and _PLUSLESS.search(before) and len(digits) >= 10 and value[:1] != b"0":
-        return span if _valid("+" + digits.decode("ascii"), ()) else None
-    if len(digits) == len(value) and not _assigned(before[at:]):
-        return None
-    if len(value) - len(digits) - value.count(b"+") <= 0 and regions == _WEAK_REGIONS and value[:1] != b"+":
+    plain = len(digits) == len(value)
+    if plain and len(digits) >= 10 and value[:1] != b"0" and _PLUSLESS.search(before):
+        return (
+            span
+            if _valid("+" + digits.decode("ascii"), ()) or _valid(digits.decode("ascii"), regions)
+            else None
+        )
+    if plain and (regions == _WEAK_REGIONS or _COMPACT_DATE.fullmatch(value) or not _assigned(before[at:])):
         return None
     return span if _valid(value.decode("latin-1"), regions) else None
+
+
+def _line_above(body: bytes, first: int) -> bytes:
+    """The last bytes of the line in front of the one that begins at `first`, with a blank for its end."""
+    end = max(body.rfind(b"\n", 0, first), 0)
+    return line_before(body, end, _CONTEXT).rstrip(b"\r") + b" "
 
 
 def phone_international_span(body: bytes, start: int, end: int) -> Span | None:
@@ -171,7 +169,9 @@ def _regions(before: bytes) -> tuple[tuple[str, ...], int]:
     return best, at
 
 
+# `phone_no = "`, `phone: `, `<phone>`, `"phone", "`; also `PHONE value: "` and `<key>phone</key> <string>` over two lines.
 _ASSIGNMENT = re.compile(
+    rb"[^0-9\n]{0,12}(?:value|default|string|content)[^0-9A-Za-z\n]{1,10}\Z|"
     rb"[A-Za-z0-9_.-]{0,20}[\"'\])]{0,2}[ \t]{0,8}(?:=>|:=|==|[:=>(,/|])?[ \t]{0,8}[A-Za-z]{0,3}[\"'`\[({<]{0,3}\Z"
 )
 
@@ -192,6 +192,8 @@ def _valid(text: str, regions: tuple[str, ...]) -> bool:
     if text.startswith("+"):
         return _number(text, None) == _SOMEBODYS
     trunk = digits[0] == "0"
+    if any(_FICTITIOUS.match(f"+{code}{digits.removeprefix('0')}") for code in _CODES_WITH_FICTITIOUS):
+        return False
     for region in regions:
         if trunk != (region in _TRUNK_ZERO) and not (
             region in _EITHER and not trunk and len(digits) != len(text)
@@ -209,7 +211,14 @@ _TRUNK_ZERO = frozenset(
         "[A-Z]{2}", "GB DE FR AU NL JP CH SE ZA IE NZ AT BE TR HU RO FI HR LU UA BG AR IN TW KR CN BR IT"
     )
 )
-_EITHER = frozenset(["IN", "CN", "BR", "IT", "KR", "FI", "CH", "TR"])
+_EITHER = frozenset(["IN", "CN", "BR", "IT", "KR", "FI", "CH", "TR", "AU"])
+
+
+@lru_cache(maxsize=256)
+def _lengths(region: str) -> frozenset[int]:
+    """Possible lengths of a plan's numbers."""
+    metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
+    return frozenset(metadata.general_desc.possible_length) if metadata else frozenset()
 
 
 _NO_NUMBER, _SET_ASIDE, _SOMEBODYS = range(3)

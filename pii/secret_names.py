@@ -17,8 +17,8 @@ _PASSWORD = (
 )
 # no `tokenizer`, `keyboard`, `author`
 _KEY = (
-    rb"(?i:secret|token(?!iz)|credentials?|bearer|authorization|salt|pepper|[a-z]{3}key(?![a-z]))|"
-    rb"[Aa]uth(?![a-z])|AUTH(?![A-Z])|[Kk]ey(?![a-z])|KEY(?![A-Z])"
+    rb"(?i:secret|token(?!iz)|credentials?|bearer|authorization|salt|pepper)|"
+    rb"[Aa]uth(?![a-z])|AUTH(?![A-Z])|(?<!mon)(?<!hoc)(?<!tur)(?<!whis)[Kk]ey(?![a-z])|KEY(?![A-Z])"
 )
 _WORD = re.compile(rb"(?P<password>" + _PASSWORD + rb")|(?P<key>" + _KEY + rb")")
 _PART = re.compile(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
@@ -45,7 +45,7 @@ _PUBLIC = frozenset(
     b"""
     public primary foreign sort partition hash range cache index lookup dict map object translation i18n message locale
     csrf xsrf row unique composite natural surrogate hot short cut keyboard next page pagination continuation sync
-    cancel cancellation site verification sort order group json meta registry storage
+    cancel cancellation site verification verify verifying sort order group json meta registry storage
     """.split()
 )
 
@@ -54,12 +54,13 @@ class Name(NamedTuple):
     """What a name says about its value.
 
     `kind`: password, key, or empty for neither; `about`: the value is about a secret (its length, its label); `digest`: it
-    is the digest of one.
+    is the digest of one; `public`: it is a key that is no secret.
     """
 
     kind: str
     about: bool
     digest: bool
+    public: bool = False
 
 
 def parts(name: bytes) -> list[bytes]:
@@ -89,6 +90,6 @@ def name_before(before: bytes) -> Name:
     if word["password"] and word.group().lower() == b"pass" and behind and not behind[0].isdigit():
         return _NO_NAME  # the verb: `pass_zero`, `passDown`
     if kind == "key" and (b"public" in front or b"pub" in front or (front and front[-1] in _PUBLIC)):
-        return _NO_NAME
+        return Name("", False, False, True)
     digest = not _DIGESTS.isdisjoint(behind + front)
     return Name(kind, not _ABOUT.isdisjoint(behind), digest)

@@ -100,6 +100,10 @@ def unquoted_password(body: bytes, start: int, end: int) -> Span | None:
 
 def unquoted_key(body: bytes, start: int, end: int) -> Span | None:
     """An unquoted, random-looking value given to a name for keys."""
+    stop = _STOP.search(body, start, start + VALUE_MAX + 1)
+    short = body[start : stop.start() if stop else start + VALUE_MAX]
+    if len(short) < _KEY_MIN or not is_random(short):
+        return None  # nearly all that the expression finds: words
     if _IN_URL.search(_line(body, start)):
         return None  # `query-parameter` knows better
     found = _unquoted(body, start)
@@ -109,13 +113,13 @@ def unquoted_key(body: bytes, start: int, end: int) -> Span | None:
 def element_password(body: bytes, start: int, end: int) -> Span | None:
     """The text of an XML element named for passwords."""
     found = _element(body, start)
-    return found and _password(body, *found, wordlike=False)
+    return found and _password(body, *found, wordlike=False, name=_element_name(body, start))
 
 
 def element_key(body: bytes, start: int, end: int) -> Span | None:
     """The text of an XML element named for keys."""
     found = _element(body, start)
-    return found and _key(body, *found)
+    return found and _key(body, *found, name=_element_name(body, start))
 
 
 def named_password(body: bytes, start: int, end: int) -> Span | None:
@@ -135,7 +139,7 @@ def named_key(body: bytes, start: int, end: int) -> Span | None:
 
 
 # A word and a quotation: no operator, and the name is no constant, field or option.
-_CITED = re.compile(rb"(?i:pass[a-z]*|pwd)[ \t]+[\"'\x60]\Z")
+_CITED = re.compile(rb"(?i:pass[a-z]*|pwd)[ \t]+(?:[A-Za-z.\[\]]+[ \t]*)?[\"'\x60]\Z")
 _DEFINED = re.compile(
     rb"^[ \t]*(?:#[ \t]*define|ENV|ARG|setx?)[ \t]|-[A-Za-z][\w-]*[ \t]+[\"'\x60]\Z|[A-Z]{2}_PASS[A-Z]*[ \t]"
 )
@@ -198,16 +202,18 @@ def _unquoted(body: bytes, start: int, *, anywhere: bool = False) -> Span | None
 
 
 _ENV = re.compile(
-    rb"(?:^[ \t]*(?:- )?|^[ \t]*(?:export|set|setx|ENV|ARG|declare(?: -x)?|typeset(?: -x)?|environment=)[ \t]+|(?:^|[ \t\"'])(?:-e|-D|--env|--set|--build-arg)[ \t=]?)"
+    rb"(?:^[ \t]*(?:- )?|^[ \t]*(?:export|set|setx|ENV|ARG|declare(?: -x)?|typeset(?: -x)?|environment=)[ \t]+|[\"'(\x60]|(?:^|[ \t\"'])(?:-e|-D|--env|--set|--build-arg)[ \t=]?)"
     rb"[\"']?[A-Za-z_][\w.-]*=\Z"
 )
 _YAML = re.compile(rb"[ \t]*(?:- )?[\"']?[A-Za-z_][\w. -]*[\"']?:[ \t]+\Z")
-_INI = re.compile(rb"[A-Za-z_][\w.-]*[ \t]*[=:][ \t]*\Z")
+_INI = re.compile(rb"(?:[A-Za-z_][\w.-]*[ \t]*[=:]|[A-Z][A-Z0-9_]*[ \t]*[:?]=)[ \t]*\Z")
 _OPTION = re.compile(
     rb"(?:^|[\s\"'\x60(\[])-{1,2}[A-Za-z][\w-]*[= ]\Z|^[ \t]*(?:ENV|set|setx|machine .*|login .*)[ \t].*\Z"
 )
-_OPERATOR = re.compile(rb"[=:>][ \t]*\Z")
+_OPERATOR = re.compile(rb"[=:>|][ \t]*\Z")
 _IN_URL = re.compile(rb"://[^\s\"'<>]{0,120}[?&;][\w.-]{1,40}=\Z")
+_SCRIPT = re.compile(rb"[a-z_][A-Za-z0-9_]*[ \t]+=[ \t]+")
+_VARIABLE = re.compile(rb"[A-Za-z_][A-Za-z0-9_.]*\Z")
 _PASS = re.compile(rb"(?i:pass)[ \t]*[=:][ \t]*\Z")
 # `User=bob;Password=...;Database=x`
 _SETTING = re.compile(rb";[A-Za-z][A-Za-z _]{1,30}=")
@@ -237,7 +243,9 @@ def _form(body: bytes, start: int, end: int) -> str:
     return "code"
 
 
-_ELEMENT_END = re.compile(rb"</")
+def _element_name(body: bytes, start: int) -> Name:
+    """The name that an element has, in its tag or in the element before it (`<key>`)."""
+    return name_before(body[max(0, start - 160) : start].replace(b"key>", b""))
 
 
 def _element(body: bytes, start: int) -> Span | None:
@@ -304,13 +312,27 @@ def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str
         return why
     if is_phrase(value):
         return "phrase"
+    if name.public:
+        return "public-value"
     if name.digest and not is_random(value, -16.0):
         return "digest"
-    if is_words(value) and (name.about or name.kind != "password" or _IDENTIFIER.match(value)):
+    if is_random(value):
+        return None
+    if name.about or _TITLE.match(value) or (name.kind != "password" and _WORD.match(value)):
         return "words"
-    if name.about and not is_random(value):
+    if is_words(value) and (name.kind != "password" or _is_identifier(value)):
         return "words"
     return None
+
+
+# A word as labels write it; a word in any letters.
+_TITLE = re.compile(rb"[A-Z][a-z\x80-\xff]+\Z|[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*\Z")
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]+\Z")
+
+
+def _is_identifier(value: bytes) -> bool:
+    """Whether a value is several words as names join them; people end passwords, not names, with digits."""
+    return bool(_IDENTIFIER.match(value)) and not _DIGIT.match(value[-1:])
 
 
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z0-9]*(?:[._:/\\-][A-Za-z0-9._:/\\-]*|[a-z][A-Z].*)\Z")
@@ -337,9 +359,11 @@ def _password(body: bytes, start: int, end: int, *, wordlike: bool, name: Name |
         return None
     if b" " in value and (is_phrase(value) or not _mixed(value)):
         return None
-    if is_words(value) and (not wordlike or bool(_IDENTIFIER.match(value)) or not value.isascii()):
+    if is_words(value) and not _DIGIT.match(value[-1:]) and (not wordlike or _is_identifier(value)):
         return None
-    if not (_mixed(value) or is_random(value) or (wordlike and not _IDENTIFIER.match(value))):
+    if not is_random(value) and (
+        _TITLE.match(value) or not (_mixed(value) or (wordlike and not _is_identifier(value)))
+    ):
         return None
     return start, end
 
@@ -351,12 +375,15 @@ _NO_LETTERS = re.compile(rb"[^A-Za-z0-9]+")
 def _key(
     body: bytes, start: int, end: int, *, bits: float = -6.0, name: Name | None = None, least: int = _KEY_MIN
 ) -> Span | None:
-    value, name = body[start:end], name or name_before(_line(body, start))
-    if len(value) < least or not name.kind or name.digest or b" " in value or not value.isascii():
+    value = body[start:end]
+    if len(value) < least or b" " in value or not value.isascii() or not _LETTERS.search(value):
         return None
-    if name.about or not _DIGIT.search(value):
+    if not _DIGIT.search(value):
         bits = -16.0
-    if not is_random(value, bits) or not _LETTERS.search(value):
+    if not is_random(value, bits):
+        return None
+    name = name or name_before(_line(body, start))
+    if not name.kind or name.digest or (name.about and not is_random(value, -16.0)):
         return None
     # Signs are rare in names, so that a list or a call has a low score too: letters and digits must look random alone.
     if not _PLAIN.match(value) and (len(value) < 20 or not is_random(_NO_LETTERS.sub(b"", value), bits)):

@@ -54,9 +54,13 @@ def json_web_token(body: bytes, start: int, end: int) -> Span | None:
         # A payload longer than what is decoded is cut: its beginning is that of an object.
         if named is None or len(payload) <= _DECODED_MAX or "alg" not in named:
             return None
-    elif claims.get("sub") == "1234567890" or "http://example.com/is_root" in claims:
+    elif claims.get("sub") == "1234567890" or "http://example.com/is_root" in claims or claims == _SAMPLE:
         return None
     return start, end
+
+
+# The payload of the first example of several libraries.
+_SAMPLE = {"some": "payload"}
 
 
 def json_web_encryption(body: bytes, start: int, end: int) -> Span | None:
@@ -124,8 +128,14 @@ def basic_credentials(body: bytes, start: int, end: int) -> Span | None:
     user, colon, password = (held or b"").partition(b":")
     if not colon or not user + password or not _printable(held or b""):
         return None
+    if user in _DOCUMENTED_USERS:
+        return None
     secret = password or user  # a token may stand in the user's place (RFC 7617 allows an empty password)
     return None if _no_password(secret) else (start, end)
+
+
+# The users of the examples of RFC 7617 (2) and RFC 6749 (2.3.1).
+_DOCUMENTED_USERS = (b"Aladdin", b"s6BhdRkqt3")
 
 
 def _printable(value: bytes) -> bool:

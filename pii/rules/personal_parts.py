@@ -41,6 +41,7 @@ _CARDS = {
     "jcb": ("3541", 16),
     "unionpay": ("62", 19),
     "diners": ("36", 14),
+    "visa13": ("4", 13),
     "broken": ("4", 16),
 }
 
@@ -55,7 +56,7 @@ def _card(g: random.Random, argument: str, _so_far: str) -> str:
         d = int(c) * (2 - i % 2)
         total += d - 9 if d > 9 else d
     digits = body + str((-total + (issuer == "broken")) % 10)
-    sizes = {15: (4, 6, 5), 14: (4, 6, 4), 19: (4, 4, 4, 4, 3)}.get(length, (4, 4, 4, 4))
+    sizes = {15: (4, 6, 5), 14: (4, 6, 4), 13: (4, 3, 3, 3), 19: (4, 4, 4, 4, 3)}.get(length, (4, 4, 4, 4))
     groups, at = [], 0
     for size in sizes:
         groups.append(digits[at : at + size])

@@ -14,7 +14,7 @@ from pipeline.cli.scan import AsJson, Directory, MaxBytes, folder_of, shown
 
 if TYPE_CHECKING:
     from pii.settings import Policy
-    from pipeline.scan_secrets import FileFindings
+    from pipeline.scan_secrets import Detect, FileFindings
     from pipeline.secrets_baseline import Baseline
 
 
@@ -70,6 +70,19 @@ def secrets(
             "--write-baseline", metavar="FILE", help="Write what was found as a baseline for later runs."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Ask this token-classification model, too: a folder, or an id of the hub."
+        ),
+    ] = None,
+    model_labels: Annotated[
+        Path | None,
+        typer.Option("--model-labels", metavar="FILE", help="What kind each label of --model is; YAML."),
+    ] = None,
+    model_threshold: Annotated[
+        float, typer.Option("--model-threshold", min=0, max=1, help="Mean probability that a finding needs.")
+    ] = 0.5,
     fail: Annotated[
         bool, typer.Option("--fail", help="Exit 3 if something is told that is not spared: for CI.")
     ] = False,
@@ -84,13 +97,14 @@ def secrets(
     from pipeline.secrets_sarif import sarif as sarif_log
 
     policy = _policy(config, sensitivity, kind or [], rules or [], allow or [], obey_pragmas)
-    settings = policy.digest()
+    detect, by_model = _model(model, model_labels, model_threshold, policy)
+    settings = policy.digest() + by_model
     before = _baseline(baseline, settings)
     count, why = Counter[str](), Counter[str]()
     held: list[FileFindings] = []
 
     def lines() -> Iterator[tuple[FileFindings, int]]:
-        for file in scan_secrets(folder_of(directory, max_bytes), policy):
+        for file in scan_secrets(folder_of(directory, max_bytes), policy, detect=detect):
             there = known(before, file) if before else [False] * len(file.found)
             if sarif or write_baseline or before:
                 held.append(file)
@@ -135,9 +149,10 @@ def _policy(
     from pii.allow import load_allow
     from pii.rules.own import check_examples, load_rules_file
     from pii.settings import Policy
+    from pipeline.config import load
     from pipeline.errors import ConfigError
 
-    policy = Policy()
+    policy = load(config).secrets.policy() if config is not None else Policy()
     base = policy.base
     if sensitivity is not None:
         base = replace(base, sensitivity=sensitivity)
@@ -158,6 +173,28 @@ def _policy(
     )
     entries = tuple(entry for path in allow for entry in load_allow(_read(path, "--allow"), str(path)))
     return replace(policy, base=base, allow=(*policy.allow, *entries))
+
+
+def _model(
+    name: str | None, labels: Path | None, threshold: float, policy: Policy
+) -> tuple[Detect | None, str]:
+    """What a model finds of the kinds that are looked for, and the digest of the model; nothing without one."""
+    from pii.model_detector import kinds_on, load_detector, read_labels
+    from pipeline.errors import ConfigError
+
+    if name is None or labels is None:
+        if name is not None or labels is not None:
+            raise ConfigError(
+                "--model needs --model-labels, a file that says what kind each of its labels is, and the reverse"
+            )
+        return None, ""
+    detector = load_detector(
+        name,
+        labels=read_labels(_read(labels, "--model-labels"), str(labels)),
+        threshold=threshold,
+        device="auto",
+    )
+    return lambda texts: kinds_on(detector.detect(texts), policy.base), f" {detector.digest} {threshold}"
 
 
 def _read(path: Path, option: str) -> str:

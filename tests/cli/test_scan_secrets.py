@@ -77,7 +77,7 @@ def test_context_is_the_released_line(folder):
         "# é <EMAIL_1>",
         'password = "<PASSWORD_1>"  # pragma: allowlist secret',
         'digest = "<KEY_1>"',
-        "Write to <EMAIL_1>.",
+        "Write to EMAIL_1.",
         "password = '<PASSWORD_1>'",
     ]
 
@@ -208,3 +208,26 @@ def test_own_rules(folder, tmp_path):
     assert [r["rule"] for r in records(folder, "--rules", rules, "--sensitivity", "low")] == ["acme-key"]
     rules.write_text("rules:\n- {id: acme-key, kind: key, tier: low, source: own, pattern: 'acme_('}\n")
     scan(folder, "--rules", rules, code=2)
+
+
+def test_settings_of_a_release_configuration(folder, tmp_path):
+    config = tmp_path / "release.yaml"
+    config.write_text(
+        "secrets:\n  sensitivity: medium\n  kinds: {email: off}\n  languages: {Text: {kinds: {password: off}}}\n"
+        "  allow:\n  - {reason: known, kinds: [password], paths: ['app.py']}\n"
+    )
+    assert [(r["path"], r["spared"]) for r in records(folder, "--config", config, "--spared")] == [
+        ("app.py", "allowed: known")
+    ]
+    # What is given beside it counts more.
+    assert {r["kind"] for r in records(folder, "--config", config, "--kind", "email=medium")} == {"email"}
+    config.write_text("secrets: {sensitivty: low}\n")
+    scan(folder, "--config", config, code=2)
+
+
+def test_a_model_needs_its_labels(folder, tmp_path):
+    scan(folder, "--model", tmp_path, code=2)
+    (tmp_path / "labels.yaml").write_text("[]")
+    scan(folder, "--model", tmp_path, "--model-labels", tmp_path / "labels.yaml", code=2)
+    (tmp_path / "labels.yaml").write_text("PER: name\n")
+    scan(folder, "--model", tmp_path / "none", "--model-labels", tmp_path / "labels.yaml", code=2)

@@ -5,12 +5,9 @@ import random
 from functools import cache
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
 )
 from hypothesis import given, settings
@@ -22,40 +19,46 @@ from pii import scan_one
 from pii.settings import Settings
 
 LOW = Settings(sensitivity="low")
+DASH = "-" * 5
+
+
+#: The first characters of real key files: (label, base64 with which it begins, lines of 64).
+FORMS = [
+    ("RSA PRIVATE KEY", "MIIEpAIBAAKCAQEA", 25),
+    ("PRIVATE KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ", 26),
+    ("ENCRYPTED PRIVATE KEY", "MIIFHDBOBgkqhkiG9w0BBQ0wQTApBgkqhkiG9w0BBQwwHAQI", 28),
+    ("OPENSSH PRIVATE KEY", "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAAB", 30),
+    ("EC PRIVATE KEY", "MHcCAQEEI", 2),
+    ("PRIVATE KEY", "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg", 2),
+    ("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEI", 0),
+    ("DSA PRIVATE KEY", "MIIBvAIBAAKBgQ", 10),
+]
+B64 = ALNUM + "+/"
+SEEDS = range(3)
 
 
 @cache
 def keys():
-    """Real keys in the formats that tools write, as text without a last line break; made anew in every run."""
-    big, curve, edwards = (
-        rsa.generate_private_key(65537, 2048),
-        ec.generate_private_key(ec.SECP256R1()),
-        ed25519.Ed25519PrivateKey.generate(),
-    )
-    plain, locked = NoEncryption(), BestAvailableEncryption(b"test")
-    forms = [
-        big.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, plain),
-        big.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain),
-        big.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked),
-        big.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, plain),
-        curve.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, plain),
-        curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain),
-        edwards.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, plain),
-        edwards.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, plain),
-    ]
-    texts = [f.decode().strip() for f in forms]
-    begin, end = texts[0].split("\n")[0], texts[0].split("\n")[-1]
+    """Keys in the formats that tools write, as text without a last line break: real beginnings, random bodies."""
+    return [key for seed in SEEDS for key in _keys(seed)]
+
+
+def _keys(seed):
+    texts = []
+    for label, first, lines in FORMS:
+        tail = rand(B64, 41, seed) + "s=" if lines else ""
+        body = first + rand(B64, 64 * lines + 64 - len(first), seed)
+        wrapped = [body[i : i + 64] for i in range(0, len(body), 64)] + ([tail] if tail else [])
+        texts.append("\n".join([f"{DASH}BEGIN {label}{DASH}", *wrapped, f"{DASH}END {label}{DASH}"]))
+    lines = texts[0].split("\n")
     header = f"Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,{rand(HEX, 32).upper()}\n"
-    texts.append("\n".join([begin, header, *texts[0].split("\n")[1:-1], end]))
-    texts.append(
-        pem("PGP PRIVATE KEY BLOCK", 20).replace(
-            "BLOCK-----\n", "BLOCK-----\nVersion: X 2.1\nComment: a b\n\n", 1
-        )
-    )
+    texts.append("\n".join([lines[0], header, *lines[1:]]))
+    armor = pem("PGP PRIVATE KEY BLOCK", 20, seed=seed)
+    texts.append(armor.replace("BLOCK-----\n", "BLOCK-----\nVersion: X 2.1\nComment: a b\n\n", 1))
     ssh2 = (
-        pem("SSH2 ENCRYPTED PRIVATE KEY", 9)
-        .replace("-" * 5 + "B", "-" * 4 + " B")
-        .replace("-" * 5 + "E", "-" * 4 + " E")
+        pem("SSH2 ENCRYPTED PRIVATE KEY", 9, seed=seed)
+        .replace(f"{DASH}B", "---- B")
+        .replace(f"{DASH}E", "---- E")
     )
     texts.append(
         ssh2.replace("KEY-----", "KEY ----").replace(
@@ -218,9 +221,6 @@ def test_public_parts_are_left():
     for number, text in enumerate(texts):
         assert scan_one(text.encode(), LOW) == [], number
         assert scan_one(f'x = "{text}"\n'.encode(), LOW) == [], number
-
-
-DASH = "-" * 5
 
 
 @pytest.mark.parametrize(

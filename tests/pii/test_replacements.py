@@ -111,13 +111,19 @@ def test_released_with_stand_ins_holds_no_finding(text, tier):
     assert redact_one(released, scan_one(released, how), "fake")[0] == released
 
 
-CONTEXTS = [
-    "%s", '"%s"', "password = '%s'", 'secret: "%s",', "api_key=%s\n", "export AUTH_TOKEN=%s", "<%s>", "`%s`;",
-    "<password>%s</password>", '<a key="%s"/>', "Authorization: Bearer %s", "card number: %s", "phone: %s", "tel = '%s'",
-    "# @author %s <%s>", "SSN: %s", "iban: %s", '{"client_secret": "%s"}', "host = %s",
-    "passport %s", "AWS_SECRET=%s",
+ANYWHERE = [
+    "%s", '"%s"', "password = '%s'", 'secret: "%s",', "api_key=%s\n", "export AUTH_TOKEN=%s", "<%s>", "`%s`;", "AWS_SECRET=%s",
+    "<password>%s</password>", '<a key="%s"/>', "Authorization: Bearer %s", '{"client_secret": "%s"}', "host = %s",
 ]  # fmt: skip
-IN_URLS = ["https://u:%s@h.org", "x = 'postgres://u:%s@db.h.org/x'"]
+CONTEXTS = {
+    "key": ["https://u:%s@h.org", "x = 'postgres://u:%s@db.h.org/x'"], "password": ["https://u:%s@h.org", "PGPASSWORD=%s psql"],
+
+    "email": ["# @author %s", "mailto:%s", "Contact: X <%s>"],
+    "name": ["# @author %s", "Signed-off-by: %s <x>", '"author": "%s"'],
+    "phone": ["phone: %s", "tel = '%s'", '<a href="tel:%s">'], "credit_card": ["card number: %s", "visa = '%s'"],
+    "bank_account": ["iban: %s", "IBAN = '%s'", "account number: %s"], "national_id": ["SSN: %s", "passport %s", "ssn = '%s'"],
+    "ip_address": ["ping %s", "http://%s/", "listen %s;"],
+}  # fmt: skip
 SHAPES = {
     "key": (rand(ALNUM, 40), rand(HEX, 32), "A1" * 12), "password": ("x9_y!", "12345678", rand(ALNUM, 12)),
     "ip_address": ("1.2.3.4", "2a00::1"), "phone": ("+49 30 1", "2025551234"), "name": ("N N",), "email": ("m",),

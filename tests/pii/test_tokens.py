@@ -197,3 +197,21 @@ def test_what_is_random_looks_random(alphabet, length, missed):
 )
 def test_what_is_written_does_not(name):
     assert not looks_random(name)
+
+
+def test_templates_hold_for_any_random_values():
+    rules = [r for r in rule_table() if r.found]
+    matcher = Matcher(tuple(rules))
+    missed, tried = {}, 0
+    for rule in rules:
+        for seed in map(str, range(8)):
+            for template in rule.found:
+                body, span = expand(template, seed)
+                tried += 1
+                if (*span, rule.kind, rule.id) not in matcher.findings(body):
+                    missed[rule.id] = missed.get(rule.id, 0) + 1
+            for template in rule.not_found:
+                body, _ = expand(template, seed)
+                assert rule.id not in {f[3] for f in matcher.findings(body)}, f"{rule.id}, seed {seed}"
+    # what must look random may fail to once in a while
+    assert sum(missed.values()) <= tried // 200 and max(missed.values(), default=0) <= 3, missed
