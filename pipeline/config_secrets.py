@@ -25,8 +25,8 @@ from pipeline.content.taxonomy import LANGUAGES
 
 Sensitivity = Literal["low", "medium", "high"]
 Level = Literal["off", "low", "medium", "high"]
-GATED = "detect-secrets/"
-"""How the ids of the rules begin that detect-secrets has."""
+OTHERS = ("detect-secrets/", "model/")
+"""How the ids of the rules begin that detect-secrets and models have."""
 
 
 def _checked_kinds(value: Any) -> Any:
@@ -187,7 +187,7 @@ class Secrets(Section):
         known = {rule.id for rule in (*rule_table(), *self._own)}
         for entry in self.policy().allow:
             for rule in entry.rules:
-                if rule not in known and not rule.startswith(GATED):
+                if rule not in known and not rule.startswith(OTHERS):
                     raise ValueError(f"allow: unknown rule {rule!r}{hint(rule, known)}")
         if self._own:
             self._digests["rules"] = digest_of(self._own)

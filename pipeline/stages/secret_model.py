@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pii.model_detector import TokenClassifier, kinds_on, load_detector
 from pii.settings import Settings
+from pipeline.engine.stage import Task
 from pipeline.errors import ConfigError
 
 
@@ -46,8 +47,16 @@ def _loaded(given: str) -> TokenClassifier:
     return load_detector(options.pop("path"), **options)
 
 
-def model_findings(given: Mapping[str, Any] | None, texts: pa.Array, settings: Settings) -> pa.Table | None:
-    """What the model says of texts, of the kinds that the settings look for; None without a model."""
-    if given is None:
+def model_findings(task: Task, texts: pa.Array, settings: Settings) -> pa.Table | None:
+    """What the model of a task says of texts, of the kinds that the settings look for; None without a model.
+
+    Raises ConfigError where this machine has another model, or other libraries for it, than the driver.
+    """
+    asked = task.config["model"]
+    if asked is None:
         return None
-    return kinds_on(_loaded(json.dumps(given, sort_keys=True)).detect(texts), settings)
+    detector = _loaded(json.dumps(task.extra["model"], sort_keys=True))
+    here = json.loads(json.dumps(detector.record()))
+    if odd := sorted(name for name in {*here, *asked} if here.get(name) != asked.get(name)):
+        raise ConfigError(f"secrets.model: another {', '.join(odd)} here than where the release was started")
+    return kinds_on(detector.detect(texts), settings)

@@ -198,7 +198,7 @@ def _scanned(task: Task, rows: pa.Table, settings: Settings) -> tuple[pa.Table, 
     texts = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), task.config["notebooks"])
     text = texts["text"].combine_chunks()
     task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
-    scanned = scan(text, settings, also=model_findings(task.extra.get("model"), text, settings))
+    scanned = scan(text, settings, also=model_findings(task, text, settings))
     found = scanned.filter(pc.is_null(scanned["spared"]))
     released, redactions = redact_batch(text, found, settings.replacement)
     for kind in pc.value_counts(found["kind"]).to_pylist():
@@ -313,8 +313,10 @@ def secrets_wave(
             "notebooks": text_form.notebooks,
             "sketch": sketched,
             "stores": stores,
+            "model": None if text_form.model is None else dict(text_form.model.record),
         },
-        extra={"model": None if text_form.model is None else dict(text_form.model.given)},
+        extra={} if text_form.model is None else {"model": dict(text_form.model.given)},
+        heavy=text_form.model is not None,
     )
     if sketched is not None and not runner.dry and not runner.is_done(stage) and not kernels_are_cached():
         compile_kernels()  # here, once: or each worker of this machine would
