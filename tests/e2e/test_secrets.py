@@ -183,6 +183,17 @@ def test_only_what_it_must_is_scanned_again(archive, folder, placed, tmp_path):
     assert fresh.digest == made.digest
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_gives_the_same_bytes(archive, placed, tmp_path, workers):
+    line = runs.command(
+        archive, tmp_path, "--workers", str(workers), "--json", version="2.0", buckets=8, secrets=POLICY
+    )
+    done = runs.run(line)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["digest"] == placed.digest
+
+
 # ------------------------------------------------------------------------------------------------ the last look
 
 
