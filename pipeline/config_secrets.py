@@ -219,7 +219,7 @@ class Secrets(Section):
 
     def resolved(self) -> dict[str, Any]:
         """What of it can change a released byte; files are left out, their digests stand in the manifest."""
-        data = self.model_dump(mode="json", exclude={"rules", "allow_file", "recheck"})
+        data = self.model_dump(mode="json", exclude={"rules", "allow_file"})
         if self.model is not None:
             data["model"].pop("path")
         return data
