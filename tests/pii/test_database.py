@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from pii import database as module
-from pii import matcher
+from pii import rule_databases
 from pii.database import BadExpression, Expression, cache_folder, database, key, tried_database
 from pii.matcher import Matcher
 from pii.rules import rule_table
@@ -54,7 +54,7 @@ def test_rules_that_no_database_finds_are_searched_for_in_every_text(monkeypatch
     rules = tuple(dataclasses.replace(r, id=f"my-{r.id}") for r in rule_table()[:5])
     body, _ = expand(rules[0].found[0], "github")
     expected = Matcher(rules, use_hyperscan=False).findings(body)
-    monkeypatch.setattr(matcher, "_missed", lambda held, of: list(range(len(of))))
+    monkeypatch.setattr(rule_databases, "missed_by", lambda held, of: list(range(len(of))))
     distrusting = Matcher(tuple(dataclasses.replace(r, source="other") for r in rules), use_hyperscan=True)
     assert distrusting.occurring(b"nothing").rules == [0, 1, 2, 3, 4]
     assert expected and distrusting.findings(body) == expected
