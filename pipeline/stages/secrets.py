@@ -40,7 +40,7 @@ from pipeline.stages.scopes import (
     settings_from,
     settings_of_scope,
 )
-from pipeline.stages.secrets_model import Model, said_of
+from pipeline.stages.secret_model import AskedModel, model_findings
 from pipeline.stages.sketches import SKETCH_OF, append_sketches, sketch_stores
 
 FINDING = pa.struct(
@@ -93,7 +93,7 @@ class TextForm:
     policy: Policy
     notebooks: str
     scopes: Done | None = None
-    model: Model | None = None
+    model: AskedModel | None = None
 
     @property
     def base(self) -> Settings:
@@ -119,7 +119,7 @@ def released_stores(text_form: TextForm) -> dict[str, str]:
         rules=rules_digest(),
         own_rules=digest_of(base.rules) if base.rules else None,
         obey_pragmas=base.obey_pragmas,
-        **({"model": text_form.model.record} if text_form.model else {}),
+        model=None if text_form.model is None else dict(text_form.model.record),
     )
     return {"bodies": BODIES_OF.key(), "released": key, "scope": scope_of(base)}
 
@@ -200,7 +200,7 @@ def _scanned(task: Task, rows: pa.Table, settings: Settings) -> tuple[pa.Table, 
     texts = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), task.config["notebooks"])
     text = texts["text"].combine_chunks()
     task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
-    scanned = scan(text, settings, also=said_of(task, text))
+    scanned = scan(text, settings, also=model_findings(task, text))
     found = scanned.filter(pc.is_null(scanned["spared"]))
     released, redactions = redact_batch(text, found, settings.replacement)
     for kind in pc.value_counts(found["kind"]).to_pylist():
@@ -315,9 +315,9 @@ def secrets_wave(
             "notebooks": text_form.notebooks,
             "sketch": sketched,
             "stores": stores,
-            "model": text_form.model.record if text_form.model else None,
+            "model": None if text_form.model is None else dict(text_form.model.record),
         },
-        extra={"model": text_form.model.asked} if text_form.model else {},
+        extra={} if text_form.model is None else {"model": dict(text_form.model.given)},
         heavy=text_form.model is not None,
     )
     if sketched is not None and not runner.dry and not runner.is_done(stage) and not kernels_are_cached():
