@@ -73,7 +73,7 @@ def explanation(body: bytes, start: int, end: int, *, hexadecimal: bool) -> str 
     if name.public:
         return "public-value"
     if hexadecimal:
-        return None
+        return "encoded-block" if in_block(body, start, end, hexadecimal=True) else None
     if is_data(value, before):
         return "embedded-data"
     if is_words(value):

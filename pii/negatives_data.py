@@ -29,6 +29,7 @@ _PUBLIC_WORD = re.compile(
     re.IGNORECASE,
 )
 
+_HEX_LINE = re.compile(rb"[ \t\"'+#*/,;\\{(\[]{0,24}(?:0x)?[0-9a-fA-F]{12,}[ \t\"'+,;\\n)}\]]{0,8}\Z")
 _ENCODED_LINE = re.compile(rb"[ \t\"'+#*/,;\\n]{0,24}[A-Za-z0-9+/_-]{40,}={0,2}[ \t\"'+,;\\n)]{0,8}\Z")
 
 #: Bytes of a value that are decoded.
@@ -64,18 +65,24 @@ def is_encoded_text(value: bytes) -> bool:
     return all(32 <= c < 127 or c in b"\t\n\r" for c in held)
 
 
-def in_block(body: bytes, start: int, end: int) -> bool:
-    """Whether the line of body[start:end] is one of several successive lines of encoded data; reads 4 kB at most."""
-    if end - start < 40:
+def in_block(body: bytes, start: int, end: int, *, hexadecimal: bool = False) -> bool:
+    """Whether the line of body[start:end] is one of several successive lines of encoded data; reads 4 kB at most.
+
+    `hexadecimal`: lines that hold a string of hex and nothing else, as tables of expected digests do.
+    """
+    line = _HEX_LINE if hexadecimal else _ENCODED_LINE
+    if end - start < (12 if hexadecimal else 40):
         return False
     low = body.rfind(b"\n", max(0, start - 512), start)
     high = body.find(b"\n", end, end + 512)
+    if hexadecimal and not line.match(body[low + 1 : high if high >= 0 else end + 512].rstrip(b"\r")):
+        return False
     near = 0
     if low > 0:
         above = body[max(0, body.rfind(b"\n", max(0, low - 512), low) + 1) : low].rstrip(b"\r")
-        near += bool(_ENCODED_LINE.match(above)) or bool(_PUBLIC_BLOCK.search(above))
+        near += bool(line.match(above)) or bool(_PUBLIC_BLOCK.search(above))
     if high >= 0:
         stop = body.find(b"\n", high + 1, high + 513)
         below = body[high + 1 : stop if stop >= 0 else high + 513].rstrip(b"\r")
-        near += bool(_ENCODED_LINE.match(below))
+        near += bool(line.match(below))
     return near > 0

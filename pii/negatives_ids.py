@@ -7,7 +7,8 @@ import re
 from pii.secret_names import SECRET_WORD
 
 _LAST_NAME = re.compile(
-    rb"([A-Za-z_$][A-Za-z0-9_$.-]*)[\"'\]\\)]{0,3}[ \t]{0,8}(?::[ \t]*[A-Za-z]+[ \t]*)?(?:=>|:=|={1,3}|:|,|\()[ \t(]{0,8}[\"'\x60\\]{0,2}\Z"
+    rb"([A-Za-z_$][A-Za-z0-9_$.-]*)[\"'\]\\)]{0,3}[ \t]{0,8}(?::[ \t]*[A-Za-z]+[ \t]*)?(?:=>|:=|={1,3}|:|,|\()"
+    rb"[ \t(]{0,8}[\"'\x60\\]{0,2}\Z"
 )
 _ID = re.compile(
     rb"(?:^|[a-z0-9_.$-])(?:I[dD]s?)\Z|(?:^|[_.$-])(?:ids?|ID|isbn|issn|doi|asin|sku|gtm|ga|slug|marker|cursor|continuation|sha|etag|oid|"

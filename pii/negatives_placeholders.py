@@ -24,7 +24,7 @@ _LONG_WORD = re.compile(
     rb"undefined|cafebabe|abcdefgh|12345678|87654321",
     re.IGNORECASE,
 )
-_LONG_SHARE = 6  # a long word must make up a sixth of the value
+_LONG_SHARE = 10  # a long word must make up a tenth of the value
 
 # Shorter ones count by the share of the value that they make up, with runs of one character and with runs that count.
 _SHORT_WORD = re.compile(
@@ -59,7 +59,8 @@ _STOCK_PASSWORDS = frozenset(
     somepassword mysecretpassword hunter secretpassword userpassword dbpassword pass123 password123 hidden text string
     str bytes bool boolean number integer int object null none nil true false undefined required optional default
     password1 passphrase passcode private public unknown empty blank login master mongo mongodb redis rabbitmq elastic
-    oracle sa toor vagrant docker alpine ubuntu debian pi raspberry qwerty qwerty123 letmein welcome welcome1 iloveyou
+    oracle sa toor tiger scott manager change_on_install
+    vagrant docker alpine ubuntu debian pi raspberry qwerty qwerty123 letmein welcome welcome1 iloveyou
     monkey dragon 123 1234 12345 123456 1234567 12345678 123456789 1234567890 111111 000000 abc123 abcd1234 a1b2c3
     test123 test1234 testpass testpassword testing tester testuser admin123 admin1234 administrator root123 demo
     demopass example sample temp temppass dummy fake mock mockpassword fakepassword foobar foobarbaz bob alice

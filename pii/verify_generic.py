@@ -87,6 +87,13 @@ def unquoted_password(body: bytes, start: int, end: int) -> Span | None:
     if form == "code" and not (_has_sign(value) or is_random(value, -12.0)):
         return None
     if (
+        form == "ini"
+        and _VARIABLE.match(value)
+        and not is_random(value)
+        and _SCRIPT.fullmatch(_line(body, start))
+    ):
+        return None  # as a statement of a script reads
+    if (
         form == "yaml"
         and not _mixed(value)
         and not is_random(value)
@@ -202,8 +209,8 @@ def _unquoted(body: bytes, start: int, *, anywhere: bool = False) -> Span | None
 
 
 _ENV = re.compile(
-    rb"(?:^[ \t]*(?:- )?|^[ \t]*(?:export|set|setx|ENV|ARG|declare(?: -x)?|typeset(?: -x)?|environment=)[ \t]+|[\"'(\x60]|(?:^|[ \t\"'])(?:-e|-D|--env|--set|--build-arg)[ \t=]?)"
-    rb"[\"']?[A-Za-z_][\w.-]*=\Z"
+    rb"(?:^[ \t]*(?:- )?|^[ \t]*(?:export|set|setx|ENV|ARG|declare(?: -x)?|typeset(?: -x)?|environment=)[ \t]+|[\"'(\x60]|"
+    rb"(?:^|[ \t\"'])(?:-e|-D|--env|--set|--build-arg)[ \t=]?)[\"']?[A-Za-z_][\w.-]*=\Z"
 )
 _YAML = re.compile(rb"[ \t]*(?:- )?[\"']?[A-Za-z_][\w. -]*[\"']?:[ \t]+\Z")
 _INI = re.compile(rb"(?:[A-Za-z_][\w.-]*[ \t]*[=:]|[A-Z][A-Z0-9_]*[ \t]*[:?]=)[ \t]*\Z")
@@ -314,7 +321,7 @@ def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str
         return "phrase"
     if name.public:
         return "public-value"
-    if name.digest and not is_random(value, -16.0):
+    if name.digest:
         return "digest"
     if is_random(value):
         return None

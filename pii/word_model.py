@@ -73,7 +73,7 @@ def score_span(
         elif 48 <= c <= 57:
             digit = True
             beyond_32 |= c < 50 or c > 55
-        elif c == 95 or c == 45 or c == 43 or c == 47 or c == 61:  # _-+/=
+        elif c in (95, 45, 43, 47, 61):  # _-+/=
             mark = True
         else:
             other = True

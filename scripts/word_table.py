@@ -57,8 +57,6 @@ def costs(words: set[bytes]) -> np.ndarray:
 def main() -> None:
     """Write the table and say its digest."""
     words = names(sys.argv[1:])
-
-    pickle.dump(sorted(words), open("/tmp/generic/names.pkl", "wb"))
     table = costs(words).tobytes()
     TABLE.write_bytes(zlib.compress(table, 9))
     print(f"{len(words)} names, {TABLE.stat().st_size} bytes, SHA-256 {hashlib.sha256(table).hexdigest()}")

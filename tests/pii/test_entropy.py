@@ -42,10 +42,7 @@ def reference(body):
 
 def _difference(value, hexadecimal):
     """Bits per character by which the kernel's alphabet is larger than that of the score."""
-    if hexadecimal:
-        used = 4.0
-    else:
-        used = 48 / 8 if re.search(rb"[A-Z]", value) else 41 / 8
+    used = 4.0 if hexadecimal else 48 / 8 if re.search(rb"[A-Z]", value) else 41 / 8
     marks = re.search(rb"[-_+/=]", value)
     lower, upper = re.search(rb"[a-z]", value), re.search(rb"[A-Z]", value)
     if marks or (lower and upper):

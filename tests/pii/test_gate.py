@@ -2,6 +2,8 @@
 
 import random
 import string
+import sysconfig
+from pathlib import Path
 
 import pytest
 from detect_secrets.core import scan as ds
@@ -109,6 +111,47 @@ def test_equal_on_the_rule_examples(library):
     true, false = every_example()
     text = "\n".join([*true, *false, pem()])
     assert ours(GATED, text) == library(text)
+
+
+def real_texts(megabytes, seed=0, most=100_000):
+    """Text files of the installed packages, a random choice by their names."""
+    files = sorted(
+        p
+        for p in Path(sysconfig.get_paths()["purelib"]).rglob("*")
+        if p.is_file() and p.stat().st_size < most
+    )
+    random.Random(seed).shuffle(files)
+    size = 0
+    for path in files:
+        body = path.read_bytes()
+        try:
+            text = body.decode()
+        except UnicodeDecodeError:
+            continue
+        if "\0" not in text:
+            yield path, text
+            size += len(body)
+        if size > megabytes * 1e6:
+            return
+
+
+def equal_on(texts, library):
+    """Findings of detect-secrets in the texts, all of which the gate finds; how many there are."""
+    seen = 0
+    for _, text in texts:
+        expected = library(text)
+        assert ours(GATED, text) == expected
+        seen += len(expected)
+    return seen
+
+
+def test_equal_on_real_files(library):
+    assert equal_on(real_texts(0.8), library) > 0
+
+
+@pytest.mark.slow
+def test_equal_on_many_real_files(library):
+    assert equal_on(real_texts(25, seed=1), library) > 100
 
 
 PIECES = [

@@ -184,7 +184,8 @@ LOCK_FILES = {
     f"  integrity sha512-{rand(B64, 86)}==\n",
     "yarn-berry": f'"a@npm:^1.0.0":\n  version: 1.0.0\n  checksum: 10c0/{rand(HEX, 128)}\n',
     "pnpm": f"  /a@1.0.0:\n    resolution: {{integrity: sha512-{rand(B64, 86)}==}}\n",
-    "poetry": f'files = [\n    {{file = "a-1.0.tar.gz", hash = "sha256:{rand(HEX, 64)}"}},\n]\ncontent-hash = "{rand(HEX, 64, 2)}"',
+    "poetry": f'files = [\n    {{file = "a-1.0.tar.gz", hash = "sha256:{rand(HEX, 64)}"}},\n]\n'
+    f'content-hash = "{rand(HEX, 64, 2)}"',
     "pipfile": f'{{"_meta": {{"hash": {{"sha256": "{rand(HEX, 64)}"}}}}, "a": {{"hashes": ["sha256:{rand(HEX, 64, 2)}"]}}}}',
     "uv": f'sdist = {{ url = "https://h.test/{rand(HEX, 60)}/a.tar.gz", hash = "sha256:{rand(HEX, 64)}", size = 7 }}',
     "requirements": f"a==1.0 \\\n    --hash=sha256:{rand(HEX, 64)} \\\n    --hash=sha256:{rand(HEX, 64, 2)}\n",
@@ -211,7 +212,8 @@ LOCK_FILES = {
     "object-id": f'ObjectId("{rand(HEX, 24)}")',
     "analytics": "gtag('config', 'UA-12345678-1'); gtm = 'GTM-AB12CD3';",
     "isbn": 'isbn = "978-3-16-148410-0"',
-    "vector": f'key: "{rand(HEX, 64)}",\nnonce: "{rand(HEX, 24)}",\nplaintext: "{rand(HEX, 80)}",\nciphertext: "{rand(HEX, 80, 2)}",',
+    "vector": f'key: "{rand(HEX, 64)}",\nnonce: "{rand(HEX, 24)}",\nplaintext: "{rand(HEX, 80)}",\n'
+    f'ciphertext: "{rand(HEX, 80, 2)}",',
     "page": f'"NextToken": "{rand(B64, 60)}"',
     "key-id": f'"keyId": "{rand(B64, 43)}="',
     "translation": '"password": "Passwort", "secret": "Geheimnis", "token.label": "Ihr Token"',
