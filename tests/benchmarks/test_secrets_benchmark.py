@@ -65,11 +65,17 @@ def spans_at(sensitivity: str):
 
 # Recall (a finding overlaps) and whole-span recall that the frozen set must keep, by kind; a little below what
 # docs/secrets-measured.md reports, for this is a part of the set.
+_PERSONAL = {
+    "email": (0.98, 0.98), "ip_address": (0.98, 0.98), "credit_card in context": (0.95, 0.95), "iban": (0.95, 0.95),
+    "phone in context": (0.95, 0.95), "national_id": (0.95, 0.95), "name": (0.9, 0.9), "private_key": (0.98, 0.98),
+}  # fmt: skip
 FLOORS = {
-    "high": {"email": (0.98, 0.98)},
+    "low": {"private_key": (0.98, 0.98), "key": (0.6, 0.58), "password": (0.42, 0.42)},
+    "medium": {**_PERSONAL, "key": (0.86, 0.84), "password": (0.87, 0.87)},
+    "high": {**_PERSONAL, "key": (0.95, 0.94), "password": (0.96, 0.96)},
 }
 # Shares of hard negatives that may be flagged.
-CEILINGS = {"low": 0.005, "medium": 0.02, "high": 0.05}
+CEILINGS = {"low": 0.005, "medium": 0.01, "high": 0.02}
 
 
 @pytest.mark.parametrize("sensitivity", sorted(FLOORS))
