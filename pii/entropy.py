@@ -20,6 +20,7 @@ from pii.boundaries import line_before
 from pii.explained import explanation
 from pii.matcher import Finding
 from pii.negatives_code import is_location
+from pii.negatives_words import is_random
 from pii.secret_names import name_before
 from pii.word_model import CLASS, table
 
@@ -139,6 +140,8 @@ def runs(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.NDA
 # such strings without any explanation are rare, while hex and lower-case runs are digests and ids by the thousand: those
 # count only where a word for secrets stands on the line.
 _BARE_MIN, _BESIDE_WORD_MIN = 20, 20
+# Bits of a run that nothing names: of names of 20 letters and more 1 in 1,000 is below.
+_BARE_BITS = -16.0
 _UPPER, _LOWER = re.compile(rb"[A-Z]"), re.compile(rb"[a-z]")
 _HEX = re.compile(rb"(?:0x)?[0-9a-fA-F]+\Z")
 
@@ -177,6 +180,7 @@ def _is_bare_secret(body: bytes, start: int, end: int) -> bool:
         end - start < _BARE_MIN
         or not whole
         or hexadecimal
+        or not is_random(value, _BARE_BITS)
         or not (_UPPER.search(value) and _LOWER.search(value))
     ):
         return False

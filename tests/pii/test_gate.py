@@ -146,12 +146,12 @@ def equal_on(texts, library):
 
 
 def test_equal_on_real_files(library):
-    assert equal_on(real_texts(0.8), library) > 0
+    assert equal_on(real_texts(0.6), library) > 0
 
 
 @pytest.mark.slow
 def test_equal_on_many_real_files(library):
-    assert equal_on(real_texts(25, seed=1), library) > 100
+    assert equal_on(real_texts(10, seed=1), library) > 20
 
 
 PIECES = [
@@ -215,6 +215,15 @@ def test_the_gate_lets_few_lines_through():
     gate = Gate(use_hyperscan=True)
     gate.findings(quiet + 'password = "' + rand(ALNUM, 12) + '"\n' + quiet)
     assert gate.lines_passed == 1
+
+
+def test_decimal_runs_are_not_let_through(library):
+    text = "".join(f"'{1202555000 + i}': {{'en': u'City'}},\n" for i in range(500))
+    gate = Gate(use_hyperscan=True)
+    assert ours(gate, text) == library(text) == set() and gate.lines_passed == 0
+    for at in range(12):  # a letter anywhere makes hex of it
+        line = "x = '" + "123456789012"[:at] + "c" + "98765432101a"[at:] + "'"
+        assert ours(gate, line) == library(line)
 
 
 @pytest.mark.parametrize(
