@@ -335,11 +335,12 @@ def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str
         return None
     if name.about or _TITLE.match(value) or (name.kind != "password" and _WORD.match(value)):
         return "words"
-    if is_words(value) and (name.kind != "password" or _is_identifier(value)):
+    if _CAMEL.match(value) or (is_words(value) and (name.kind != "password" or _is_identifier(value))):
         return "words"
     return None
 
 
+_CAMEL = re.compile(rb"[a-z]+(?:[A-Z][a-z]+)+\Z")
 # A word as labels write it; a word in any letters.
 _TITLE = re.compile(rb"[A-Z][a-z\x80-\xff]+\Z|[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*\Z")
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]+\Z")
