@@ -4,10 +4,10 @@ Compiling some hundred expressions takes seconds, loading the result millisecond
 expressions, their flags, the version of Hyperscan and the processor; the name of its file is the digest of all of them.
 
 The folder is `stackmill/hyperscan` in XDG_CACHE_HOME, else in ~/.cache; `STACKMILL_CACHE` names another one than
-`stackmill` there, and empty stands for none.  The cache decides nothing: without a folder that can be written, or with a file
-that is damaged or somebody else's, the database is compiled.  A file holds a checksum and Hyperscan's own serialised form (which
-it loads unchecked: hence the checksum); nothing is unpickled.  It appears whole, under a lock, so that of many processes that
-start together one compiles and the others wait for it.
+`stackmill` there, and empty stands for none.  The cache decides nothing: without a folder that can be written, or
+with a file that is damaged or somebody else's, the database is compiled.  A file holds a checksum, what a trial of the
+database said, and Hyperscan's own serialised form (which it loads unchecked: hence the checksum); nothing is unpickled.
+It appears whole, under a lock, so that of many processes that start together one compiles and the others wait for it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ except ImportError:  # not a Unix system: processes that start together compile 
 #: Environment variable: the folder of all caches of this product; empty for none.
 CACHE = "STACKMILL_CACHE"
 
-_MAGIC = b"stackmill hyperscan 1\n"
+_MAGIC = b"stackmill hyperscan 2\n"
 #: Files that are kept, the last used ones: rules change, and their databases take some MB each.
 _KEPT = 16
 
@@ -88,24 +88,37 @@ class Database:
         self._compiled.scan(data, on_match, 0, context, scratch)
 
 
+#: Tries a database; numbers of expressions that cannot be relied on.
+Trial = Callable[[Database], list[int]]
+
+
 def database(expressions: Sequence[Expression], *, folder: Path | None = None) -> Database:
     """The compiled expressions, from `folder` (None: the user's cache folder) if they are there, else left there.
 
     Raises:
         BadExpression: one that Hyperscan refuses.
     """
+    return tried_database(expressions, "", lambda _: [], folder=folder)[0]
+
+
+def tried_database(
+    expressions: Sequence[Expression], name: str, trial: Trial, *, folder: Path | None = None
+) -> tuple[Database, list[int]]:
+    """As `database`, with what `trial` says of it: asked once, and kept beside it; `name` names the trial in the key."""
     at = cache_folder() if folder is None else folder
     if at is None:
-        return Database(_compiled(expressions))
-    file = at / f"{key(expressions)}.db"
+        fresh = Database(_compiled(expressions))
+        return fresh, trial(fresh)
+    file = at / f"{key(expressions, name)}.db"
     held = _loaded(file)
     if held is None:
         with _alone(file):
             held = _loaded(file)  # another process may have left it meanwhile
             if held is None:
-                held = _compiled(expressions)
-                _leave(file, hyperscan.dumpb(held))
-    return Database(held)
+                compiled = _compiled(expressions)
+                held = compiled, trial(Database(compiled))
+                _leave(file, json.dumps(held[1]).encode() + b"\n" + hyperscan.dumpb(compiled))
+    return Database(held[0]), held[1]
 
 
 def cache_folder() -> Path | None:
@@ -122,10 +135,10 @@ def cache_folder() -> Path | None:
         return None
 
 
-def key(expressions: Sequence[Expression]) -> str:
+def key(expressions: Sequence[Expression], trial: str = "") -> str:
     """SHA-256 (hex) of what a compiled database depends on."""
     held = [[e.pattern.decode("latin-1"), e.number, e.flags] for e in expressions]
-    text = json.dumps([metadata.version("hyperscan"), hyperscan.HS_MODE_BLOCK, _processor(), held])
+    text = json.dumps([metadata.version("hyperscan"), hyperscan.HS_MODE_BLOCK, _processor(), held, trial])
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -161,15 +174,16 @@ def _compiled(expressions: Sequence[Expression]) -> Any:
     return compiled
 
 
-def _loaded(file: Path) -> Any:
+def _loaded(file: Path) -> tuple[Any, list[int]] | None:
     """What a file holds, or None: not there, not readable, not whole, or not for this machine."""
     try:
         held = file.read_bytes()
     except OSError:
         return None
-    checksum, serialised = held[len(_MAGIC) : len(_MAGIC) + 32], held[len(_MAGIC) + 32 :]
-    if not held.startswith(_MAGIC) or hashlib.sha256(serialised).digest() != checksum:
+    checksum, kept = held[len(_MAGIC) : len(_MAGIC) + 32], held[len(_MAGIC) + 32 :]
+    if not held.startswith(_MAGIC) or hashlib.sha256(kept).digest() != checksum:
         return None
+    said, _, serialised = kept.partition(b"\n")
     try:
         loaded = hyperscan.loadb(serialised, hyperscan.HS_MODE_BLOCK)
         hyperscan.Scratch(loaded)  # refuses another version's or another platform's
@@ -177,7 +191,7 @@ def _loaded(file: Path) -> Any:
         return None
     with contextlib.suppress(OSError):
         os.utime(file)  # the last used ones are kept
-    return loaded
+    return loaded, json.loads(said)
 
 
 def _leave(file: Path, serialised: bytes) -> None:

@@ -1,7 +1,7 @@
 """Personal data that no rule describes: a token-classification model says where, in the terms of the rules.
 
     detector = load_detector("models/pii-tagger", labels={"PER": "name", "EMAIL": "email", "MISC": None})
-    findings = scan(texts, settings, also=kinds_on(detector.detect(texts), settings))
+    findings = scan(texts, settings, also=detector.detect(texts))
 
 Off unless somebody asks for it; no model is shipped.  Models run through transformers (the extra `train`), on a CPU or a GPU.
 Their weights must be safetensors, as loading pickles runs what is in them; code that comes with a model is never run.
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,12 +28,10 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 
 from pii.rules import KINDS
 from pii.scan import FINDINGS
-from pii.settings import Settings
 
 #: Columns of `FINDINGS` up to `rule`: what a detector says.
 MODEL_FINDINGS = pa.schema([FINDINGS.field(name) for name in ("doc", "start", "end", "kind", "rule")])
@@ -346,7 +344,7 @@ def load_detector(
         loaded,
         tokenizer,
         name=_NAME.sub("-", name or model.rstrip("/").rsplit("/", 1)[-1]),
-        digest=_digest(files),
+        digest=model_digest(folder),
         labels=labels,
         threshold=threshold,
         window=window,
@@ -383,10 +381,16 @@ def _fetched(model: str, revision: str | None) -> Path:
         raise BadModel(f"model {model}: no such folder, and the hub does not give it: {error}") from error
 
 
-def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 over names and contents of the files, in the order of the names."""
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(
+        {f for pattern in _FILES for f in folder.glob(pattern) if f.is_file()}, key=lambda f: f.name
+    )
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 (hex) over the names and contents of a model's files, in the order of the names; all else is left out."""
     lines = []
-    for file in files:
+    for file in _files_of(folder):
         with file.open("rb") as source:
             lines.append(f"{hashlib.file_digest(source, 'sha256').hexdigest()}  {file.name}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -451,9 +455,3 @@ def _byte_offsets(text: str) -> Callable[[int], int]:
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     ends = np.cumsum(1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000))
     return lambda character: int(ends[character - 1]) if character else 0
-
-
-def kinds_on(findings: pa.Table, settings: Settings) -> pa.Table:
-    """The findings of a detector whose kind the settings look for at all."""
-    wanted = [k for k in KINDS if settings.level_of(k) >= 0]
-    return findings.filter(pc.is_in(findings["kind"], pa.array(wanted, pa.string())))

@@ -95,6 +95,8 @@ def _is_person(words: list[str]) -> bool:
         or lower[-1] in _STAND_INS
     ):
         return False
+    if len(words) == 1 and words[0].isascii() and words[0].isupper():
+        return False
     return sum(map(len, words)) >= 2 and not all(len(w) > 3 and w.isupper() for w in words)
 
 

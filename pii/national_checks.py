@@ -153,7 +153,7 @@ def _pl_pesel(v: str) -> bool:
 
 
 def _se_personnummer(v: str) -> bool:
-    v = v[-10:]
+    v = v.replace("+", "")[-10:]  # a plus sign: older than 100 years
     return _is_short_day(v[2:4], str((int(v[4:6]) - 1) % 60 + 1)) and _luhn(v)
 
 

@@ -154,7 +154,7 @@ _NEXT_LINE = re.compile(rb"(?:" + _ESCAPED_BREAK.pattern + rb"|[\r\n])[\s\\]*", 
 # How what the rules `encoded-*` look for begins: where one begins on a later line, another one has ended.
 _FIRST = re.compile(
     rb"LS0tLS[1B]CRUdJTi|MII[A-Za-z0-9+/]{2}[AQgw]IB|MIICX[A-Za-z0-9+/]IB|MI[GH][A-Za-z0-9+/]{1,2}AgE|M[CE][4c]CAQAw|"
-    rb"MH[cg]CAQEE|b3BlbnNzaC1r|/u3\+7QAA|zs7OzgAA"
+    rb"MH[cQ]CAQEE|b3BlbnNzaC1r|/u3\+7QAA|zs7OzgAA"
 )
 _LINE_END = re.compile(rb"[\r\n\"'\\]|[ \t]{0,8}(?:[\r\n]|\Z)")
 

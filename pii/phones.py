@@ -67,6 +67,7 @@ _DATE = re.compile(
     rb"(?:19|20)[0-9]{2}([-/. ])(?:0?[1-9]|1[0-2])\1(?:[0-2]?[0-9]|3[01])(?![0-9])|"
     rb"[0-3]?[0-9]([-/.])[0-3]?[0-9]\2(?:19|20)[0-9]{2}(?![0-9])"
 )
+_IN_ACCOUNT = re.compile(rb"(?<![A-Z0-9])[A-Z]{2}[0-9]{2}(?: [A-Z0-9]{4}){0,7} \Z")  # the groups of an IBAN
 _COMPACT_DATE = re.compile(rb"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])(?:[0-9]{4}|[0-9]{6})?")
 _OTHER = re.compile(rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9]+\.[0-9]+|[0-9]{1,4}-[0-9]{1,4}|0[xX]")
 _GOES_ON = re.compile(rb"[.,][0-9]|[-_/:][0-9A-Za-z]|%|[ \t]?(?:px|ms|em|bytes|KB|MB|GB|Hz)\b")
@@ -98,7 +99,7 @@ def phone_span(body: bytes, start: int, end: int) -> Span | None:
     if not regions and len(before) <= _NEXT_LINE and before != body[:start]:
         before = _line_above(body, start - len(before)) + before
         regions, at = _regions(before)
-    if not regions:
+    if not regions or _IN_ACCOUNT.search(before):
         return None
     digits = _DIGITS.sub(b"", value)
     plain = len(digits) == len(value)
@@ -218,7 +219,8 @@ _EITHER = frozenset(["IN", "CN", "BR", "IT", "KR", "FI", "CH", "TR", "AU"])
 def _lengths(region: str) -> frozenset[int]:
     """Possible lengths of a plan's numbers."""
     metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
-    return frozenset(metadata.general_desc.possible_length) if metadata else frozenset()
+    described = metadata.general_desc if metadata else None
+    return frozenset(described.possible_length) if described else frozenset()
 
 
 _NO_NUMBER, _SET_ASIDE, _SOMEBODYS = range(3)

@@ -83,7 +83,8 @@ def scan(
     Args:
         texts: UTF-8 in any string or binary type; a null has no findings.
         settings: what to look for, at every text alike.
-        also: findings of somebody else (a model) in the same texts, columns of `FINDINGS` up to `rule`; merged.
+        also: findings of somebody else (a model) in the same texts, columns of `FINDINGS` up to `rule`; merged, unless
+            their kind is off or the settings spare them.
         use_hyperscan: None takes it where it is installed; the findings are the same.
 
     Returns:
@@ -165,10 +166,11 @@ def _scanned(
     if gated:
         more, spared = by_gate(body)
         first += more
+    first += (f for f in also if settings.level_of(f[2]) >= 0 and not is_stand_in(body[f[0] : f[1]]))
     first, left = _kept(body, first, settings)
     found = closed(
         body,
-        merged([*first, *also]),
+        merged(first),
         lambda text: _kept(text, by_rules(text), settings)[0],
         (lambda text: _kept(text, by_gate(text)[0], settings)[0]) if gated else None,
         settings.replacement,

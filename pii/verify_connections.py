@@ -12,11 +12,12 @@ _PASSWORD_MAX = 128
 # A variable, a template, a command's output, a masked value, a reference: `$X`, `%X%`, `{x}`, `<x>`, `(x)`, `*****`.
 _NOT_LITERAL = re.compile(rb"[$%{}\[\]<>*#(&@:?`\\\"'|]|\.\.\.")
 _INSIDE = re.compile(rb"\$\{|\$\(|\{\{|\{[A-Za-z_0-9.]*\}|%s|%\(|%[A-Za-z_]+%|<[A-Za-z_ -]+>|\\u00|\*\*\*")
-# What documentation writes where a password goes: `myPassword`, `your_strong_password`, `dbpass123`, `Passw0rd!`.
+# What documentation writes where a password goes: `myPassword`, `your_strong_password`, `dbpass123`, `Passw0rd!`, and the
+# password of Oracle's demonstration account.
 _STOCK = re.compile(
     rb"(?:(?:my|your|the|an?|some|super|very|strong|new|old|test|temp|root|admin|user|db|database|sql|postgres|"
     rb"postgresql|mysql|mongo|redis|example|secure|secret|complex|default|local|guest|rabbit)[-_.! ()]*){0,4}"
-    rb"(?:pass(?:word|wd|code|phrase)?|passw0rd|p[a@4]ss?w[o0]rd|pwd|pw|secret|key|here|test|admin|root|user)"
+    rb"(?:pass(?:word|wd|code|phrase)?|passw0rd|p[a@4]ss?w[o0]rd|pwd|pw|secret|key|here|test|admin|root|user|tiger)"
     rb"[-_. ]?[0-9]{0,4}[!@#$.]{0,3}\Z",
     re.IGNORECASE,
 )

@@ -256,7 +256,8 @@ def hash_value(body: bytes, start: int, end: int) -> Span | None:
 
 def django_key(body: bytes, start: int, end: int) -> Span | None:
     """Fifty characters of Django's alphabet, random."""
-    return (start, end) if random_looking(body[start:end]) and entropy(body[start:end]) > 3.8 else None
+    value = body[start:end]
+    return (start, end) if entropy(value) > 4.3 and any(48 <= c <= 57 for c in value) else None
 
 
 def wordpress_value(body: bytes, start: int, end: int) -> Span | None:
@@ -267,9 +268,10 @@ def wordpress_value(body: bytes, start: int, end: int) -> Span | None:
 
 _UUID_ONLY = re.compile(_UUID + rb"\Z", re.IGNORECASE)
 
-# A reference instead of a value: a variable, a template, a command, a call, an encrypted value of the tool itself.
+# A reference instead of a value: a variable, a template, a command, a call, a tag of YAML.
 _REFERENCE = re.compile(
-    rb"[$%&@!*<{(\[]|(?:env|ENV|process|os|var|secrets?|vault|data|local|module|config|settings|self|this)[.:\[(]|"
+    rb"\$[A-Za-z_{(]|%[A-Za-z_{(]|<|\{|\(|\[|\*\*|!(?:vault|secret|env|ref|sub|getatt|include)|@[A-Za-z]+@|"
+    rb"(?:env|ENV|process|os|var|secrets?|vault|data|local|module|config|settings|self|this)[.:\[(]|"
     rb"(?:none|null|nil|true|false|undefined|empty|string|prompt|required|optional|password_?hash)\W*\Z",
     re.IGNORECASE,
 )
@@ -277,7 +279,10 @@ _REFERENCE = re.compile(
 
 def _no_password(value: bytes) -> bool:
     return (
-        is_stock_password(value) or is_placeholder(value) or bool(_REFERENCE.match(value)) or len(value) < 4
+        is_stock_password(value.rstrip(b"0123456789"))
+        or is_placeholder(value)
+        or bool(_REFERENCE.match(value))
+        or len(value) < 4
     )
 
 
@@ -299,14 +304,15 @@ def plain_password(body: bytes, start: int, end: int) -> Span | None:
     return None if _NAME.match(value) else (start, end)
 
 
-# A name with its attributes (`self.x1`, `cfg->db2`), a call, a path.
-_NAME = re.compile(rb"[A-Za-z_][A-Za-z_]*[0-9]?(?:(?:\.|->|::)[A-Za-z_][A-Za-z0-9_]*)*\Z|.*\(|\.{0,2}/")
+# A name of several words (`db_password2`), a name with its attributes (`self.x1`, `cfg->db2`), a call, a path.
+_NAME = re.compile(
+    rb"(?:[A-Za-z]+_)+[A-Za-z]+[0-9]?\Z|[A-Za-z_][A-Za-z0-9_]*(?:(?:\.|->|::)[A-Za-z_][A-Za-z0-9_]*)+\Z|.*\(|\.{0,2}/"
+)
 
 
 def kubernetes_secret(body: bytes, start: int, end: int) -> Span | None:
     """A value of a Kubernetes `Secret`: base64 below `data` or plain below `stringData`, `kind: Secret` near."""
-    low = max(0, start - 4096)
-    near = body[low : min(len(body), end + 1024)]
+    near = body[max(0, start - 2500) : min(len(body), end + 500)]
     if b"kind: Secret" not in near and b'"kind": "Secret"' not in near:
         return None
     held = decoded(body[start:end])
@@ -322,8 +328,12 @@ def query_signature(body: bytes, start: int, end: int) -> Span | None:
         at = body.find(stop, end, high)
         high = at if at >= 0 else high
     url = body[low:high]
-    signed = any(name in url for name in (b"se=", b"sp=", b"Expires=", b"Key-Pair-Id=", b"sv="))
+    signed = _SIGNED.search(url) is not None
     return (start, end) if signed and not is_placeholder(body[start:end]) else None
+
+
+# Azure: se, sp, sv; Amazon: Expires, Key-Pair-Id.
+_SIGNED = re.compile(rb"[?&;](?:se=[0-9]{4}-|sp=[a-z]{1,14}&|sv=[0-9]|Expires=[0-9]|Key-Pair-Id=)")
 
 
 def extended_key(body: bytes, start: int, end: int) -> Span | None:
@@ -342,11 +352,11 @@ _BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 def private_member(body: bytes, start: int, end: int) -> Span | None:
-    """A private member of a JSON web key (RFC 7517, 7518 6): `kty` in the same object, within 4,096 bytes."""
+    """A private member of a JSON web key (RFC 7517, 7518 6): `kty` in the same object, within 2,000 bytes."""
     value = body[start:end]
-    low = max(body.rfind(b"{", max(0, start - 4096), start), 0)
-    high = body.find(b"}", end, end + 4096)
-    held = body[low : high if high >= 0 else min(len(body), end + 4096)]
+    low = max(body.rfind(b"{", max(0, start - 2000), start), start - 2000, 0)
+    high = body.find(b"}", end, end + 2000)
+    held = body[low : high if high >= 0 else min(len(body), end + 2000)]
     if b"kty" not in held or not random_looking(value[:512]):
         return None
     return start, end

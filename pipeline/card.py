@@ -13,6 +13,7 @@ import yaml
 
 from manifests.card_facts import CardFacts
 from manifests.quality_signals import WORDS as QUALITY_SIGNALS
+from manifests.secrets_spared import WORDS as SPARED
 from pipeline import config as configuration
 from pipeline.config_quality import profile_name
 
@@ -124,10 +125,18 @@ def _repeated(near: Mapping[str, Any]) -> str:
 
 def _redaction(secrets: Mapping[str, Any], notebooks: str) -> str:
     stripped = " Jupyter notebooks have no outputs, execution counts and attached images: these are emptied, all else is kept."
+    other = [f"{kind} {level}" for kind, level in secrets["kinds"].items()]
+    levels = "".join([f"sensitivity `{secrets['sensitivity']}`", *(f", {one}" for one in other)])
+    if secrets["languages"]:
+        levels += f"; other levels for files in {', '.join(secrets['languages'])} alone"
+    model = " and by a model" if secrets["model"] is not None else ""
+    form = "stand-ins of the same form" if secrets["replacement"] == "fake" else "placeholders"
+    spares = secrets["allow"] or secrets["obey_pragmas"]
     return (
-        f"Secrets and personal data found by the pinned rules (sensitivity `{secrets['sensitivity']}`) are replaced by"
-        " placeholders; `redactions` lists the kind and the byte offsets of each. A file with more than"
+        f"Secrets and personal data found by the pinned rules ({levels}){model} are replaced by"
+        f" {form}; `redactions` lists the kind and the byte offsets of each. A file with more than"
         f" {secrets['max_findings']:,} findings is left out."
+        + (f" {SPARED}" if spares else "")
         + (stripped if notebooks == "strip_outputs" else "")
     )
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,13 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from pii.allow import load_allow
 from pii.rules import KINDS, Rule, digest_of, load_rules, rule_table
 from pii.settings import OFF, Allow, Override, Policy, Replacement, Settings
-from pipeline.config_types import MAX, Section, hint
+from pipeline.config_types import MAX, Section, Share, hint
 from pipeline.content.taxonomy import LANGUAGES
 
 Sensitivity = Literal["low", "medium", "high"]
 Level = Literal["off", "low", "medium", "high"]
-GATED = "detect-secrets/"
-"""How the ids of the rules begin that detect-secrets has."""
+OTHERS = ("detect-secrets/", "model/")
+"""How the ids of the rules begin that detect-secrets and models have."""
 
 
 def _checked_kinds(value: Any) -> Any:
@@ -96,6 +97,38 @@ class AllowEntry(Section):
         return Allow(**{name: getattr(self, name) for name in type(self).model_fields})
 
 
+class Model(Section):
+    """A token-classification model that finds personal data beyond the rules; needs the extra `train`."""
+
+    path: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of it, or its id on the Hugging Face hub; null only in the config.yaml of a release",
+    )
+    labels: Mapping[str, str | None] = Field(
+        description="each entity of the model, such as PER -> a kind, such as name; null: not wanted"
+    )
+    threshold: Share = Field("0.5", description="mean probability that an entity needs, as a decimal string")
+    revision: str | None = Field(None, description="commit on the hub; without it the model may change")
+    device: str = Field("cpu", description="cpu, cuda, cuda:1, ...; part of what findings depend on")
+
+    @field_validator("labels")
+    @classmethod
+    def _kinds(cls, value: Mapping[str, str | None]) -> Mapping[str, str | None]:
+        _checked_kinds(dict.fromkeys((kind for kind in value.values() if kind is not None), OFF))
+        return dict(sorted(value.items()))
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of `pii.model_detector.load_detector`, the model's place as `path`."""
+        return {
+            "path": self.path,
+            "labels": dict(self.labels),
+            "threshold": float(Fraction(self.threshold)),
+            "revision": self.revision,
+            "device": self.device,
+        }
+
+
 class Secrets(Section):
     """What is redacted."""
 
@@ -122,6 +155,7 @@ class Secrets(Section):
     replacement: Replacement = Field(
         "placeholder", description="placeholder: <EMAIL_1>; fake: of the same form"
     )
+    model: Model | None = Field(None, description="a model that is asked, too; null: none")
     max_findings: int = Field(
         200, ge=0, le=MAX, description="findings per file; a file with more is `secrets_budget`"
     )
@@ -145,13 +179,15 @@ class Secrets(Section):
 
     @model_validator(mode="after")
     def _read_files(self) -> Secrets:
+        if self.model is not None and self.model.device == "auto":
+            raise ValueError("model.device: name the device, findings depend on it")
         self._own = _own_rules(self.rules)
         if self.allow_file is not None:
             self._listed = load_allow(_text_of(self.allow_file, "allow_file"), self.allow_file)
         known = {rule.id for rule in (*rule_table(), *self._own)}
         for entry in self.policy().allow:
             for rule in entry.rules:
-                if rule not in known and not rule.startswith(GATED):
+                if rule not in known and not rule.startswith(OTHERS):
                     raise ValueError(f"allow: unknown rule {rule!r}{hint(rule, known)}")
         if self._own:
             self._digests["rules"] = digest_of(self._own)
@@ -161,7 +197,7 @@ class Secrets(Section):
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """What the files held that it was read from: `rules`, `allow_file`; none where it names none."""
+        """What the files held that it was read from: `rules`, `allow_file`, `model`; none where it names none."""
         return self._digests
 
     def policy(self) -> Policy:
@@ -183,7 +219,10 @@ class Secrets(Section):
 
     def resolved(self) -> dict[str, Any]:
         """What of it can change a released byte; files are left out, their digests stand in the manifest."""
-        return self.model_dump(mode="json", exclude={"rules", "allow_file", "recheck"})
+        data = self.model_dump(mode="json", exclude={"rules", "allow_file"})
+        if self.model is not None:
+            data["model"].pop("path")
+        return data
 
 
 def _digest(value: object) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import yaml
 
@@ -27,14 +28,15 @@ from manifests.reader import Release
 from manifests.schema import REDACTION
 from manifests.shards import write_shard
 from pii.redact import redact_batch
-from pii.rules import UnknownSensitivity, rules_digest, sensitivity_level
+from pii.rules import rules_digest
 from pii.scan import scan
-from pii.settings import Settings
+from pii.settings import Policy, Settings
 from pipeline.content.text import NOTEBOOKS, text_of
 from pipeline.engine.store import TEMPORARY, Store
 from pipeline.engine.store_errors import disk_errors
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.query_output import json_line
+from pipeline.secrets_verify import policy_of
 from pipeline.sources.contents import OK, Contents, Wanted
 from pipeline.sources.pace import Pace
 from pipeline.stages.reading import in_batches
@@ -43,6 +45,8 @@ BATCH_BYTES = 16 << 20  # of originals in memory at once
 LEFT_OUT_FILE = "left-out.jsonl"
 SUMMARY_FILE = "hydration.json"
 WITHDRAWN = "withdrawn"
+_FILES = {"rules": "own rules", "allow_file": "list of exceptions", "model": "model"}
+"""Files that a release was redacted by and that it does not hold, by their keys in the manifest."""
 
 
 def make_view(release: Release, out: Path) -> str:
@@ -59,7 +63,7 @@ class Texts:
     """A source of texts: rows of a view in, what is released of them out (schema TEXTS), in the same order."""
 
     content: str
-    sensitivity: str
+    policy: Policy
     notebooks: str = "keep"
     anonymous: bool = True
     rate: float = 500
@@ -102,17 +106,46 @@ class Texts:
         ):
             if had and not readable:
                 reasons[number], details[number] = "undecodable", "it cannot be read as text any more"
-        found = scan(text, Settings(sensitivity=self.sensitivity))
-        released, redactions = redact_batch(text, found)
+        released, redactions = self._redacted(rows, text)
         return pa.table(
             [
-                released.cast(pa.string()),
-                redactions.cast(pa.list_(REDACTION)),
+                released,
+                redactions,
                 pa.array(reasons, pa.string()),
                 pa.array(details, pa.string()),
             ],
             schema=TEXTS,
         )
+
+    def _redacted(self, rows: pa.Table, text: pa.LargeBinaryArray) -> tuple[pa.Array, pa.Array]:
+        """Released texts and redactions by the settings of each row's own place: those of all places of its content may be
+        stricter, and exceptions by path need them; then the text is not the released one, and the row is left out.
+        """
+        if not self.policy.needs_places:
+            settings = self.policy.settings_for()
+            released, redactions = redact_batch(text, scan(text, settings), settings.replacement)
+            return released.cast(pa.string()), redactions.cast(pa.list_(REDACTION))
+        paths = [raw if raw is not None else path.encode() for path, raw in _paths(rows)]
+        by_settings: dict[str, tuple[Settings, list[int]]] = {}
+        for number, (language, path) in enumerate(zip(rows["language"].to_pylist(), paths, strict=True)):
+            settings = self.policy.settings_for([language], [path])
+            by_settings.setdefault(settings.digest(), (settings, []))[1].append(number)
+        parts, order = [], list[int]()
+        for settings, numbers in by_settings.values():
+            part = text.take(pa.array(numbers, pa.int64()))
+            released, redactions = redact_batch(part, scan(part, settings), settings.replacement)
+            parts.append(
+                pa.table([released.cast(pa.string()), redactions.cast(pa.list_(REDACTION))], ["t", "r"])
+            )
+            order += numbers
+        if not parts:
+            return pa.nulls(0, pa.string()), pa.array([], pa.list_(REDACTION))
+        whole = pa.concat_tables(parts).combine_chunks().take(pa.array(np.argsort(order)))
+        return whole["t"].combine_chunks(), whole["r"].combine_chunks()
+
+
+def _paths(rows: pa.Table) -> Iterator[tuple[str, bytes | None]]:
+    return zip(rows["path"].to_pylist(), rows["path_raw"].to_pylist(), strict=True)
 
 
 @dataclass
@@ -126,6 +159,7 @@ class Hydration:
     shards: int = 0
     identical_shards: int = 0
     same_rules: bool = True
+    unpublished: tuple[str, ...] = ()  # what decided findings and is not published: own rules, an allow-list
 
     @property
     def lost(self) -> int:
@@ -137,16 +171,11 @@ class Hydration:
         return {**vars(self), "left_out": dict(sorted(self.left_out.items()))}
 
 
-def sensitivity_of(view: IdsView) -> str:
-    """By which tier of rules the release was redacted, as its configuration says."""
-    try:
-        found = yaml.safe_load(view.config())["secrets"]["sensitivity"]
-        sensitivity_level(found)
-    except (yaml.YAMLError, KeyError, TypeError, UnknownSensitivity) as error:
-        raise IntegrityError(
-            f"{view.directory}: the release's configuration does not say how it was redacted"
-        ) from error
-    return str(found)
+def redaction_of(view: IdsView) -> Policy:
+    """By what the release was redacted, as its configuration says. Rules and exceptions that its publisher has in files are
+    not in it: rows that they bear on are left out.
+    """
+    return policy_of(view.config(), str(view.directory))
 
 
 def notebooks_of(view: IdsView) -> str:
@@ -177,6 +206,10 @@ def hydrate(
         )
     done = Hydration(view.source_digest)
     done.same_rules = view.source.digests.policies.get("secrets") == rules_digest()
+    files = view.source.inputs.get("secrets")
+    done.unpublished = tuple(
+        _FILES[name] for name in sorted(files if isinstance(files, dict) else ()) if name in _FILES
+    )
     digests = {shard.path: shard.sha256 for shard in view.source.shards}
     with _new_folder(out) as staging, (staging / LEFT_OUT_FILE).open("w") as left_out:
 

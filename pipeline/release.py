@@ -90,6 +90,7 @@ from pipeline.stages.quality_signals import quality_signals_wave
 from pipeline.stages.recheck import recheck_wave, secrets_gate
 from pipeline.stages.resolve import resolve
 from pipeline.stages.scopes import scope_of, scopes_wave, settings_config
+from pipeline.stages.secret_model import ask_model
 from pipeline.stages.secrets import TextForm, secrets_wave
 from pipeline.stages.secrets_spared import spared_wave
 from pipeline.stages.selections import read_selections
@@ -225,6 +226,7 @@ def run_flow(
         policy=policy,
         notebooks=settings.quality.notebooks,
         scopes=scopes_wave(runner, w2, policy),
+        model=ask_model(settings.secrets.model and settings.secrets.model.given()),
     )
     secrets_wave(runner, w2, text_form, sketch_settings(near.model_dump()) if near.enabled else None)
 
@@ -311,7 +313,10 @@ def run_flow(
     named = {
         "selections": {name: one.digest for name, one in chosen.items()},
         "benchmarks": benchmarks.described if benchmarks else {},
-        "secrets": dict(settings.secrets.digests),
+        "secrets": {
+            **settings.secrets.digests,
+            **({} if text_form.model is None else {"model": text_form.model.digest}),
+        },
     }
     return _Flow(
         origins=origins,
@@ -417,6 +422,7 @@ def make_release(
     Decisions.load(as_path(settings.licenses.decisions))
     load_review(settings.card.review, name=settings.name)
     describe(settings.tokens.tokenizer, settings.tokens.name)
+    ask_model(settings.secrets.model and settings.secrets.model.given())
     open_benchmarks(settings.contamination)
     left_checks = check_output(out)
     executor.prepare(local_folders(settings, workdir, parent), LIBRARIES)

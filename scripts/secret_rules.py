@@ -21,7 +21,8 @@ HEAD = """# Rules for secrets and personal data
 
 Every type that `pipeline scan secrets` and a release look for with a rule of their own, from the lowest sensitivity at
 which it applies. `low` rules have a distinctive prefix, a structure that decodes or a checksum; `medium` rules need a
-name, a command or a file's form around a value. What `high` adds is not a table: it is what detect-secrets finds.
+name, a command or a file's form around a value. `high` adds values that only look random, and
+what detect-secrets finds, which is no table of ours.
 
 The last column names the issuer's document, or the standard, that describes the type. Where it states no length or
 alphabet, the rule takes what the issuer's own examples show. Public keys, publishable keys and other values that

@@ -16,15 +16,24 @@ SHOWN = 20
 """Languages of a table."""
 
 EXPLAINED: Mapping[str, str] = {
+    "code": "an expression or a reference of code",
+    "counting": "counts up: an alphabet, a row of digits",
     "digest": "a digest of a file or commit",
-    "placeholder": "a placeholder or made-up value",
-    "counting": "counts up, as alphabets and examples do",
-    "long-data": "too long for a secret: embedded data",
-    "embedded-data": "embedded data, such as an image",
-    "words": "words, not a random value",
+    "embedded-data": "embedded data, such as an image or a public key",
+    "encoded-block": "one of several lines of encoded data",
+    "encoded-text": "base64 of readable text",
+    "format": "a date, a version, a pattern",
+    "identifier": "a name for identifiers stands in front",
+    "location": "a path, or an address without credentials",
+    "long-data": "longer than any key",
+    "no-key-material": "the header of a key block without a key",
     "phrase": "a label or a sentence",
-    "stock-password": "a default that protects nothing",
-    "no-key-material": "names a key block without a key in it",
+    "placeholder": "a placeholder",
+    "stock-password": "a password of documentation, or a default",
+    "template": "a variable that is filled in later",
+    "test-vector": "a published test vector",
+    "uuid": "a UUID",
+    "words": "words: an identifier, a path",
 }
 """Why a finding is no secret, in words."""
 

@@ -2,7 +2,8 @@ r"""Parts that many patterns share, written once: `(?&assigned)` in a pattern st
 
 `(?&assigned)`: what stands between a name and the value that it is given, as configuration and code of many languages
 write it: `NAME=v`, `"name": "v"`, `name := 'v'`, `{name => 'v'}`, `set("name", "v")`, `<name>v`, `name: string = "v"`,
-`{\"name\": \"v\"}`, and a pair of entries, `name: NAME` and `value: v` (Kubernetes: environment of a container).
+`{\"name\": \"v\"}`, `name[] = "v"`, `| name | v |`; a pair of entries, `name: NAME` and `value: v` (Kubernetes: environment of a
+container), `<add key="name" value="v"/>`, `variable "name" { default = "v"`; an Apple property list.
 `(?&uuid)`: a UUID in lower case (RFC 9562, section 4).
 """
 
@@ -12,9 +13,13 @@ import re
 
 _QUOTE = r"""(?:\\{0,3}["'`])?"""
 _TYPE = r"(?::[ ]?&?[A-Za-z]{3,6}[ ])?"
+_OPEN = (
+    r"""(?:[@bru]?(?:\\{0,3}["'`]){1,3})?"""  # also of raw, byte and verbatim strings, and three of a kind
+)
 _ASSIGNED = (
-    rf"(?:{_QUOTE}\]?{_TYPE}[ \t]{{0,8}}(?::=|=>|[:=,(>])[ \t]{{0,8}}{_QUOTE}"
-    rf"|{_QUOTE},?[ \t\r\n]{{1,40}}{_QUOTE}(?i:value){_QUOTE}[ \t]{{0,4}}[:=][ \t]{{0,4}}{_QUOTE})"
+    rf"(?:{_QUOTE}(?:\[?\])?{_TYPE}[ \t]{{0,8}}(?::=|=>|[:=,(>|])[ \t]{{0,8}}{_OPEN}"
+    rf"|{_QUOTE},?(?:[ \t]?\{{)?[ \t\r\n]{{1,40}}{_QUOTE}(?i:value|content|default){_QUOTE}[ \t]{{0,4}}[:=][ \t]{{0,4}}{_OPEN}"
+    r"|</key>[ \t\r\n]{0,40}<string>)"
 )
 FRAGMENTS = {
     "assigned": _ASSIGNED,

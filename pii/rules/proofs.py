@@ -9,6 +9,7 @@ pattern is run over the states of an automaton that knows how much of a keyword 
 from __future__ import annotations
 
 import importlib
+import random
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -206,3 +207,47 @@ _CATEGORIES = {
     for name, escape in (("DIGIT", rb"\d"), ("SPACE", rb"\s"), ("WORD", rb"\w"))
     for negation in ("", "NOT_")
 }
+
+
+class Matches:
+    """Texts that match a syntax tree (assertions aside), every alternative in turn; the same ones everywhere."""
+
+    def __init__(self, tree: Any) -> None:
+        self._tree = tree
+        self._random = random.Random(0)
+        self._turn: dict[int, int] = {}
+        #: Alternatives of the largest choice.
+        self.widest = _widest(tree)
+
+    def next(self) -> bytes:
+        """Another text."""
+        return self._one(self._tree)
+
+    def _one(self, tree: Any) -> bytes:
+        out = b""
+        for op, held in tree:
+            name = str(op)
+            if name == "LITERAL":
+                out += bytes([held])
+            elif name in ("NOT_LITERAL", "ANY", "IN"):
+                out += bytes([self._random.choice([b for b in _bytes(name, held) if b != 10] or [10])])
+            elif name == "BRANCH":
+                turn = self._turn[id(held)] = self._turn.get(id(held), -1) + 1
+                out += self._one(held[1][turn % len(held[1])])
+            elif name == "SUBPATTERN":
+                out += self._one(held[3])
+            elif name in ("MAX_REPEAT", "MIN_REPEAT"):
+                most = min(int(held[1]), int(held[0]) + 6)
+                times = self._random.choice([int(held[0]), most, self._random.randint(int(held[0]), most)])
+                out += b"".join(self._one(held[2]) for _ in range(times))
+        return out
+
+
+def _widest(tree: Any) -> int:
+    """The number of alternatives of the largest choice in a tree."""
+    out = 1
+    for op, held in tree:
+        name = str(op)
+        inner = [held[3]] if name == "SUBPATTERN" else _inner(name, held)
+        out = max([out, len(inner) if name == "BRANCH" else 1, *map(_widest, inner)])
+    return out

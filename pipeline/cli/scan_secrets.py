@@ -97,7 +97,7 @@ def secrets(
     from pipeline.secrets_sarif import sarif as sarif_log
 
     policy = _policy(config, sensitivity, kind or [], rules or [], allow or [], obey_pragmas)
-    detect, by_model = _model(model, model_labels, model_threshold, policy)
+    detect, by_model = _model(model, model_labels, model_threshold)
     settings = policy.digest() + by_model
     before = _baseline(baseline, settings)
     count, why = Counter[str](), Counter[str]()
@@ -175,11 +175,9 @@ def _policy(
     return replace(policy, base=base, allow=(*policy.allow, *entries))
 
 
-def _model(
-    name: str | None, labels: Path | None, threshold: float, policy: Policy
-) -> tuple[Detect | None, str]:
-    """What a model finds of the kinds that are looked for, and the digest of the model; nothing without one."""
-    from pii.model_detector import kinds_on, load_detector, read_labels
+def _model(name: str | None, labels: Path | None, threshold: float) -> tuple[Detect | None, str]:
+    """What asks the model, and what its findings depend on; nothing without one."""
+    from pii.model_detector import load_detector, read_labels
     from pipeline.errors import ConfigError
 
     if name is None or labels is None:
@@ -194,7 +192,7 @@ def _model(
         threshold=threshold,
         device="auto",
     )
-    return lambda texts: kinds_on(detector.detect(texts), policy.base), f" {detector.digest} {threshold}"
+    return detector.detect, f" {detector.digest} {threshold}"
 
 
 def _read(path: Path, option: str) -> str:

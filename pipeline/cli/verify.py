@@ -195,6 +195,7 @@ def _rescan(directory: str, rules: list[str], *, as_json: bool) -> None:
         raise GateError(
             f"{directory}: {done.total:,} findings are neither redacted nor recorded as spared: "
             + in_words(done.findings, done.total)
+            + ("" if done.same_rules else "; the release was made with other rules than this version has")
         )
 
 

@@ -155,7 +155,7 @@ def hydrate(
     view = IdsView.open(directory)
     texts = again.Texts(
         content=content,
-        sensitivity=again.sensitivity_of(view),
+        policy=again.redaction_of(view),
         notebooks=again.notebooks_of(view),
         anonymous=not credentials,
         rate=rate,
@@ -179,6 +179,10 @@ def hydrate(
             typer.echo(f"  left out   {amount:>10,}  {reason}")
         if not done.same_rules:
             typer.echo("  the release was redacted by other rules than this version of the software has")
+        if done.unpublished:
+            typer.echo(
+                f"  the publisher's {' and '.join(done.unpublished)} are not published: rows that they bear on are left out"
+            )
     if done.lost and not allow_missing:
         raise IntegrityError(
             f"{done.lost:,} of {done.rows:,} rows could not be had again; {out}/{again.LEFT_OUT_FILE} says which and why"

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from pii.paths import matches
 from pii.rules import KINDS, Rule
-from pii.settings import Allow, Override, Policy, Settings
+from pii.settings import Allow, Override, Policy, Replacement, Settings
 from pipeline.engine.annotations import AnnotationStore, Annotator, first_per_id
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Output, Ref, Stage, Task
@@ -112,18 +112,23 @@ def policy_from(config: Mapping[str, Any]) -> Policy:
 
 
 def scope_of(settings: Settings) -> str:
-    """The name of settings among those that share own rules, pragmas and replacements: `<levels>-<allow-list>`."""
+    """The name of settings among those that share own rules and pragmas: `<levels>-<allow-list>-<replacement>`."""
     levels = [settings.level_of(kind) for kind in KINDS]
     allow = [
         [sorted(entry.rules), sorted(entry.kinds), sorted(entry.values), entry.reason]
         for entry in settings.allow
     ]
-    return f"{_short(levels)}-{_short(allow) if allow else 'none'}"
+    return f"{_short(levels)}-{_short(allow) if allow else 'none'}-{settings.replacement}"
 
 
 def levels_of(scope: str) -> str:
     """The part of a scope's name that scopes with the same levels share, whatever they allow."""
     return scope.partition("-")[0] + "-"
+
+
+def replacement_of(scope: str) -> Replacement:
+    """What stands in the place of findings at a scope."""
+    return "fake" if scope.endswith("-fake") else "placeholder"
 
 
 def _short(value: object) -> str:

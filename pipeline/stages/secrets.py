@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from dedup.near import compile_kernels, kernels_are_cached
 from manifests.schema import REDACTION
-from pii.redact import redact_batch
+from pii.redact import redact_batch, released_spared
 from pii.rules import digest_of, rules_digest
 from pii.scan import scan
 from pii.settings import Policy, Settings
@@ -33,12 +33,14 @@ from pipeline.stages.scopes import (
     ScopedAnnotator,
     digest_of_scopes,
     levels_of,
+    replacement_of,
     scope_of,
     scopes_input,
     settings_config,
     settings_from,
     settings_of_scope,
 )
+from pipeline.stages.secret_model import AskedModel, model_findings
 from pipeline.stages.sketches import SKETCH_OF, append_sketches, sketch_stores
 
 FINDING = pa.struct(
@@ -72,7 +74,6 @@ RELEASED_OF = ScopedAnnotator(
         "pipeline.stages.secrets:_scanned",
         "pipeline.stages.secrets:_grouped",
         "pipeline.stages.secrets:_spared",
-        "pipeline.stages.secrets:released_spared",
         "pipeline.stages.secrets:_explained",
     ),
     libraries=("detect-secrets", "hyperscan", "google-re2", "phonenumberslite", "charset-normalizer"),
@@ -85,11 +86,14 @@ _TEXT_BYTES = 8 << 20  # texts that are held at once
 
 @dataclass(frozen=True, kw_only=True)
 class TextForm:
-    """What of the configuration a released text depends on; `scopes`: the stage that found them, None where it is not needed."""
+    """What of the configuration a released text depends on; `scopes`: the stage that found them, None where it is not needed;
+    `model`: what is asked beside the rules.
+    """
 
     policy: Policy
     notebooks: str
     scopes: Done | None = None
+    model: AskedModel | None = None
 
     @property
     def base(self) -> Settings:
@@ -115,7 +119,7 @@ def released_stores(text_form: TextForm) -> dict[str, str]:
         rules=rules_digest(),
         own_rules=digest_of(base.rules) if base.rules else None,
         obey_pragmas=base.obey_pragmas,
-        replacement=base.replacement,
+        model=None if text_form.model is None else dict(text_form.model.record),
     )
     return {"bodies": BODIES_OF.key(), "released": key, "scope": scope_of(base)}
 
@@ -196,9 +200,9 @@ def _scanned(task: Task, rows: pa.Table, settings: Settings) -> tuple[pa.Table, 
     texts = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), task.config["notebooks"])
     text = texts["text"].combine_chunks()
     task.bytes_in += pc.sum(pc.binary_length(text)).as_py() or 0
-    scanned = scan(text, settings)
+    scanned = scan(text, settings, also=model_findings(task, text))
     found = scanned.filter(pc.is_null(scanned["spared"]))
-    released, redactions = redact_batch(text, found)
+    released, redactions = redact_batch(text, found, settings.replacement)
     for kind in pc.value_counts(found["kind"]).to_pylist():
         task.count(f"found.{kind['values']}", kind["counts"])
     documents = pa.array(range(len(text)), pa.int64())
@@ -235,25 +239,6 @@ def _by_the_settings(why: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.or_(pc.starts_with(why, ALLOWED), pc.equal(why, PRAGMA))
 
 
-def released_spared(findings: pa.Table, redactions: pa.ListArray) -> pa.Table:
-    """The spared rows with their places in the released text."""
-    spared = findings.filter(pc.is_valid(findings["spared"]))
-    found = findings.filter(pc.is_null(findings["spared"]))
-    if spared.num_rows == 0:
-        return spared
-    docs = found["doc"].to_numpy()
-    ends, released_ends = found["end"].to_numpy(), redactions.flatten().field("end").to_numpy()
-    first, last = (np.searchsorted(docs, spared["doc"].to_numpy(), side=side) for side in ("left", "right"))
-    shifts = []
-    for low, high, start in zip(first, last, spared["start"].to_numpy(), strict=True):
-        before = low + int(np.searchsorted(ends[low:high], start, side="right"))
-        shifts.append(int(released_ends[before - 1] - ends[before - 1]) if before > low else 0)
-    for name in ("start", "end"):
-        moved = pc.add(spared[name], pa.array(shifts, pa.int64()))
-        spared = spared.set_column(spared.column_names.index(name), name, moved)
-    return spared
-
-
 def _explained(scanned: pa.Table) -> pa.Table:
     """What is no secret, counted by document, kind, rule and explanation, in that order."""
     keys = ["doc", "kind", "rule", "spared"]
@@ -285,7 +270,11 @@ def released_texts(task: Task, wanted: pa.Table, bucket: int | None = None) -> p
     require_all("released", wanted.num_rows, rows.num_rows)
     form = STRIPPED if pc.any(pc.equal(rows["notebook"], STRIPPED)).as_py() else "keep"
     text = text_of(rows["body"].combine_chunks().cast(pa.large_binary()), form)["text"].combine_chunks()
-    released, _ = redact_batch(text, _flat(rows["findings"].combine_chunks()))
+    released, _ = redact_batch(
+        text,
+        _flat(rows["findings"].combine_chunks()),
+        replacement_of(task.config["stores"].get("scope", "")),
+    )
     for sha256, value, expected in zip(
         rows["sha256"].to_pylist(), released, rows["content_sha256"].to_pylist(), strict=True
     ):
@@ -326,7 +315,10 @@ def secrets_wave(
             "notebooks": text_form.notebooks,
             "sketch": sketched,
             "stores": stores,
+            "model": None if text_form.model is None else dict(text_form.model.record),
         },
+        extra={} if text_form.model is None else {"model": dict(text_form.model.given)},
+        heavy=text_form.model is not None,
     )
     if sketched is not None and not runner.dry and not runner.is_done(stage) and not kernels_are_cached():
         compile_kernels()  # here, once: or each worker of this machine would

@@ -15,7 +15,7 @@ from manifests.ids_view import IdsView
 from manifests.reader import Release
 from pipeline.errors import IntegrityError
 from pipeline.explain import explain
-from pipeline.hydrate import Texts, hydrate, make_view, notebooks_of, sensitivity_of
+from pipeline.hydrate import Texts, hydrate, make_view, notebooks_of, redaction_of
 from tests.e2e import archives, runs
 
 MAIL = b"paul.fern.2231@harbor-mail.net"
@@ -128,7 +128,7 @@ def test_hydrated_texts_are_those_of_the_release(folder, notes, tmp_path, versio
     make_view(release, tmp_path / "ids")
     view = IdsView.open(tmp_path / "ids")
     assert notebooks_of(view) == ("strip_outputs" if version == "1.0" else "keep")
-    done = hydrate(view, Texts(str(notes), sensitivity_of(view), notebooks_of(view)), tmp_path / "out")
+    done = hydrate(view, Texts(str(notes), redaction_of(view), notebooks_of(view)), tmp_path / "out")
     assert done.lost == 0 and done.identical_shards == done.shards
     for shard in release.shards():
         assert sha256_file(tmp_path / "out" / shard.path)[0] == shard.sha256

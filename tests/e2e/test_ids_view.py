@@ -16,9 +16,10 @@ from manifests.checksums import sha256_file
 from manifests.errors import ReleaseError
 from manifests.ids_view import IDS_ROWS, VIEW, IdsView
 from manifests.reader import Release
+from pii.settings import Policy
 from pipeline.cli.main import app
 from pipeline.errors import ConfigError, IntegrityError, SourceError
-from pipeline.hydrate import Texts, hydrate, make_view, notebooks_of, read_removals, sensitivity_of
+from pipeline.hydrate import Texts, hydrate, make_view, notebooks_of, read_removals, redaction_of
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,7 @@ def rows_of(folder: Path) -> list[dict]:
 def test_hydrated_ids_are_the_release(release, view, archive, tmp_path):
     """Breach: a column, a row, a byte of a shard is not what the release has."""
     opened = IdsView.open(view)
-    done = hydrate(
-        opened, Texts(str(archive), sensitivity_of(opened), notebooks_of(opened)), tmp_path / "out"
-    )
+    done = hydrate(opened, Texts(str(archive), redaction_of(opened), notebooks_of(opened)), tmp_path / "out")
     assert rows_of(tmp_path / "out") == rows_of(release.directory)
     for shard in release.shards():
         assert sha256_file(tmp_path / "out" / shard.path)[0] == shard.sha256
@@ -116,7 +115,7 @@ def test_what_cannot_be_had_is_listed_with_its_reason(release, view, archive, tm
                 1, "redactions", pa.array([[]] * len(told), told.schema.field("redactions").type)
             )
 
-    done = hydrate(opened, Unredacted(str(content), "high", withdrawn=gone), tmp_path / "out")
+    done = hydrate(opened, Unredacted(str(content), Policy(), withdrawn=gone), tmp_path / "out")
     left = [json.loads(line) for line in (tmp_path / "out/left-out.jsonl").read_text().splitlines()]
     reasons = {one["row_id"]: one["reason"] for one in left}
     assert reasons[missing["row_id"]] == "missing"
@@ -210,7 +209,7 @@ def test_rows_that_are_not_the_releases_are_refused(broken, archive, tmp_path, c
     """Breach: rows slipped in with fixed checksums are fetched, from any path, and handed out as the release's."""
     _fixed(broken, change)
     with pytest.raises((ReleaseError, IntegrityError)):
-        hydrate(IdsView.open(broken), Texts(str(archive), "high"), tmp_path / "out")
+        hydrate(IdsView.open(broken), Texts(str(archive), Policy()), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

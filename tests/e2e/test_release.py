@@ -379,9 +379,9 @@ def test_a_changed_threshold_runs_only_what_depends_on_it(archive, again, world)
     outcome = runs.release(archive, again, version="1.1", log=log, near_duplicates={"threshold": "0.95"})
     assert _stages_run(log) == [
         "near.settle", "replaced.near", "kept", "ledger", "emit.rows", "emit.place", "emit.members",
-        "emit.keys", "emit.missing", "emit.texts", "emit.shards", "figures.rows", "figures.origins",
-        "repositories.origins", "repositories.networks", "figures", "quality-signals", "quality-signals.file",
-        "notices", "notices.file", "index.contents", "index",
+        "emit.keys", "emit.missing", "emit.texts", "emit.shards", "secrets.recheck", "figures.rows",
+        "figures.origins", "repositories.origins", "repositories.networks", "figures", "quality-signals",
+        "quality-signals.file", "notices", "notices.file", "index.contents", "index",
     ]  # fmt: skip
     assert without_stages(outcome.totals) == expectation.expect(world, threshold="0.95").totals
 

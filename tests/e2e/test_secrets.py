@@ -7,6 +7,7 @@ import json
 import random
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from manifests.report.secrets import EXPLAINED
 from manifests.verify import verify_release
-from pii.rules import load_rules, rule_table
+from pii.explained import EXPLANATIONS
+from pii.rules import load_rules
 from pipeline import config as configuration
+from pipeline import secrets_verify
 from pipeline.cli.main import app
 from pipeline.errors import ConfigError, GateError, IntegrityError
 from pipeline.rebuild import check_beside
@@ -179,6 +183,17 @@ def test_only_what_it_must_is_scanned_again(archive, folder, placed, tmp_path):
     assert fresh.digest == made.digest
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_number_of_workers_gives_the_same_bytes(archive, placed, tmp_path, workers):
+    line = runs.command(
+        archive, tmp_path, "--workers", str(workers), "--json", version="2.0", buckets=8, secrets=POLICY
+    )
+    done = runs.run(line)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["digest"] == placed.digest
+
+
 # ------------------------------------------------------------------------------------------------ the last look
 
 
@@ -269,8 +284,13 @@ def test_own_rules_redact_and_are_told_by_digest(acme, tmp_path):
 def test_a_rule_that_comes_later_finds_what_was_released(acme, tmp_path, monkeypatch):
     archive, _ = acme
     made = runs.release(archive, tmp_path)
-    grown = (*rule_table(), *load_rules(RULE, "later"))
-    monkeypatch.setattr("pii.settings.rule_table", lambda: grown)
+    honest = secrets_verify.policy_of
+
+    def grown(*given, **named):
+        policy = honest(*given, **named)
+        return replace(policy, base=replace(policy.base, rules=load_rules(RULE, "later")))
+
+    monkeypatch.setattr(secrets_verify, "policy_of", grown)
     answer = CliRunner().invoke(app, ["verify", str(made.directory), "--secrets"])
     assert isinstance(answer.exception, GateError) and "acme-token" in str(answer.exception)
 
@@ -282,6 +302,10 @@ def test_a_file_with_too_many_findings_is_dropped(tmp_path):
     )
     made = runs.release(archive, tmp_path, secrets={"max_findings": 3})
     assert list(released(made.directory)) == ["a.py"] and made.totals["dropped"]["secrets_budget"] == 1
+
+
+def test_the_report_has_words_for_every_explanation():
+    assert set(EXPLANATIONS) <= set(EXPLAINED)
 
 
 def counts(stage: Path) -> Counter[str]:

@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import random
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -260,3 +262,22 @@ def test_no_planted_value_is_in_an_error(archive, secrets, tmp_path, monkeypatch
     (tmp_path / "said").mkdir()
     (tmp_path / "said" / "errors").write_text("\n".join(said))
     assert hits(tmp_path / "said", secrets) == set()
+
+
+@pytest.mark.slow
+def test_no_planted_value_is_in_the_logs_of_ray(archive, made, secrets, tmp_path):
+    """The command with two workers: the same bytes, and nothing in what Ray, stdout and stderr say, nor in /tmp of its own."""
+    short = Path(tempfile.mkdtemp(prefix="planted-"))  # Ray's sockets need a short path
+    try:
+        line = runs.command(
+            archive, tmp_path, "--workers", "2", "--json", buckets=4, secrets={"max_findings": 10}
+        )
+        done = runs.run(line, RAY_TMPDIR=str(short), TMPDIR=str(short))
+        assert done.returncode == 0, done.stderr[-500:]
+        assert json.loads(done.stdout)["digest"] == made[0].digest
+        (short / "said").write_text(done.stdout + done.stderr)
+        assert any(file.name.startswith("worker-") for file in short.rglob("*.out")), "Ray logs elsewhere"
+        assert hits(short, secrets) == set()
+        assert hits(tmp_path / "work", secrets, PRIVATE) == hits(tmp_path / "out", secrets) == set()
+    finally:
+        shutil.rmtree(short, ignore_errors=True)

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from manifests.ids_view import IdsView
 from manifests.reader import Release
+from pii.settings import Policy
 from pipeline.cli.main import app
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, IntegrityError
@@ -52,6 +53,6 @@ def test_texts_come_back_from_a_bucket(s3_bucket, made, archive, tmp_path):
     store = Store(f"{s3_bucket}/archive")
     for path in (archive / "content").iterdir():
         store.put(f"content/{path.name}", path.read_bytes())
-    texts = Texts(f"{s3_bucket}/archive/content", "high", anonymous=False, rate=10_000, in_flight=8)
+    texts = Texts(f"{s3_bucket}/archive/content", Policy(), anonymous=False, rate=10_000, in_flight=8)
     done = hydrate(IdsView.open(tmp_path / "ids"), texts, tmp_path / "out")
     assert done.identical_shards == len(release.shards()) and done.lost == 0

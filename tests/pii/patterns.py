@@ -1,27 +1,9 @@
-"""Patterns taken apart, for tests: random texts that match one, and how many bytes a search with it reads."""
+"""Patterns taken apart, for tests: how many bytes a search with one reads."""
 
 from pii.rules.proofs import _bytes
 
 _ONE = ("LITERAL", "NOT_LITERAL", "ANY", "IN")
 _REPEAT = ("MAX_REPEAT", "MIN_REPEAT")
-
-
-def sample(tree, g):
-    """A random text that matches a syntax tree (assertions aside)."""
-    out = b""
-    for op, held in tree:
-        name = str(op)
-        if name in _ONE:
-            out += bytes([g.choice([b for b in _bytes(name, held) if name == "LITERAL" or b != 10])])
-        elif name == "BRANCH":
-            out += sample(g.choice(held[1]), g)
-        elif name == "SUBPATTERN":
-            out += sample(held[3], g)
-        elif name in _REPEAT:
-            most = min(held[1], held[0] + 6)
-            times = g.choice([held[0], most, g.randint(held[0], most)])
-            out += b"".join(sample(held[2], g) for _ in range(times))
-    return out
 
 
 def is_bounded(tree):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pii.matcher import Matcher
+from pii.matcher import matcher_for
 from pii.rules import rule_table
 from pii.rules.examples import expand
 from pii.verify_connections import connection_password, random_password
@@ -57,7 +57,7 @@ STANDS_FOR_ONE = [
 
 def found(rule, text):
     body = text.encode()
-    return [body[s:e].decode() for s, e, *_ in Matcher((RULES[rule],)).findings(body)]
+    return [body[s:e].decode() for s, e, *_ in matcher_for((RULES[rule],)).findings(body)]
 
 
 @pytest.mark.parametrize("rule", FORMS)

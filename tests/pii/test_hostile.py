@@ -102,7 +102,7 @@ AROUND = [
 ]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     st.sampled_from(range(len(TRUE))),
     st.lists(st.sampled_from(AROUND), max_size=4).map(b"".join),
@@ -175,7 +175,7 @@ def test_placeholders_that_look_like_secrets_and_the_reverse():
 
 
 def test_many_values_in_one_line_are_all_found():
-    n = 20_000
+    n = 4_000
     text = ", ".join(
         f"u{i}@mail.uni" + f"-x.org '{crc_token('gh' + 'p', i % 500)}'" for i in range(n)
     ).encode()

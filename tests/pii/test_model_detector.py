@@ -11,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_tagger import arbitrary, bytes_tokenizer, knowing, save, words_tokenizer
 
-from pii import Settings, redact_batch, scan
+from pii import Allow, Settings, redact_batch, scan
 from pii.model_detector import (
     MODEL_FINDINGS,
     BadModel,
     ModelUnavailable,
     TokenClassifier,
     _label,
-    kinds_on,
     load_detector,
 )
 
@@ -189,13 +188,28 @@ def test_what_cannot_be_loaded_is_named(folder, tmp_path, monkeypatch):
 
 
 def test_findings_are_merged_with_those_of_the_rules():
+    """Breach: the settings do not hold for what a model finds."""
     mail = "bob@uni" + "-x.org"
-    texts = pa.array([f"# ann lee <{mail}>\nx = 1\n", "ann", None], pa.large_string())
+    texts = pa.array([f"# ann lee <{mail}>\nx = 1\n", "ann", None, "'<NAME_1>' 'jose'"], pa.large_string())
     detector = classifier()
+    said = detector.detect(texts)
+    assert (
+        detector.rule not in scan(texts, Settings(), also=said)["rule"].to_pylist()
+    )  # names are off unless asked for
     on = Settings(kinds=(("name", "high"),))
-    assert kinds_on(detector.detect(texts), Settings()).num_rows == 0  # names are off unless asked for
-    table = scan(texts, on, also=kinds_on(detector.detect(texts), on))
+    table = scan(texts, on, also=said)
     released, redactions = redact_batch(texts, table)
-    assert released.to_pylist() == ["# <NAME_1> <<EMAIL_1>>\nx = 1\n", "NAME_1", None]
+    assert released.to_pylist() == [
+        "# <NAME_1> <<EMAIL_1>>\nx = 1\n",
+        "NAME_1",
+        None,
+        "'<NAME_1>' '<NAME_1>'",
+    ]
     assert [m["rule"] for m in redactions[0].as_py()] == [detector.rule, "email"]
-    assert scan(released, on).num_rows == 0
+    assert scan(released, on, also=detector.detect(released)).num_rows == 0
+    allow = Settings(kinds=(("name", "high"),), allow=(Allow(reason="known", rules=(detector.rule,)),))
+    assert scan(texts, allow, also=said)["spared"].to_pylist() == [
+        "allowed: known",
+        None,
+        *["allowed: known"] * 2,
+    ]
