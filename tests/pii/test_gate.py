@@ -136,11 +136,16 @@ def real_texts(megabytes, seed=0, most=100_000):
 
 
 def equal_on(texts, library):
-    """Findings of detect-secrets in the texts, all of which the gate finds; how many there are."""
+    """Findings of detect-secrets in the texts; the gate finds all of them, and more in lines beyond `LONG_LINE` only.
+
+    (There its filter on the whole line does not apply: see the gate's long lines.)
+    """
     seen = 0
     for _, text in texts:
-        expected = library(text)
-        assert ours(GATED, text) == expected
+        expected, found = library(text), ours(GATED, text)
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        assert expected <= found
+        assert all(len(lines[number - 1]) > LONG_LINE for number, _, _ in found - expected)
         seen += len(expected)
     return seen
 
