@@ -32,7 +32,7 @@ _ABOUT = frozenset(
     expires expiration expired timeout lifetime age class classname selector column env var variable variables attr
     attribute property prop props version algorithm algo alg method mode kind role scope scopes status state strength
     help description desc icon link page view form input element button template example rules rule validator validation
-    issuer audience provider manager service handler factory builder parser reader writer store storage cache index
+    issuer audience provider manager mgr service handler factory builder parser reader writer store storage cache index
     position location source target usage options option config configuration settings setting arn bucket namespace
     mount volume required enabled disabled confirmation confirm reset change changed update updated forgot forgotten
     recovery strategy request response callback func function fn interface impl test spec table schema model map list
