@@ -68,6 +68,7 @@ def parts(name: bytes) -> list[bytes]:
     return [p.lower() for p in _PART.findall(name)]
 
 
+_VERB = re.compile(rb"[ \t]+[A-Za-z]")
 _NO_NAME = Name("", False, False)
 _DIGESTS = frozenset((b"hash", b"hashed", b"digest", b"md5", b"sha", b"sha1", b"sha256", b"bcrypt", b"crypt"))
 _IDENTIFIER = re.compile(rb"[A-Za-z0-9_$.\x80-\xff-]+")
@@ -83,6 +84,8 @@ def name_before(before: bytes) -> Name:
     if found is None:
         return _NO_NAME
     name = found.group()
+    if name.lower() == b"pass" and _VERB.match(line, found.end()):
+        return _NO_NAME  # "pass engine='x'" in prose
     word = list(_WORD.finditer(name))[-1]
     kind = "password" if any(m["password"] for m in _WORD.finditer(name)) else "key"
     behind = parts(name[word.end() :])
