@@ -24,6 +24,7 @@ EXPLAINED: Mapping[str, str] = {
     "encoded-text": "base64 of readable text",
     "format": "a date, a version, a pattern",
     "identifier": "a name for identifiers stands in front",
+    "inside-run": "a part of a longer run of letters and digits",
     "location": "a path, or an address without credentials",
     "long-data": "longer than any key",
     "no-key-material": "the header of a key block without a key",

@@ -162,7 +162,7 @@ def test_the_form_of_shards_is_the_users(archive, made, tmp_path):
     log = io.StringIO()
     outcome = runs.release(archive, tmp_path, version="1.1", log=log, emit=form)
     stages = [line.split()[0] for line in log.getvalue().splitlines()]
-    assert stages == ["emit.keys", "emit.missing", "emit.texts", "emit.shards"]
+    assert stages == ["emit.keys", "emit.missing", "emit.texts", "emit.shards", "secrets.recheck"]
     assert outcome.shards_reused == 0
     for path in (made[0].directory / "data").rglob("*.parquet"):
         twin = outcome.directory / path.relative_to(made[0].directory)
