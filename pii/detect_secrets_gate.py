@@ -38,6 +38,7 @@ from detect_secrets.plugins.base import RegexBasedDetector
 from detect_secrets.plugins.high_entropy_strings import HexHighEntropyString, HighEntropyStringsPlugin
 from detect_secrets.settings import default_settings, get_filters, get_plugins
 
+from pii.database import Database, Expression, database
 from pii.gate_patterns import ignores_case, shadow, widen
 
 try:
@@ -115,7 +116,7 @@ class Gate:
         expressions = [(i, *e) for i, p in enumerate(self.plugins) for e in self._gate_expressions(p)]
         if use_hyperscan is None:
             use_hyperscan = hyperscan is not None
-        self._database: Any = _compile(expressions) if use_hyperscan else None
+        self._database: Database | None = _compile(expressions) if use_hyperscan else None
         #: Lines (or windows) handed to plugins so far: how much the gate lets through.
         self.lines_passed = 0
 
@@ -130,8 +131,10 @@ class Gate:
             return [(widen(k, verbose=False), True) for k in keyword.DENYLIST]
         if isinstance(plugin, HighEntropyStringsPlugin):
             # More than H bits per character need more than 2^H different characters.
-            charset = r"0-9a-fA-F" if isinstance(plugin, HexHighEntropyString) else r"A-Za-z0-9+/=\\_\-"
-            return [(rf"['\"][{charset}]{{{int(2**plugin.entropy_limit) + 1}}}".encode("ascii"), False)]
+            least = int(2**plugin.entropy_limit) + 1
+            if isinstance(plugin, HexHighEntropyString):
+                return [(e, False) for e in _runs_with_a_letter(least)]
+            return [(rf"['\"][A-Za-z0-9+/=\\_\-]{{{least}}}".encode("ascii"), False)]
         raise GateMismatch(f"no gate for detect-secrets' plugin {type(plugin).__name__}")
 
     def findings(self, text: str) -> list[LineFinding]:
@@ -186,7 +189,8 @@ class Gate:
             last[plugin] = end - 1
             hits.append((end - 1, plugin))
 
-        self._database.scan(outline, match_event_handler=note)
+        assert self._database is not None
+        self._database.scan(outline, note)
         return hits
 
     def _long_line(
@@ -269,17 +273,23 @@ class Gate:
 _NAME = re.compile("|".join(keyword.DENYLIST), re.IGNORECASE)
 
 
-def _compile(expressions: list[tuple[int, bytes, bool]]) -> Any:
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+def _compile(expressions: list[tuple[int, bytes, bool]]) -> Database:
     # PREFILTER widens what Hyperscan cannot express; MULTILINE because plugins see one line at a time.
     always = hyperscan.HS_FLAG_PREFILTER | hyperscan.HS_FLAG_MULTILINE
-    database.compile(
-        expressions=[e for _, e, _ in expressions],
-        ids=[plugin for plugin, _, _ in expressions],
-        flags=[always | (hyperscan.HS_FLAG_CASELESS if caseless else 0) for _, _, caseless in expressions],
+    return database(
+        [
+            Expression(e, plugin, always | (hyperscan.HS_FLAG_CASELESS if caseless else 0))
+            for plugin, e, caseless in expressions
+        ]
     )
-    database.scratch = hyperscan.Scratch(database)
-    return database
+
+
+def _runs_with_a_letter(least: int) -> list[bytes]:
+    """Quoted hex of `least` digits and more, not all of them decimal: the filters drop what holds no letter."""
+    return [
+        *(b"['\"]" + b"[0-9]" * at + b"[a-fA-F]" + b"[0-9a-fA-F]" * (least - at - 1) for at in range(least)),
+        b"['\"][0-9]{%d,}[a-fA-F]" % least,
+    ]
 
 
 def _is_filtered(value: str, line: str, plugin: Any) -> bool:

@@ -33,6 +33,7 @@ EXPLANATIONS: dict[str, str] = {
     "encoded-text": "Base64 of readable text that no secret's name stands in front of.",
     "format": "A date, a version, a character set or a regular expression.",
     "identifier": "A name for identifiers stands in front: the value names a thing and opens nothing.",
+    "inside-run": "A part of a longer run of letters and digits.",
     "location": "A path, a file name or a URL without credentials.",
     "long-data": "Longer than any key: data.",
     "no-key-material": "The header of a key block without a key behind it.",

@@ -5,7 +5,9 @@ Nothing that it finds is lost silently: each of its findings is a finding here, 
 
 from __future__ import annotations
 
-from pii.boundaries import line_before
+import re
+
+from pii.boundaries import closes_here, line_before, opens_here
 from pii.detect_secrets_gate import LineFinding, gate
 from pii.explained import explanation
 from pii.matcher import Finding
@@ -17,6 +19,10 @@ from pii.verify_generic import assignment_explanation
 
 #: (start, end, kind, rule, why): a finding that is left as it is.
 Spared = tuple[int, int, str, str, str]
+
+
+# AWS: Amazon Resource Names; what stands in one names a resource.
+_ARN = re.compile(rb"\barn:[a-z-]{2,16}:[a-z0-9-]{2,32}:[a-z0-9-]{0,20}:\Z")
 
 
 def gate_findings(body: bytes, use_hyperscan: bool | None = None) -> tuple[list[Finding], list[Spared]]:
@@ -79,8 +85,13 @@ def _judged(body: bytes, found: LineFinding, start: int, end: int) -> Finding | 
         matched = "key" if "key" in found.matched_name and "pass" not in found.matched_name else "password"
         kind = name.kind or matched
         why = assignment_explanation(body, start, end, name)
-    elif is_placeholder(value):
-        why = "placeholder"
+    else:
+        why = _first(
+            placeholder=is_placeholder(value),
+            inside_run=found.type == "AWS Access Key"
+            and not (opens_here(body, start) and closes_here(body, end)),
+            identifier=bool(_ARN.search(line_before(body, start, 80))),
+        )
     return (start, end, kind, rule) if why is None else (start, end, kind, rule, why)
 
 

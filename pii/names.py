@@ -74,6 +74,9 @@ def _words(text: str, at: int) -> list[tuple[int, int]]:
             break
         spans.append(found.span())
         end = found.end()
+        if word.endswith(".") and len(word) > 4:
+            spans[-1] = (found.start(), end - 1)
+            break  # the end of a sentence; initials and `Jr.` are shorter
         gap = _BETWEEN_WORDS.match(text, end)
         if gap is None:
             break

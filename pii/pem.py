@@ -44,8 +44,10 @@ _FIELD = re.compile(
     rb"(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash|Subject|x-[a-z-]{1,20}): ?"
     rb"(?:\\*\"[^\"\r\n]{0,120}\"|[^\n\r\\\"']{0,120})"
 )
+_PUTTY_BEGIN = re.compile(rb"PuTTY-User-Key-File-")
 _PUTTY_END = re.compile(rb"Private-(?:MAC|Hash): ?[0-9a-f]{40,64}")
 _PUTTY_LINES = re.compile(rb"Private-Lines: ?[0-9]{1,4}")
+_OPENVPN_BEGIN = re.compile(rb"-{5}BEGIN OpenVPN")
 _OPENVPN_END = re.compile(rb"-{5}END OpenVPN [A-Za-z0-9 -]{1,40}-{5}")
 # Base64's three signs in a URL, and the one that JSON may escape.
 _ESCAPED_BASE64 = ((b"%2B", b"+"), (b"%2F", b"/"), (b"%3D", b"="), (b"\\/", b"/"))
@@ -66,7 +68,7 @@ def putty_block(body: bytes, start: int, end: int) -> Span | None:
 
 def openvpn_block(body: bytes, start: int, end: int) -> Span | None:
     """An OpenVPN static key: to its END line, or to its last line of hexadecimal digits."""
-    limit = _until_next(body, end, b"BEGIN OpenVPN")
+    limit = _until_next(body, end, _OPENVPN_BEGIN)
     footer = _OPENVPN_END.search(body, end, limit)
     if footer and _payload(body[end : footer.start()]) >= MIN_PAYLOAD:
         return start, footer.end()
@@ -80,10 +82,7 @@ def block_end(body: bytes, header_end: int) -> int | None:
     A header alone (code that looks for one, a documentation stub with "...") is not a key, nor is code between a
     header and a footer that it writes.  A block without footer ends with its last line of key material.
     """
-    limit = min(len(body), header_end + MAX_BLOCK)
-    following = _BEGIN.search(body, header_end, limit)
-    if following:
-        limit = following.start()
+    limit = _until_next(body, header_end, _BEGIN)
     footer = _END.search(body, header_end, limit)
     if footer and _payload(body[header_end : footer.start()]) >= MIN_PAYLOAD:
         return footer.end()
@@ -92,7 +91,7 @@ def block_end(body: bytes, header_end: int) -> int | None:
 
 def putty_block_end(body: bytes, header_end: int) -> int | None:
     """End of a PuTTY key file: its MAC line (version 1: its hash), else the last line of its private part."""
-    limit = _until_next(body, header_end, b"PuTTY-User-Key-File-")
+    limit = _until_next(body, header_end, _PUTTY_BEGIN)
     mac = _PUTTY_END.search(body, header_end, limit)
     if mac:
         return mac.end()
@@ -100,11 +99,11 @@ def putty_block_end(body: bytes, header_end: int) -> int | None:
     return _open_block_end(body, private.end(), limit, least=32) if private else None
 
 
-def _until_next(body: bytes, position: int, header: bytes) -> int:
+def _until_next(body: bytes, position: int, header: re.Pattern[bytes]) -> int:
     """Where to stop looking: `MAX_BLOCK` bytes on, or at the next header: headers in a row cost what one costs."""
     limit = min(len(body), position + MAX_BLOCK)
-    at = body.find(header, position, limit)
-    return at if at >= 0 else limit
+    following = header.search(body, position, limit)
+    return following.start() if following else limit
 
 
 def _payload(block: bytes) -> int:

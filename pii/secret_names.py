@@ -32,7 +32,7 @@ _ABOUT = frozenset(
     expires expiration expired timeout lifetime age class classname selector column env var variable variables attr
     attribute property prop props version algorithm algo alg method mode kind role scope scopes status state strength
     help description desc icon link page view form input element button template example rules rule validator validation
-    issuer audience provider manager service handler factory builder parser reader writer store storage cache index
+    issuer audience provider manager mgr service handler factory builder parser reader writer store storage cache index
     position location source target usage options option config configuration settings setting arn bucket namespace
     mount volume required enabled disabled confirmation confirm reset change changed update updated forgot forgotten
     recovery strategy request response callback func function fn interface impl test spec table schema model map list
@@ -68,6 +68,7 @@ def parts(name: bytes) -> list[bytes]:
     return [p.lower() for p in _PART.findall(name)]
 
 
+_VERB = re.compile(rb"[ \t]+[A-Za-z]")
 _NO_NAME = Name("", False, False)
 _DIGESTS = frozenset((b"hash", b"hashed", b"digest", b"md5", b"sha", b"sha1", b"sha256", b"bcrypt", b"crypt"))
 _IDENTIFIER = re.compile(rb"[A-Za-z0-9_$.\x80-\xff-]+")
@@ -83,6 +84,8 @@ def name_before(before: bytes) -> Name:
     if found is None:
         return _NO_NAME
     name = found.group()
+    if name.lower() == b"pass" and _VERB.match(line, found.end()):
+        return _NO_NAME  # "pass engine='x'" in prose
     word = list(_WORD.finditer(name))[-1]
     kind = "password" if any(m["password"] for m in _WORD.finditer(name)) else "key"
     behind = parts(name[word.end() :])

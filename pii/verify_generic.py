@@ -59,6 +59,12 @@ def quoted_password(body: bytes, start: int, end: int) -> Span | None:
     """A quoted value given to a name for passwords: letters mixed with digits or signs, or random letters."""
     line = _line(body, start)
     found = None if _CITED.search(line) and not _DEFINED.search(line) else _quoted(body, start)
+    if (
+        found
+        and _LISTED.search(line)
+        and not (is_random(body[slice(*found)]) or _has_sign(body[slice(*found)]))
+    ):
+        return None
     return found and _password(body, *found, wordlike=False)
 
 
@@ -150,6 +156,8 @@ _CITED = re.compile(rb"(?i:pass[a-z]*|pwd)[ \t]+(?:[A-Za-z.\[\]]+[ \t]*)?[\"'\x6
 _DEFINED = re.compile(
     rb"^[ \t]*(?:#[ \t]*define|ENV|ARG|setx?)[ \t]|-[A-Za-z][\w-]*[ \t]+[\"'\x60]\Z|[A-Z]{2}_PASS[A-Z]*[ \t]"
 )
+# The next of several arguments: one more name, if it is not random.
+_LISTED = re.compile(rb",[ \t]*[\"'\x60]\Z")
 _QUOTES = (b'"', b"'", b"`")
 
 
@@ -327,11 +335,12 @@ def assignment_explanation(body: bytes, start: int, end: int, name: Name) -> str
         return None
     if name.about or _TITLE.match(value) or (name.kind != "password" and _WORD.match(value)):
         return "words"
-    if is_words(value) and (name.kind != "password" or _is_identifier(value)):
+    if _CAMEL.match(value) or (is_words(value) and (name.kind != "password" or _is_identifier(value))):
         return "words"
     return None
 
 
+_CAMEL = re.compile(rb"[a-z]+(?:[A-Z][a-z]+)+\Z")
 # A word as labels write it; a word in any letters.
 _TITLE = re.compile(rb"[A-Z][a-z\x80-\xff]+\Z|[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*\Z")
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]+\Z")
@@ -339,14 +348,19 @@ _WORD = re.compile(rb"[A-Za-z\x80-\xff]+\Z")
 
 def _is_identifier(value: bytes) -> bool:
     """Whether a value is several words as names join them; people end passwords, not names, with digits."""
-    return bool(_IDENTIFIER.match(value)) and not _DIGIT.match(value[-1:])
+    return bool(_IDENTIFIER.match(value)) and not _ends_with_digits(value)
+
+
+def _ends_with_digits(value: bytes) -> bool:
+    return bool(_DIGIT.match(value.rstrip(b".!?*#$@")[-1:]))
 
 
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z0-9]*(?:[._:/\\-][A-Za-z0-9._:/\\-]*|[a-z][A-Z].*)\Z")
 # Dates, versions, encodings, calls, sums of indices.
 _FORMAT = re.compile(
     rb"(?:[YMDHhmsdy/:. -]{6,}|[a-z]{1,8}(?:,[a-z]{1,8})*->[a-z]{0,8}|\[?[A-Za-z_][\w.]{2,}\([\w'\", .]*\)\]?)\Z|"
-    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}|[v^~]?[0-9]+\.[0-9]+\.[0-9]+|(?i:utf-?(?:8|16|32)|latin-?1|iso-?8859)"
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}|[v^~]?[0-9]+\.[0-9]+\.[0-9]+|(?i:utf-?(?:8|16|32)|latin-?1|iso-?8859)|"
+    rb".*(?:0-9a-f|0-9A-F|0-9a-z|0-9A-Z|a-zA-Z|A-Za-z|a-z0-9|A-Z0-9)"
 )
 #: What regular expressions are made of; random printable characters seldom hold two.
 _REGEX = re.compile(rb"\\[dwsDWSb]|\[\^?[a-zA-Z0-9]-[a-zA-Z0-9]|\(\?[:=!<P]|\.[*+]|\)[+*?]|\][+*{]|\A\^|\$\Z")
@@ -366,7 +380,7 @@ def _password(body: bytes, start: int, end: int, *, wordlike: bool, name: Name |
         return None
     if b" " in value and (is_phrase(value) or not _mixed(value)):
         return None
-    if is_words(value) and not _DIGIT.match(value[-1:]) and (not wordlike or _is_identifier(value)):
+    if is_words(value) and not _ends_with_digits(value) and (not wordlike or _is_identifier(value)):
         return None
     if not is_random(value) and (
         _TITLE.match(value) or not (_mixed(value) or (wordlike and not _is_identifier(value)))

@@ -121,6 +121,7 @@ _AZURE_BEFORE = {
     b"+AMC": (76,),
     b"+ASt": (76,),
     b"JQQJ": (52,),
+    b"AZDO": (76,),
     b"AzFu": (44,),
     b"AzSe": (42,),
     b"+ACR": (42,),
@@ -150,9 +151,9 @@ def azure_key(body: bytes, start: int, end: int) -> Span | None:
 
 
 def entra_secret(body: bytes, start: int, end: int) -> Span | None:
-    """A client secret of Microsoft Entra: three characters before the signature `7Q~` or `8Q~`, 31 or 34 behind it."""
-    begin, length = start - 3, 34 if body[start : start + 1] == b"7" else 37
-    if begin < 0 or end - start != length or not re.fullmatch(rb"[A-Za-z0-9_.~-]{3}", body[begin:start]):
+    """A client secret of Microsoft Entra: three characters before the signature `7Q~` or `8Q~`, 31 to 34 behind it."""
+    begin = start - 3
+    if begin < 0 or not re.fullmatch(rb"[A-Za-z0-9_.~-]{3}", body[begin:start]):
         return None
     if body[end : end + 1] in (b"~", b"-"):
         return None

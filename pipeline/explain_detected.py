@@ -17,7 +17,6 @@ from pipeline.content.shown import escape
 from pipeline.content.signal_schema import SCHEMA
 from pipeline.engine.point import scalar
 from pipeline.records import Record
-from pipeline.shown_text import safe_texts, with_holders
 from pipeline.tables import ESTIMATED
 
 _QUOTED = 160  # bytes of a benchmark's text in a file, at most
@@ -82,6 +81,8 @@ def header_of(record: Record, sha256: str) -> dict[str, Any] | None:
             header = answered(header, [Detection(**one) for one in answer["detections"]])
     left = None
     if header.notice is not None:
+        from pipeline.shown_text import safe_texts, with_holders
+
         left = {
             "start": header.notice_start,
             "end": header.notice_end,

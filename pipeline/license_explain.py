@@ -19,7 +19,6 @@ from pipeline.errors import ConfigError
 from pipeline.explain_ids import origin_id
 from pipeline.license_replay import File, Replay, differences, place_in, relevant
 from pipeline.records import Record
-from pipeline.shown_text import masked, with_holders
 
 NOT_HELD = "its bytes were not read: a link that leads to no license file, too large, or not archived"
 
@@ -150,6 +149,8 @@ def _attribution(row: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _evidence(file: File) -> dict[str, Any]:
+    from pipeline.shown_text import masked, with_holders  # loads the scan
+
     body = file.body
     shown = None if body is None else masked(body, with_holders())
     return {

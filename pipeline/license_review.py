@@ -20,7 +20,6 @@ from manifests.report.markup import Column, cards, code, name, number, page, par
 from pipeline.engine.stage import read_ref
 from pipeline.errors import ConfigError
 from pipeline.records import Record
-from pipeline.shown_text import safe_texts
 
 SCHEMA = pa.schema(
     [
@@ -97,6 +96,8 @@ def _shown(found: pa.Table) -> pa.Table:
 
 def _redacted(found: pa.Table) -> pa.Table:
     """The rows with excerpts that hold nothing that may be a secret or personal."""
+    from pipeline.shown_text import safe_texts  # loads the scan
+
     kept = pa.array(safe_texts(found["excerpt"].to_pylist()), pa.string())
     return found.set_column(found.schema.get_field_index("excerpt"), SCHEMA.field("excerpt"), kept)
 

@@ -29,6 +29,7 @@ EXPLAINED: Mapping[str, str] = {
     "no-key-material": "the header of a key block without a key",
     "phrase": "a label or a sentence",
     "placeholder": "a placeholder",
+    "public-value": "a value that is public by its name",
     "stock-password": "a password of documentation, or a default",
     "template": "a variable that is filled in later",
     "test-vector": "a published test vector",

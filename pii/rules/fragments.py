@@ -4,6 +4,7 @@ r"""Parts that many patterns share, written once: `(?&assigned)` in a pattern st
 write it: `NAME=v`, `"name": "v"`, `name := 'v'`, `{name => 'v'}`, `set("name", "v")`, `<name>v`, `name: string = "v"`,
 `{\"name\": \"v\"}`, `name[] = "v"`, `| name | v |`; a pair of entries, `name: NAME` and `value: v` (Kubernetes: environment of a
 container), `<add key="name" value="v"/>`, `variable "name" { default = "v"`; an Apple property list.
+`(?&given)`: the same, or a blank (`ENV NAME v`, `--name v`): for values of a strict format.
 `(?&uuid)`: a UUID in lower case (RFC 9562, section 4).
 """
 
@@ -17,12 +18,13 @@ _OPEN = (
     r"""(?:[@bru]?(?:\\{0,3}["'`]){1,3})?"""  # also of raw, byte and verbatim strings, and three of a kind
 )
 _ASSIGNED = (
-    rf"(?:{_QUOTE}(?:\[?\])?{_TYPE}[ \t]{{0,8}}(?::=|=>|[:=,(>|])[ \t]{{0,8}}{_OPEN}"
+    rf"(?:{_QUOTE}(?:\[?[0-9]{{0,4}}\])?{_TYPE}[ \t]{{0,8}}(?::=|=>|[:=,(>|])[ \t]{{0,8}}{_OPEN}"
     rf"|{_QUOTE},?(?:[ \t]?\{{)?[ \t\r\n]{{1,40}}{_QUOTE}(?i:value|content|default){_QUOTE}[ \t]{{0,4}}[:=][ \t]{{0,4}}{_OPEN}"
     r"|</key>[ \t\r\n]{0,40}<string>)"
 )
 FRAGMENTS = {
     "assigned": _ASSIGNED,
+    "given": rf"(?:{_ASSIGNED}|{_QUOTE}[ \t]{{1,8}}{_OPEN})",
     "uuid": "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
 }
 

@@ -24,6 +24,7 @@ from pii.settings import Policy, Settings
 from pipeline.content.notebook import STRIPPED
 from pipeline.content.text import text_of
 from pipeline.engine.annotations import require_all
+from pipeline.engine.keys import source_digest
 from pipeline.engine.runner import Done, Runner
 from pipeline.engine.stage import Ref, Stage, Task
 from pipeline.errors import IntegrityError
@@ -119,7 +120,9 @@ def released_stores(text_form: TextForm) -> dict[str, str]:
         rules=rules_digest(),
         own_rules=digest_of(base.rules) if base.rules else None,
         obey_pragmas=base.obey_pragmas,
-        model=None if text_form.model is None else dict(text_form.model.record),
+        model=None
+        if text_form.model is None
+        else {**text_form.model.record, "code": source_digest("pii.model_detector")},
     )
     return {"bodies": BODIES_OF.key(), "released": key, "scope": scope_of(base)}
 

@@ -77,3 +77,19 @@ def test_every_command_on_secrets_works(tmp_path, monkeypatch):
             assert result.exit_code == 0, (line, result.output, result.exception)
             ran += 1
     assert ran >= 8 and (tmp_path / "work/secrets.sarif").is_file()
+
+
+def test_every_command_on_personal_data_works(tmp_path, monkeypatch):
+    """Breach: a reader types what docs/personal-data.md says, and it fails, or names are not redacted as it says."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    ran = 0
+    for kind, block in BLOCK.findall((ROOT / "docs/personal-data.md").read_text(encoding="utf-8")):
+        if kind == "python":
+            exec(compile(block, "personal-data.md", "exec"), {})
+            continue
+        for line in block.splitlines():
+            result = CliRunner().invoke(app, shlex.split(line.removeprefix("$ "))[1:])
+            assert result.exit_code == 0, (line, result.output, result.exception)
+            ran += 1
+    assert ran == 2

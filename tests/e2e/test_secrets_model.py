@@ -59,14 +59,10 @@ def test_a_release_asks_the_model(tmp_path):
     config = (made.directory / "config.yaml").read_text()
     assert str(tmp_path) not in config and "PER: name" in config
 
-    # Without it, and with another one of the same name, nothing that is kept is taken for what it would say.
-    off = runs.release(archive, tmp_path, version="2.0", secrets={"kinds": {"name": "high"}})
-    assert not any(row["redactions"] for row in rows(off.directory))
+    # With another one of the same name, what is kept is not taken for what it would say.
     other = {**model, "path": model_at(tmp_path / "other" / "tagger", sure=0.001)}
-    unsure = runs.release(archive, tmp_path, version="3.0", secrets={**secrets, "model": other})
+    unsure = runs.release(archive, tmp_path, version="2.0", secrets={**secrets, "model": other})
     assert not any(row["redactions"] for row in rows(unsure.directory))
-    again = runs.release(archive, tmp_path, version="4.0", secrets=secrets)
-    assert [r["content"] for r in rows(again.directory)] == [r["content"] for r in rows(made.directory)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pii.rules import BadRule, load_rules
 from pii.rules.examples import expand
 
 TABLE = """rules:
-  - {id: acme, kind: key, tier: medium, source: own, pattern: '(?i:acme_?token)(?&assigned)([a-f0-9]{32})', keywords: [acme]}
+  - {id: acme, kind: key, tier: medium, source: own, pattern: '(?i:acme[_-]?token)(?&assigned)([a-f0-9]{32})', keywords: [acme]}
 """
 FORMS = {
     "shell": "export ACME_TOKEN=[[{hex:32}]]\n",
@@ -31,6 +31,16 @@ FORMS = {
     "app.config": '<add key="AcmeToken" value="[[{hex:32}]]" />',
     "kubernetes": '- name: ACME_TOKEN\n  value: "[[{hex:32}]]"\n',
     "cloudformation": '{{"Name": "ACME_TOKEN",\n "Value": "[[{hex:32}]]"}}',
+    "c array": 'char acme_token[] = "[[{hex:32}]]";',
+    "objective-c": 'acmeToken = @"[[{hex:32}]]";',
+    "python raw": "acme_token = r'[[{hex:32}]]'",
+    "python three quotes": 'acme_token = """[[{hex:32}]]"""',
+    "markdown table": "| acme_token | [[{hex:32}]] |",
+    "property list": "<key>AcmeToken</key>\n  <string>[[{hex:32}]]</string>",
+    "terraform variable": 'variable "acme_token" {{\n  default = "[[{hex:32}]]"\n',
+    "html meta": '<meta name="acme-token" content="[[{hex:32}]]">',
+    "argparse": 'add("--acme-token", default="[[{hex:32}]]")',
+    "gradle": 'buildConfigField("String", "ACME_TOKEN", "\\"[[{hex:32}]]\\"")',
     "properties": "acme_token   =   [[{hex:32}]]\n",
 }
 NOT = {

@@ -136,22 +136,27 @@ def real_texts(megabytes, seed=0, most=100_000):
 
 
 def equal_on(texts, library):
-    """Findings of detect-secrets in the texts, all of which the gate finds; how many there are."""
+    """Findings of detect-secrets in the texts; the gate finds all of them, and more in lines beyond `LONG_LINE` only.
+
+    (There its filter on the whole line does not apply: see the gate's long lines.)
+    """
     seen = 0
     for _, text in texts:
-        expected = library(text)
-        assert ours(GATED, text) == expected
+        expected, found = library(text), ours(GATED, text)
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        assert expected <= found
+        assert all(len(lines[number - 1]) > LONG_LINE for number, _, _ in found - expected)
         seen += len(expected)
     return seen
 
 
 def test_equal_on_real_files(library):
-    assert equal_on(real_texts(0.8), library) > 0
+    assert equal_on(real_texts(0.6), library) > 0
 
 
 @pytest.mark.slow
 def test_equal_on_many_real_files(library):
-    assert equal_on(real_texts(25, seed=1), library) > 100
+    assert equal_on(real_texts(10, seed=1), library) > 20
 
 
 PIECES = [
@@ -215,6 +220,15 @@ def test_the_gate_lets_few_lines_through():
     gate = Gate(use_hyperscan=True)
     gate.findings(quiet + 'password = "' + rand(ALNUM, 12) + '"\n' + quiet)
     assert gate.lines_passed == 1
+
+
+def test_decimal_runs_are_not_let_through(library):
+    text = "".join(f"'{1202555000 + i}': {{'en': u'City'}},\n" for i in range(500))
+    gate = Gate(use_hyperscan=True)
+    assert ours(gate, text) == library(text) == set() and gate.lines_passed == 0
+    for at in range(12):  # a letter anywhere makes hex of it
+        line = "x = '" + "123456789012"[:at] + "c" + "98765432101a"[at:] + "'"
+        assert ours(gate, line) == library(line)
 
 
 @pytest.mark.parametrize(

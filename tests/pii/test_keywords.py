@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pii.database import Expression, database
 from pii.keywords import Keywords
 from pii.linear import compiled
-from pii.matcher import Matcher, _compile, _form, _reports
+from pii.matcher import Matcher
+from pii.rule_databases import compile_rules, form_of, reports
 from pii.rules import rule_table
 from pii.rules.proofs import Matches, Unreadable, keywords_are_necessary, tree_of
 
@@ -111,10 +112,10 @@ def test_an_expression_that_hyperscan_compiles_wrongly_gets_another_form(tmp_pat
     rule = dataclasses.replace(RULES[0], id="wrong", pattern=pattern, keywords=(b"_password",))
     text = b" " * 40 + b"DB_PASSWORD=" + b"q" * 8
     plain = database([Expression(pattern, 0, 0)])
-    part = _compile((rule,))
-    assert not part.untrusted and _reports(part.database, text, 0)
+    part = compile_rules((rule,))
+    assert not part.untrusted and reports(part.database, text, 0)
     # the day this fails, Hyperscan is mended, and the trial costs nothing but a second
-    assert not _reports(plain, text, 0)
+    assert not reports(plain, text, 0)
 
 
 def test_forms_of_a_rule_are_wider(monkeypatch):
@@ -122,12 +123,12 @@ def test_forms_of_a_rule_are_wider(monkeypatch):
     for rule in RULES[:: len(RULES) // 40]:
         matches = Matches(tree_of(rule.pattern))
         for level in (1, 2):
-            form = _form(rule, level)
+            form = form_of(rule, level)
             if form:
                 held = database([Expression(p, 0, f) for p, f in form], folder=None)
                 for _ in range(4):
                     text = b" " * 20 + matches.next() + b" "
-                    assert not compiled(rule.pattern).search(text) or _reports(held, text, 0), rule.id
+                    assert not compiled(rule.pattern).search(text) or reports(held, text, 0), rule.id
 
 
 @settings(max_examples=150, deadline=None)

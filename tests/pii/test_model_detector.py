@@ -56,7 +56,7 @@ def random_detector(**more):
     )  # fmt: skip
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(st.one_of(st.none(), ANY_TEXT), max_size=6), st.integers(1, 5))
 def test_findings_are_those_of_each_text_alone(texts, rows):
     """Breach: what else is scanned, in which order and how many at once, changes a finding; or a span cuts a character."""

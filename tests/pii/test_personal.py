@@ -100,7 +100,9 @@ def test_recall_of_addresses():
     tried, whole = hits(make("public4", n=40), ["ip", "host", "remote_addr"], more)
     assert whole >= 0.99 * tried
     tried, whole = hits(
-        make("public6", n=40), ["ip", "host"], ["http://[%]/", "%", "% - -", "AAAA %", "%/128"]
+        make("public6", n=40),
+        ["ip", "host"],
+        ["http://[%]/", "%", "% - -", "AAAA %", "%/128", "inet6 %/64 scope global"],
     )
     assert whole >= 0.99 * tried
 
@@ -224,6 +226,7 @@ NOBODYS = {
         "52.95.110.1.2",
         "1.3.6.1.4.1",
         "step 2.1.200.3",
+        "RFC4880 5.2.3.1",
         ".. 5.1.77.2 Overview",
         "ffmpeg 4.2.7.13",
         "§ 4.3.2.5 Scope",

@@ -74,7 +74,7 @@ def four():
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(PARTS, GAP, four(), four(), st.sampled_from(REPLACEMENTS))
 def test_only_kind_and_ordinal_decide(parts, tail, one, two, replacement):
     """Breach: a letter of a secret, or its place, is seen in the released text."""
@@ -98,7 +98,7 @@ def test_only_kind_and_ordinal_decide(parts, tail, one, two, replacement):
     assert text[at:] == released[released_at:]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(TEXT, st.sampled_from(SENSITIVITIES))
 @example("<a>'" + "x" * 9 + '</a> password = "Aa9' + "q" * 8 + '"', "high")
 def test_released_with_stand_ins_holds_no_finding(text, tier):
@@ -164,7 +164,7 @@ def test_stand_ins_have_the_form_of_the_value():
     assert stand_in("key", 2, rand(HEX, 32).encode()) == b"0" * 31 + b"2"
     assert stand_in("password", 3, b"12345678901") == b"10000000003"
     assert stand_in("password", 1, b"pw") == b"example1"  # a word at least, or a scan could not tell it
-    assert len(stand_in("key", 1, b"Q" * 100_000)) == LONGEST
+    assert len(stand_in("key", 1, b"Q" * 50_000)) == LONGEST
     assert stand_in("credit_card", 1, b"3333 333333 33333") == b"4111 1111 1111 1111"
     assert stand_in("national_id", 7, b"AB 12 34 56 C") == b"XX 00 00 00 7"
     assert stand_in("ip_address", 254, b"1.2.3.4") == b"192.0.2.254"
@@ -276,7 +276,7 @@ def test_key_blocks_keep_their_placeholder(replacement):
         assert released.startswith(expected.encode()) and released.count(b"\n") == body.count(b"\n")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(TEXT, max_size=3), st.sampled_from(REPLACEMENTS))
 @example(['password = "changeme9x" ' + f"t = '{TOKEN}' " + 'secret = "placeholder1"'], "placeholder")
 def test_what_is_left_is_found_again_in_the_released_text(texts, replacement):
@@ -298,7 +298,7 @@ def test_what_is_left_is_found_again_in_the_released_text(texts, replacement):
 
 
 def test_work_is_linear_in_the_text(monkeypatch):
-    """Bytes that are looked at for surroundings, with 100,000 findings on one line: the text once, not its square."""
+    """Bytes that are looked at for surroundings, with 50,000 findings on one line: the text once, not its square."""
     import pii.surroundings
 
     read = 0
@@ -311,10 +311,10 @@ def test_work_is_linear_in_the_text(monkeypatch):
 
     monkeypatch.setattr(pii.surroundings.Line, "feed", counting)
     unit = b"'aaaaaaaaaa', \"b\" "
-    spans = [(i * len(unit) + 1, i * len(unit) + 11, "key", "r") for i in range(100_000)]
+    spans = [(i * len(unit) + 1, i * len(unit) + 11, "key", "r") for i in range(50_000)]
     text = unit * len(spans)
     released, places = replace(text, spans)
-    assert released.startswith(b"'<KEY_1>', \"b\" '<KEY_1>'") and len(places) == 100_000
+    assert released.startswith(b"'<KEY_1>', \"b\" '<KEY_1>'") and len(places) == 50_000
     assert read <= len(text) + len(spans)
 
 
