@@ -199,7 +199,7 @@ def table(results: list[dict[str, Any]]) -> str:
         cells = [
             f"{r['contestant']} {r['version']}".strip(),
             f"{all_texts['megabytes_per_second']:.3g}",
-            f"{rates[r['contestant']] / base:,.3g}x" if base else "",
+            f"{(ratio := rates[r['contestant']] / base):,.{0 if ratio >= 10 else 1}f}x" if base else "",
             f"{all_texts['findings_per_megabyte']:.3g}",
             f"{r['rss_megabytes']['peak']:.0f} ({r['rss_megabytes']['before']:.0f})",
         ]
