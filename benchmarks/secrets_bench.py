@@ -39,7 +39,9 @@ from typing import Any
 
 from secrets_contestants import CONTESTANTS, NEUTRAL, Contestant
 from secrets_draw import Document
+from secrets_negatives import SEED as negatives_seed
 from secrets_negatives import negatives
+from secrets_planted import SEED as planted_seed
 from secrets_planted import planted
 from secrets_scores import flagged, kept_of_detect_secrets, recall, syntax_kept
 
@@ -197,7 +199,7 @@ def table(results: list[dict[str, Any]]) -> str:
         cells = [
             f"{r['contestant']} {r['version']}".strip(),
             f"{all_texts['megabytes_per_second']:.3g}",
-            f"{rates[r['contestant']] / base:,.3g}x" if base else "",
+            f"{(ratio := rates[r['contestant']] / base):,.{0 if ratio >= 10 else 1}f}x" if base else "",
             f"{all_texts['findings_per_megabyte']:.3g}",
             f"{r['rss_megabytes']['peak']:.0f} ({r['rss_megabytes']['before']:.0f})",
         ]
@@ -246,6 +248,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--snippets", type=int, default=6_000, help="planted")
     parser.add_argument("--each", type=int, default=40, help="hard negatives of each class")
+    parser.add_argument(
+        "--other-seed", type=int, default=0, help="added to the seeds of both sets: others of the same kind"
+    )
     parser.add_argument("--only", nargs="*", help="names of contestants")
     parser.add_argument("--speed-only-for-peers", action="store_true", help="labelled sets for ours only")
     parser.add_argument("--misses", action="store_true")
@@ -264,7 +269,8 @@ def main() -> None:
     part = part_of(corpus, args.peer_megabytes)
     data = {
         "corpus": corpus, "part": part, "everywhere": not args.speed_only_for_peers,
-        "planted": planted(args.folder, count=args.snippets), "negatives": negatives(args.folder, each=args.each),
+        "planted": planted(args.folder, planted_seed + args.other_seed, args.snippets),
+        "negatives": negatives(args.folder, negatives_seed + args.other_seed, args.each),
     }  # fmt: skip
     results = []
     with tempfile.TemporaryDirectory() as folder:
