@@ -14,10 +14,11 @@ from pipeline.engine.store import Store
 from pipeline.estimate import RUNS_LOOKED_AT, estimate, quantities, records
 from pipeline.parent import ParentRelease, differing
 from pipeline.publish import address_of, known_facts
-from pipeline.release import new_buckets, open_parent_of, run_flow
+from pipeline.release import open_parent_of, run_flow
 from pipeline.sources.graph import open_export
 from pipeline.sources.opening import open_archive
 from pipeline.stages.fetch import times_asked
+from pipeline.workplace import new_buckets
 
 
 def plan_release(

@@ -37,9 +37,10 @@ from pipeline.engine.stage import as_path
 from pipeline.engine.store import Store
 from pipeline.errors import ConfigError, IntegrityError
 from pipeline.publish import LIBRARIES, address_of, place_of, sha256_of
-from pipeline.release import local_folders, new_buckets, run_flow
+from pipeline.release import run_flow
 from pipeline.sources.opening import open_archive
 from pipeline.stages.emit import Rebuild
+from pipeline.workplace import local_folders, new_buckets
 
 RANDOM = "random"
 

@@ -62,7 +62,6 @@ from pipeline.publish import (
 from pipeline.publish_s3 import publish_objects
 from pipeline.review_card import load_review
 from pipeline.shown_text import strictest
-from pipeline.sizing import buckets_for, buckets_of
 from pipeline.sources.graph import GraphExport
 from pipeline.sources.opening import open_archive
 from pipeline.stages.caps import cap_wave
@@ -102,6 +101,7 @@ from pipeline.stages.text_contamination import open_benchmarks
 from pipeline.stages.texts import text_wave
 from pipeline.stages.tokens import count_tokens, describe, token_stores, tokens_by_shard
 from pipeline.stages.walk import walk
+from pipeline.workplace import local_folders, new_buckets
 
 UNFINISHED = (
     "unfinished.json"  # in the work directory, from a run's first stage until its release is in place
@@ -574,29 +574,6 @@ def _shard_counts(shards: Done, progress: Progress) -> dict[str, int]:
     written = shards.counts["shards.written"] if ran else 0
     amount = sum(len(unit["shards"]) for unit in shards.facts)
     return {"shards_reused": amount - written, "shards_written": written}
-
-
-def local_folders(settings: ReleaseConfig, workdir: str, parent: str | None = None) -> dict[str, str]:
-    """What units read and write on this machine's disk, by the option that names it."""
-    archive = settings.archive
-    named = {
-        "--parent": parent,
-        "--workdir": workdir,
-        "archive.uri": archive.uri,
-        "archive.graph": archive.graph,
-        "archive.content": archive.content,
-    }
-    roots = {name: Store(address).root for name, address in named.items() if address is not None}
-    return {name: str(root) for name, root in roots.items() if root is not None}
-
-
-def new_buckets(settings: ReleaseConfig, workdir: str) -> int:
-    """The number of buckets of a new work directory, by the size of its input."""
-    archive, memory = settings.archive, settings.engine.task_memory
-    if archive.uri is None and archive.graph is None:  # it will be built: no more files than it may have
-        return buckets_for({"directory_entry": 2 * archive.max_files, "content": archive.max_files}, memory)
-    export, _ = open_archive(settings, Store(workdir), Progress(quiet=True))
-    return buckets_of(export, memory)
 
 
 def _begun(runner: Runner, place: Store) -> None:
