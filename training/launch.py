@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         config = load(options.config, options.overrides)
-        from training.train import train
-        from training.trainer import process_place
+        from training.run.train import train
+        from training.run.trainer import process_place
 
         rank, world = process_place()
         try:

@@ -8,19 +8,39 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from training import checkpoint, data, packing
-from training.config import TrainConfig
-from training.data import Report, TokenCache
-from training.errors import OutputError, TrainingConfigError
-from training.order import TrainingOrder
-from training.packing import PackingPlan
-from training.select import ReleaseReader, Selection, select
-from training.tokenizer import CodeTokenizer
+import numpy as np
+
+from training.config import SourceConfig, TrainConfig
+from training.corpus.select import Corpus, select
+from training.corpus.sources import Source, open_source
+from training.errors import OutputError
+from training.run import checkpoint
+from training.tokens import cache as caches
+from training.tokens import packing
+from training.tokens.cache import Report, TokenCache
+from training.tokens.order import TrainingOrder
+from training.tokens.packing import PackingPlan
+from training.tokens.tokenizer import CodeTokenizer
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass: its tokens, which documents come how often, and how they are packed.
+
+    Attributes:
+        cache: the tokens (the same object again where an epoch's tokens do not differ).
+        documents: numbers of the documents in `cache` that the epoch holds, in order, with repetitions.
+        plan: their packing; its document numbers are those of `cache`.
+    """
+
+    cache: TokenCache
+    documents: np.ndarray
+    plan: PackingPlan
 
 
 @dataclass(frozen=True)
@@ -28,37 +48,22 @@ class Prepared:
     """What a run works on.
 
     Attributes:
-        release: as opened.
-        selection: which rows are trained on and held out.
+        corpus: sources, and which of their rows are trained on and held out.
         tokenizer: trained or loaded.
         base: folder of the model that training starts from, or None.
-        epochs: tokens of each epoch (the same object again where an epoch's tokens do not differ).
+        epochs: as far as the run goes.
         order: which packed row is in which step.
         stream_digest: SHA-256 (hex) of the order and of all tokens: names the exact stream of batches.
-        held_out, held_out_plan: tokens and packing of the evaluation split, or None without one.
+        held_out: the evaluation split, each document once, or None without one.
     """
 
-    release: ReleaseReader
-    selection: Selection
+    corpus: Corpus
     tokenizer: CodeTokenizer
     base: Path | None
-    epochs: tuple[TokenCache, ...]
+    epochs: tuple[Epoch, ...]
     order: TrainingOrder
     stream_digest: str
-    held_out: TokenCache | None
-    held_out_plan: PackingPlan | None
-
-
-def open_release(folder: str) -> ReleaseReader:
-    """The release in a folder, its files checked against the manifest as they are read."""
-    from manifests.reader import Release
-
-    if not (Path(folder) / "manifest.json").is_file():
-        raise TrainingConfigError(
-            f"release: {folder} is not a release (it has no manifest.json); give the folder of a "
-            "version, such as releases/2.1"
-        )
-    return Release.open(folder)
+    held_out: Epoch | None
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def prepare(
-    config: TrainConfig, report: Report, open_: Callable[[str], ReleaseReader] = open_release
+    config: TrainConfig, report: Report, open_: Callable[[SourceConfig], Source] = open_source
 ) -> Prepared:
     """Select, tokenise and pack; whatever is in the cache is not done again.
 
@@ -82,78 +87,63 @@ def prepare(
         TrainingError: a subclass, for every user's mistake; the reader's own errors for a release that fails
             verification.
     """
-    release = open_(config.release)
+    sources = [open_(source) for source in config.all_sources]
     base = checkpoint.model_folder(config.model.path, report) if config.model.path else None
     with _alone(config.cache_folder):
-        selection = select(release, config.languages, config.data)
-        tokenizer = _tokenizer(config, release, selection, base, report)
-        data.check_fim(tokenizer, config.data.fim.rate)
-        epochs: list[TokenCache] = []
-        plans: list[PackingPlan] = []
+        corpus = select(sources, config)
+        tokenizer = _tokenizer(config, corpus, base, report)
+        caches.check_fim(tokenizer, config.data.fim.rate)
+        epochs: list[Epoch] = []
         steps = 0
-        while (len(plans) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
-            epoch = len(plans)
-            if epochs and config.data.fim.rate == 0:
-                cache, plan = epochs[0], plans[0]
-            else:
-                cache = _tokens(
-                    config, release, selection, "train", tokenizer=tokenizer, epoch=epoch, report=report
-                )
-                plan = packing.plan(cache.length, config.data.sequence_length)
-            epochs.append(cache)
-            plans.append(plan)
-            steps += -(-plan.rows // config.rows_per_step)
-        order = TrainingOrder(plans, config.seed, config.rows_per_step, config.steps)
-        held_out = held_out_plan = None
-        if selection.held_out.any():
-            held_out = _tokens(
-                config, release, selection, "held_out", tokenizer=tokenizer, epoch=0, report=report
-            )
-            held_out_plan = packing.plan(held_out.length, config.data.sequence_length)
+        while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
+            epoch = _epoch(config, corpus, tokenizer, "train", len(epochs), epochs, report)
+            epochs.append(epoch)
+            steps += -(-epoch.plan.rows // config.rows_per_step)
+        order = TrainingOrder([e.plan for e in epochs], config.seed, config.rows_per_step, config.steps)
+        held_out = None
+        if corpus.held_out.any():
+            held_out = _epoch(config, corpus, tokenizer, "held_out", 0, [], report)
     stream = hashlib.sha256(order.digest().encode())
-    for cache in epochs:
-        stream.update(cache.digest.encode())
-    return Prepared(
-        release, selection, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, held_out_plan
+    for epoch in epochs:
+        stream.update(epoch.cache.digest.encode())
+    return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out)
+
+
+def _epoch(  # noqa: PLR0917
+    config: TrainConfig,
+    corpus: Corpus,
+    tokenizer: CodeTokenizer,
+    split: str,
+    number: int,
+    earlier: Sequence[Epoch],
+    report: Report,
+) -> Epoch:
+    if earlier and config.data.fim.rate == 0:
+        return earlier[0]
+    cache = caches.tokenised(
+        corpus,
+        split,
+        tokenizer,
+        config.data,
+        seed=config.seed,
+        epoch=number,
+        cache=config.cache_folder,
+        report=report,
     )
+    documents = np.arange(len(cache.length), dtype=np.int64)
+    return Epoch(cache, documents, packing.plan(cache.length, config.data.sequence_length, documents))
 
 
-def _tokenizer(
-    config: TrainConfig, release: ReleaseReader, selection: Selection, base: Path | None, report: Report
-) -> CodeTokenizer:
+def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: Report) -> CodeTokenizer:
     if config.tokenizer.path is not None:
         return CodeTokenizer.load(config.tokenizer.path)
     if base is not None:
         return CodeTokenizer.load(base)
     wanted = config.tokenizer
-    return data.train_tokenizer(
-        release,
-        selection,
+    return caches.train_tokenizer(
+        corpus,
         vocab_size=wanted.vocab_size,
         train_bytes=wanted.train_bytes,
-        cache=config.cache_folder,
-        report=report,
-    )
-
-
-def _tokens(
-    config: TrainConfig,
-    release: ReleaseReader,
-    selection: Selection,
-    split: str,
-    *,
-    tokenizer: CodeTokenizer,
-    epoch: int,
-    report: Report,
-) -> TokenCache:
-    return data.tokenised(
-        release,
-        selection,
-        split,
-        tokenizer,
-        config.data,
-        seed=config.seed,
-        epoch=epoch,
         cache=config.cache_folder,
         report=report,
     )

@@ -61,9 +61,9 @@ def run(config: str, overrides: list[str], *, plan_only: bool, nproc: int, fresh
     try:
         settings = load(config, overrides)
         try:
-            from training import dry_run as planning
-            from training.train import start_over
-            from training.train import train as train_here
+            from training.run import dry_run as planning
+            from training.run.train import start_over
+            from training.run.train import train as train_here
         except ImportError as error:
             raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
         if plan_only:
@@ -130,8 +130,10 @@ def _readable(result: dict[str, Any], plan_only: bool) -> str:
     seen = result["seen"]
     lines = [
         f"checkpoint  {result['checkpoint']}",
-        f"release     {result['release']['name']} {result['release']['version']}, "
-        f"manifest {result['release']['manifest_digest']}",
+        *(
+            f"{source['kind']:11s} {source.get('dataset', source['name'])} {source.get('version', '')} {source['digest']}"
+            for source in result["sources"]
+        ),
         f"trained     {result['steps']} steps, {seen['tokens']:,} tokens, "
         f"{result['packing']['filled']:.3%} non-padding, {result['tokens_per_second']:,.0f} tokens/s, "
         f"{result['seconds']:.1f} s",

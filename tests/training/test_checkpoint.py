@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from training import checkpoint
 from training.errors import CheckpointError, OutputError
+from training.run import checkpoint
 
 
 def write(checkpoints: Path, step: int, text: str = "weights") -> Path:

@@ -45,7 +45,7 @@ def test_json_on_stdout_progress_on_stderr(app, config):
     assert done.exit_code == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["steps"] == 2
-    assert result["release"]["version"] == "2.1"
+    assert result["sources"][0]["version"] == "2.1"
     assert {"checkpoint", "evaluation", "seen", "packing", "seconds", "tokens_per_second"} <= result.keys()
     assert "tokens/s" in done.stderr
     again = invoke(app, config, "--set", "steps=2")
@@ -67,17 +67,18 @@ def test_dry_run_touches_nothing(app, config, settings):
 
 
 def test_the_parameter_count_of_the_plan_is_true():
-    from training import dry_run, model
     from training.config import load
-    from training.tokenizer import train
+    from training.model import build
+    from training.run import dry_run
+    from training.tokens.tokenizer import train
 
     texts = [f"{n * 2654435761 % 2**32:x}" for n in range(2000)]
     tokenizer = train(texts, 300)
     size = f"tokenizer.vocab_size={tokenizer.size}"
     for tied in ("true", "false"):
         config = load(ROOT / "configs/train-tiny.yaml", [size, f"model.tie_embeddings={tied}"])
-        built = model.build(config.model, tokenizer, config.data.sequence_length, 0)
-        assert dry_run.built_parameters(config) == model.parameters(built)[0]
+        built = build.build(config.model, tokenizer, config.data.sequence_length, 0)
+        assert dry_run.built_parameters(config) == build.parameters(built)[0]
 
 
 def test_mistakes_become_the_right_errors(app, config, settings, tmp_path):
@@ -101,7 +102,7 @@ def test_a_missing_extra_is_named(app, config, monkeypatch):
     genuine = builtins.__import__
 
     def without(name, *rest):
-        if name.partition(".")[0] == "torch" or name == "training.train":
+        if name.partition(".")[0] == "torch" or name == "training.run.train":
             raise ImportError("No module named 'torch'")
         return genuine(name, *rest)
 

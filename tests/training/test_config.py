@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic_core import PydanticUndefined
 
-from training.config import Section, TrainConfig, load
+from training.config import TrainConfig, load
+from training.config.base import Section
 from training.errors import TrainingConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -44,13 +46,13 @@ def test_the_tiny_preset_shows_every_key_with_its_true_default() -> None:
 
     def walk(node: dict, prefix: str = "") -> None:
         for key, value in node.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and value:
                 walk(value, f"{prefix}{key}.")
             else:
                 shown.add(f"{prefix}{key}")
 
     walk(tree)
-    assert shown == set(_keys(TrainConfig)) - {"epochs"}
+    assert shown == set(_keys(TrainConfig))
     sections = {"tokenizer": "TokenizerConfig", "model": "ModelConfig", "data": "DataConfig"}
     assert sections.keys() <= tree.keys()
     # `default X` in a comment is the default of the field of that name
@@ -63,6 +65,8 @@ def test_the_tiny_preset_shows_every_key_with_its_true_default() -> None:
     for name, said in stated:
         if name in defaults and name != "path":
             wanted = defaults[name]
+            if wanted in (PydanticUndefined, ()):  # made by a factory: an empty list or mapping
+                continue
             value = yaml.safe_load(
                 said.rstrip(".").replace("_", "") if said[0].isdigit() else said.rstrip(".")
             )
@@ -86,7 +90,7 @@ def test_the_tiny_preset_shows_every_key_with_its_true_default() -> None:
             r"unknown key 'warmup_steps'; did you mean 'optimizer\.warmup_steps'\?",
         ),
         (MINIMAL + "data: {spm_rate: 3}\n", r"did you mean 'data\.fim\.spm_rate'\?"),
-        (MINIMAL + "zzzzzz: 3\n", r"train\.yaml:4: unknown key 'zzzzzz'; known: release, output"),
+        (MINIMAL + "zzzzzz: 3\n", r"train\.yaml:4: unknown key 'zzzzzz'; known: release, sources"),
         (MINIMAL + "lora: {rnk: 3}\n", r"train\.yaml:4: unknown key 'lora\.rnk'; did you mean 'rank'"),
         ("release: r\nsteps: 1\n", r"the key 'output' is required"),
         (MINIMAL + "seed: 1.5\n", r"train\.yaml:4: seed: .*integer.*got 1\.5"),
@@ -96,7 +100,7 @@ def test_the_tiny_preset_shows_every_key_with_its_true_default() -> None:
         (MINIMAL + "languages: Python\n", r"train\.yaml:4: languages"),
         (MINIMAL + "languages: []\n", r"train\.yaml:4: languages"),
         (MINIMAL + "optimizer: {learning_rate: .inf}\n", r"train\.yaml:4: optimizer\.learning_rate"),
-        (MINIMAL + "data: {eval_fraction: 1.0}\n", r"train\.yaml:4: data\.eval_fraction"),
+        (MINIMAL + "evaluation: {fraction: 1.0}\n", r"train\.yaml:4: evaluation\.fraction"),
         (MINIMAL + "epochs: 1\n", "exactly one of `steps` and `epochs`"),
         ("release: r\noutput: o\n", "exactly one of `steps` and `epochs`"),
         (MINIMAL + "global_batch_tokens: 1000\n", "must be a multiple of data.sequence_length"),

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from training.data import TokenCache
-from training.evaluate import LanguageLoss, evaluate
-from training.packing import plan
+from training.run.evaluate import LanguageLoss, evaluate
+from training.tokens.cache import TokenCache
+from training.tokens.packing import plan
 
 LENGTHS = np.array([30, 7, 1, 25, 16, 2])
 LANGUAGE = np.array([0, 1, 0, 1, 2, 0])
@@ -38,7 +38,10 @@ def model():
 def cache():
     tokens = np.random.default_rng(0).integers(2, 50, LENGTHS.sum()).astype(np.uint16)
     nothing = np.zeros(len(LENGTHS), dtype=np.int64)
-    return TokenCache("", "", tokens, nothing, [""] * len(LENGTHS), LANGUAGE, LENGTHS, nothing, 0)
+    rows = np.arange(len(LENGTHS))
+    return TokenCache(
+        "", "", tokens, [""] * len(LENGTHS), LANGUAGE, nothing, LENGTHS, nothing, rows, rows, nothing, 0
+    )
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.fim import Cut, draw, pieces
+from training.corpus.fim import Cut, draw, pieces
 
 
 @given(st.text(), st.integers(0, 9), st.integers(0, 3))

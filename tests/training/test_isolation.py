@@ -6,8 +6,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from training.errors import LeakyMaskError
-from training.model import check_isolation, packed_inputs
-from training.packing import plan
+from training.model.attention import check_isolation, packed_inputs
+from training.tokens.packing import plan
 
 LENGTHS = [40, 17, 1, 61, 9]
 VOCABULARY = 300

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.errors import TrainingConfigError, TrainingDataError
-from training.order import TrainingOrder, permutation
-from training.packing import plan
+from training.tokens.order import TrainingOrder, permutation
+from training.tokens.packing import plan
 
 
 def order_of(

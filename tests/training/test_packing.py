@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.packing import IGNORE, plan
+from training.tokens.packing import IGNORE, plan
 
 LENGTHS = st.lists(st.integers(0, 90), max_size=60)
 

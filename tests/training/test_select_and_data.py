@@ -11,18 +11,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests.reader import Release
-from training import data, select
-from training.config import DataConfig, FimConfig
+from training.config import DataConfig, EvaluationConfig, FimConfig, TrainConfig
+from training.corpus import select
+from training.corpus.sources import ReleaseSource
 from training.errors import OutputError, TrainingConfigError, TrainingDataError
-from training.tokenizer import CONTROL_TOKENS, CodeTokenizer, train
+from training.tokens import cache as caches
+from training.tokens.tokenizer import CONTROL_TOKENS, CodeTokenizer, train
 
 
 def quiet(_: str) -> None:
     """Progress that nobody reads."""
 
 
-def config(**values) -> DataConfig:
-    return DataConfig(**{"sequence_length": 256, "eval_fraction": 0.2, **values})
+def config(*, fraction=0.2, max_bytes=None, **data) -> TrainConfig:
+    return TrainConfig(
+        release="r",
+        global_batch_tokens=2**16,
+        output="o",
+        steps=1,
+        data=DataConfig(**{"sequence_length": 256, **data}),
+        evaluation=EvaluationConfig(fraction=fraction, max_bytes=max_bytes),
+    )
+
+
+def corpus_of(release: Path, languages=None, **values) -> select.Corpus:
+    return select.select([ReleaseSource("r", Release.open(release), languages)], config(**values))
 
 
 @pytest.mark.parametrize(
@@ -49,14 +62,14 @@ def rows_of(release: Release, columns: list[str]) -> pa.Table:
 
 def test_whole_owners_are_held_out(release: Path):
     opened = Release.open(release)
-    chosen = select.select(opened, None, config())
+    chosen = corpus_of(release)
     owners = np.array([select.owner_of(o) for o in rows_of(opened, ["origin"])["origin"].to_pylist()])
     assert not chosen.train[chosen.held_out].any()
     assert chosen.held_out.any()
     assert not set(owners[chosen.held_out]) & set(owners[chosen.train])
     assert (chosen.train | chosen.held_out).all()
-    assert chosen.left_aside == 0
-    assert len(set(owners[chosen.held_out])) == chosen.held_out_owners
+    assert chosen.left_out == {}
+    assert len(set(owners[chosen.held_out])) == chosen.held_out_groups
 
 
 @settings(deadline=None)
@@ -73,26 +86,26 @@ def test_limits_are_kept_and_each_language_is_measured(release: Path):
     opened = Release.open(release)
     bytes_ = rows_of(opened, ["length_bytes"])["length_bytes"].to_numpy()
     languages = np.array(rows_of(opened, ["language"])["language"].to_pylist())
-    free = select.select(opened, None, config())
-    limited = select.select(opened, None, config(max_train_bytes=20_000, max_eval_bytes=3000))
+    free = corpus_of(release)
+    limited = corpus_of(release, max_train_bytes=20_000, max_bytes=3000)
     assert 10_000 < bytes_[limited.train].sum() <= 20_000
     assert not (limited.train & ~free.train).any()
     assert not (limited.held_out & ~free.held_out).any()
     assert set(languages[limited.held_out]) == set(languages[free.held_out])
-    assert limited.left_aside == len(bytes_) - limited.train.sum() - limited.held_out.sum() > 0
+    left = sum(limited.left_out.values())
+    assert left == len(bytes_) - limited.train.sum() - limited.held_out.sum() > 0
 
 
 def test_languages_are_checked(release: Path, make_release, tmp_path):
-    opened = Release.open(release)
-    assert select.select(opened, ["Shell", "C++"], config()).languages == ("C++", "Shell")
+    assert corpus_of(release, ["Shell", "C++"]).languages == ("C++", "Shell")
     with pytest.raises(TrainingDataError, match=r"no row of language 'Pyton'; did you mean 'Python'\?"):
-        select.select(opened, ["Pyton"], config())
-    with pytest.raises(TrainingDataError, match=r"raise data\.max_train_bytes"):
-        select.select(opened, None, config(max_train_bytes=1))
-    one = Release.open(make_release(tmp_path, rows={"Python": 1}))
+        corpus_of(release, ["Pyton"])
+    with pytest.raises(TrainingDataError, match=r"raise data.max_train_bytes"):
+        corpus_of(release, max_train_bytes=1)
+    one = make_release(tmp_path, rows={"Python": 1})
     with pytest.raises(TrainingDataError, match="all rows belong to one owner"):
-        select.select(one, None, config())
-    assert select.select(one, None, config(eval_fraction=0.0)).train.all()
+        corpus_of(one)
+    assert corpus_of(one, fraction=0.0).train.all()
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +114,13 @@ def tokenizer() -> CodeTokenizer:
 
 
 def made(release, tokenizer, folder, *, split="train", epoch=0, seed=0, lines=None, **values):
-    opened = Release.open(release)
     settings_ = config(**values)
     report = quiet if lines is None else lines.append
-    return data.tokenised(
-        opened,
-        select.select(opened, None, settings_),
+    return caches.tokenised(
+        corpus_of(release, **values),
         split,
         tokenizer,
-        settings_,
+        settings_.data,
         seed=seed,
         epoch=epoch,
         cache=folder,
@@ -121,7 +132,9 @@ def test_tokens_are_the_released_text(release, tokenizer, tmp_path):
     cache = made(release, tokenizer, tmp_path, fim=FimConfig(rate=0.0))
     texts = rows_of(Release.open(release), ["content"])["content"].to_pylist()
     starts = np.cumsum(cache.length) - cache.length
-    for row, start, length, size in zip(cache.row, starts, cache.length, cache.text_bytes, strict=True):
+    for row, start, length, size in zip(
+        cache.member_row, starts, cache.length, cache.text_bytes, strict=True
+    ):
         ids = cache.tokens[start : start + length]
         assert ids[-1] == tokenizer.control.end_of_text
         assert tokenizer.decode(ids) == texts[row]
@@ -156,7 +169,7 @@ def undo(ids: np.ndarray, tokenizer: CodeTokenizer) -> str:
 def test_fim_documents_hold_the_whole_text(texts, epoch):
     tokenizer = _fim_tokenizer()
     names = [f"document {n}" for n in range(len(texts))]
-    documents, cut = data.encode_documents(
+    documents, cut = caches.encode_documents(
         tokenizer, texts, names, fim=FimConfig(rate=1.0), seed=1, epoch=epoch, row_tokens=1000
     )
     assert cut == len(texts)
@@ -180,16 +193,16 @@ def _fim_tokenizer() -> CodeTokenizer:
 def test_documents_do_not_depend_on_their_neighbours(tokenizer):
     texts, names = ["a = 1\n" * 3, "b = 2\n" * 9, "<fim_prefix>"], ["x", "y", "z"]
     settings_ = {"fim": FimConfig(), "seed": 0, "epoch": 0, "row_tokens": 64}
-    together, _ = data.encode_documents(tokenizer, texts, names, **settings_)
+    together, _ = caches.encode_documents(tokenizer, texts, names, **settings_)
     for index in range(3):
-        alone, _ = data.encode_documents(
+        alone, _ = caches.encode_documents(
             tokenizer, texts[index : index + 1], names[index : index + 1], **settings_
         )
         assert alone[0].tolist() == together[index].tolist()
 
 
 def test_a_document_that_does_not_fit_into_a_row_is_not_cut(tokenizer):
-    documents, cut = data.encode_documents(
+    documents, cut = caches.encode_documents(
         tokenizer, ["x = 1\n" * 50], ["n"], fim=FimConfig(rate=1.0), seed=0, epoch=0, row_tokens=64
     )
     assert cut == 0
@@ -209,7 +222,7 @@ def test_the_cache_is_made_once_and_keyed_by_what_matters(release, tokenizer, tm
         made(release, tokenizer, tmp_path, epoch=1).key,
         made(release, tokenizer, tmp_path, seed=1).key,
         made(release, tokenizer, tmp_path, split="held_out").key,
-        made(release, tokenizer, tmp_path, eval_fraction=0.6).key,
+        made(release, tokenizer, tmp_path, fraction=0.6).key,
         made(release, train(["other"], 300), tmp_path).key,
     }
     assert len(keys) == 6
@@ -217,7 +230,7 @@ def test_the_cache_is_made_once_and_keyed_by_what_matters(release, tokenizer, tm
     assert made(release, tokenizer, tmp_path, fim=FimConfig(rate=0.0), epoch=1, seed=5).key == plain.key
 
 
-@pytest.mark.parametrize("name", ["tokens.bin", "documents.parquet", "cache.json"])
+@pytest.mark.parametrize("name", ["tokens.bin", "documents.parquet", "members.parquet", "cache.json"])
 def test_a_damaged_cache_is_made_again(release, tokenizer, tmp_path, name):
     first = made(release, tokenizer, tmp_path)
     wanted = first.tokens.copy()
@@ -240,33 +253,32 @@ def test_files_full_of_control_tokens(make_release, tokenizer, tmp_path):
 
 def test_empty_text_is_left_out_and_nothing_left_is_an_error(make_release, tokenizer, tmp_path):
     folder = make_release(tmp_path, texts={"Python": ["", "x = 1\n", "y = 2\n"]})
-    cache = made(folder, tokenizer, tmp_path / "c", eval_fraction=0.0)
+    cache = made(folder, tokenizer, tmp_path / "c", fraction=0.0)
     assert len(cache.length) == 2
     folder = make_release(tmp_path / "none", texts={"Python": [""]})
     with pytest.raises(TrainingDataError, match="has any text"):
-        made(folder, tokenizer, tmp_path / "d", eval_fraction=0.0)
+        made(folder, tokenizer, tmp_path / "d", fraction=0.0)
     assert not list((tmp_path / "d").glob("tokens-*"))
 
 
 def test_the_tokenizer_is_learnt_once_from_training_rows_only(release, tmp_path):
-    opened = Release.open(release)
-    chosen = select.select(opened, None, config())
+    chosen = corpus_of(release)
     lines: list[str] = []
     sizes = {"vocab_size": 350, "train_bytes": 20_000, "cache": tmp_path, "report": lines.append}
-    first = data.train_tokenizer(opened, chosen, **sizes)
-    assert data.train_tokenizer(opened, chosen, **sizes).digest == first.digest
+    first = caches.train_tokenizer(chosen, **sizes)
+    assert caches.train_tokenizer(chosen, **sizes).digest == first.digest
     assert len(lines) == 1
     fewer = dataclasses.replace(chosen, train=chosen.train & (np.arange(len(chosen.train)) % 2 == 0))
-    assert data.train_tokenizer(opened, fewer, **sizes).digest != first.digest
+    assert caches.train_tokenizer(fewer, **sizes).digest != first.digest
 
 
 def test_fim_needs_markers(tokenizer):
     control = dataclasses.replace(tokenizer.control, middle=None)
     without = CodeTokenizer(tokenizer.data)
     without.control = control
-    data.check_fim(without, 0.0)
+    caches.check_fim(without, 0.0)
     with pytest.raises(TrainingConfigError, match="no fill-in-the-middle tokens"):
-        data.check_fim(without, 0.5)
+        caches.check_fim(without, 0.5)
 
 
 def test_an_altered_shard_is_noticed(release, tokenizer, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.errors import TrainingConfigError
-from training.tokenizer import CONTROL_TOKENS, CodeTokenizer, train
+from training.tokens.tokenizer import CONTROL_TOKENS, CodeTokenizer, train
 
 TEXTS = [f"def function_{n}(value):\n    return value + {n * 37}\n\n" for n in range(200)]
 

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 
 from manifests.reader import Release
-from training import checkpoint, model
-from training.config import TrainConfig
+from training.after.generate import complete
+from training.config import ModelConfig, TrainConfig
 from training.errors import (
     CheckpointError,
     NonFiniteLossError,
@@ -23,9 +23,11 @@ from training.errors import (
     TrainingConfigError,
     TrainingDataError,
 )
+from training.model import attention, build
 from training.prepare import prepare
-from training.tokenizer import CodeTokenizer
-from training.train import start_over, train
+from training.run import checkpoint
+from training.run.train import start_over, train
+from training.tokens.tokenizer import CodeTokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,13 +47,13 @@ def finished(release, tmp_path_factory):
         "output": str(output),
         "tokenizer": {"vocab_size": 400},
         "model": {"hidden_size": 32, "intermediate_size": 64, "layers": 2, "heads": 2, "kv_heads": 1},
-        "data": {"sequence_length": 64, "eval_fraction": 0.2},
+        "data": {"sequence_length": 64},
         "optimizer": {"learning_rate": 0.01, "warmup_steps": 1},
         "steps": 6,
         "micro_batch_size": 2,
         "global_batch_tokens": 512,
         "log_every": 1,
-        "eval_every": 3,
+        "evaluation": {"every": 3, "fraction": 0.2},
         "save_every": 3,
         "device": "cpu",
     }
@@ -95,8 +97,8 @@ def test_lineage_names_what_was_seen(finished, release):
     settings, result, _ = finished
     lineage = json.loads((Path(result["checkpoint"]) / "lineage.json").read_text())
     opened = Release.open(release)
-    assert lineage["release"]["version"] == "2.1"
-    assert lineage["release"]["manifest_digest"] == opened.digest
+    assert lineage["sources"][0]["version"] == "2.1"
+    assert lineage["sources"][0]["digest"] == opened.digest
     assert lineage["tokenizer_digest"] == CodeTokenizer.load(result["checkpoint"]).digest
     assert lineage["config"]["optimizer"]["learning_rate"] == settings["optimizer"]["learning_rate"]
     assert lineage["config_digest"] == TrainConfig.model_validate(settings).digest()
@@ -104,15 +106,15 @@ def test_lineage_names_what_was_seen(finished, release):
     assert lineage["parent"] is None
     # the tokens per language, counted again from the batches themselves
     prepared = prepare(TrainConfig.model_validate(settings), print)
-    order, counts = prepared.order, dict.fromkeys(prepared.selection.languages, 0)
+    order, counts = prepared.order, dict.fromkeys(prepared.corpus.languages, 0)
     trained = 0
     for step in range(6):
         epoch, rows = order.rows(step)
-        filled = order.plans[epoch].fill(prepared.epochs[epoch].tokens, rows, 1)
+        filled = order.plans[epoch].fill(prepared.epochs[epoch].cache.tokens, rows, 1)
         owners = filled.document[filled.document >= 0]
         trained += int((filled.labels != -100).sum())
-        for number in prepared.epochs[epoch].language[owners]:
-            counts[prepared.selection.languages[number]] += 1
+        for number in prepared.epochs[epoch].cache.language[owners]:
+            counts[prepared.corpus.languages[number]] += 1
     assert lineage["seen"]["tokens_by_language"] == {name: n for name, n in counts.items() if n}
     assert lineage["seen"]["tokens"] == sum(counts.values())
     assert lineage["seen"]["trained_tokens"] == trained
@@ -150,7 +152,7 @@ def test_resumed_is_bitwise_the_same_as_uninterrupted(finished, tmp_path):
 
 def test_the_same_run_from_nothing_is_bitwise_the_same(finished, tmp_path):
     settings = {**finished[0], "output": str(tmp_path / "other")}
-    result = run(settings, save_every=6, eval_every=6)
+    result = run(settings, save_every=6, evaluation={"every": 6, "fraction": 0.2})
     assert weights(Path(result["checkpoint"])) == weights(Path(finished[1]["checkpoint"]))
 
 
@@ -187,7 +189,7 @@ def test_an_output_of_another_run_is_refused(finished, tmp_path, make_release):
     with pytest.raises(CheckpointError, match="configuration differ"):
         run(settings, optimizer={"learning_rate": 0.5})
     other = make_release(tmp_path / "other", rows={"Python": 50, "Shell": 9}, version="2.2")
-    with pytest.raises(CheckpointError, match=r"release \(manifest digest\)"):
+    with pytest.raises(CheckpointError, match=r"sources \(digests\)"):
         run(settings, release=str(other))
     start_over(tmp_path / "copy")
     assert run(settings, seed=1, steps=1)["steps"] == 1
@@ -206,7 +208,7 @@ def test_a_change_of_micro_batch_is_the_same_run(finished, tmp_path):
 def test_epochs_see_every_token_once_each(settings):
     result = run(settings, steps=None, epochs=2, global_batch_tokens=4096, micro_batch_size=8)
     prepared = prepare(TrainConfig.model_validate({**settings, "steps": None, "epochs": 2}), print)
-    assert result["seen"]["tokens"] == sum(len(cache.tokens) for cache in prepared.epochs)
+    assert result["seen"]["tokens"] == sum(len(epoch.cache.tokens) for epoch in prepared.epochs)
     assert len(result["seen"]["epochs"]) == 2
     # with FIM the second epoch is cut differently; without it, it is the same cache
     settings["data"]["fim"] = {"rate": 0.0}
@@ -261,15 +263,15 @@ def test_continued_from_a_checkpoint(finished, tmp_path):
 def test_a_trained_model_completes_a_prompt(finished):
     folder = Path(finished[1]["checkpoint"])
     tokenizer = CodeTokenizer.load(folder)
-    trained = model.load(folder, "sdpa", tokenizer)
-    text = model.complete(trained, tokenizer, "def count", 20)
+    trained = build.load(folder, ModelConfig(), tokenizer)
+    text = complete(trained, tokenizer, "def count", 20)
     assert isinstance(text, str)
-    assert model.complete(trained, tokenizer, "def count", 20) == text
-    assert model.complete(trained, tokenizer, "", 5) is not None
+    assert complete(trained, tokenizer, "def count", 20) == text
+    assert complete(trained, tokenizer, "", 5) is not None
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_batch(settings, monkeypatch):
-    genuine = model.build
+    genuine = build.build
 
     def broken(*arguments):
         result = genuine(*arguments)
@@ -277,18 +279,18 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(settings, monkeypat
             result.model.norm.weight.mul_(1e38)
         return result
 
-    monkeypatch.setattr(model, "build", broken)
-    monkeypatch.setattr(model, "check_isolation", lambda *_: None)
+    monkeypatch.setattr(build, "build", broken)
+    monkeypatch.setattr(attention, "check_isolation", lambda *_: None)
     with pytest.raises(
         NonFiniteLossError, match=r"step 1: the loss is (nan|inf).*content_sha256\): [0-9a-f]{64}"
     ):
-        run({**settings, "data": {**settings["data"], "eval_fraction": 0.0}})
+        run({**settings, "evaluation": {"fraction": 0.0}})
     assert not list(Path(settings["output"]).glob("checkpoints/step-*"))
 
 
 def test_no_evaluation_without_held_out_rows(settings):
     lines: list[str] = []
-    result = run({**settings, "data": {"sequence_length": 64, "eval_fraction": 0.0}}, lines, steps=2)
+    result = run({**settings, "evaluation": {"fraction": 0.0}}, lines, steps=2)
     assert result["evaluation"] is None
     assert any("nothing is held out" in line for line in lines)
 
@@ -314,7 +316,7 @@ def test_mistakes_are_told_plainly(settings, change, error, message):
 
 
 def test_a_vocabulary_that_does_not_fit_is_refused(finished, settings, tmp_path):
-    from training.tokenizer import train as train_tokenizer
+    from training.tokens.tokenizer import train as train_tokenizer
 
     words = [
         f"{n * 2654435761 % 2**32:x}".translate(str.maketrans("0123456789", "ghijklmnop"))

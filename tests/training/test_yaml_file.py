@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import yaml_file
+from training.config import yaml_file
 from training.errors import TrainingConfigError
 
 

@@ -3,9 +3,9 @@
 A document is one row of the release. Its tokens are
 
     plain   text <|endoftext|>
-    FIM     markers and pieces as in `training.fim`, then <|endoftext|>
+    FIM     markers and pieces as in `training.corpus.fim`, then <|endoftext|>
 
-Text cannot become a control token (see `training.tokenizer`), and the end of text is trained on. A FIM
+Text cannot become a control token (see `training.tokens.tokenizer`), and the end of text is trained on. A FIM
 document that would not fit into one row stays in plain order: split over two rows, its middle would stand
 alone.
 
@@ -30,14 +30,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training import fim as fim_module
-from training import select as select_module
-from training import tokenizer as tokenizer_module
 from training.config import DataConfig, FimConfig
+from training.corpus import fim as fim_module
+from training.corpus import select as select_module
+from training.corpus.fim import Cut, draw, pieces
+from training.corpus.select import Corpus
 from training.errors import OutputError, TrainingConfigError, TrainingDataError
-from training.fim import Cut, draw, pieces
-from training.select import ReleaseReader, Selection
-from training.tokenizer import CodeTokenizer
+from training.tokens import tokenizer as tokenizer_module
+from training.tokens.tokenizer import CodeTokenizer
 
 MAX_CHARACTERS_PER_TOKEN = 8
 """A document of more characters than this times the row length is not tried for FIM (code has 3 to 4)."""
@@ -67,43 +67,32 @@ class TokenCache:
         key: digest that names the cache.
         digest: SHA-256 (hex) of the tokens' bytes.
         tokens: flat ids, uint16 or uint32, memory-mapped.
-        row: position of each document among the rows that the release gives for these languages (int64).
-        content_id: `content_sha256` of each document.
-        language: number of each document's language (int64).
+        content_id: name of each document: the `content_sha256` of its row.
+        language: number of each document's language (int64); of several, that of the most bytes.
+        source: number of each document's source (int64).
         length: tokens of each document (int64); their sum is `len(tokens)`.
         text_bytes: UTF-8 bytes of each document (int64).
+        member_document, member_row, member_token: the rows of the corpus that the documents are made of, in the
+            order of the tokens (int64): document, row, and offset of the row's first token in its document.
         fim: documents that were cut.
     """
 
     key: str
     digest: str
     tokens: np.ndarray
-    row: np.ndarray
     content_id: list[str]
     language: np.ndarray
+    source: np.ndarray
     length: np.ndarray
     text_bytes: np.ndarray
+    member_document: np.ndarray
+    member_row: np.ndarray
+    member_token: np.ndarray
     fim: int
 
 
-def chosen_batches(
-    release: ReleaseReader, selection: Selection, chosen: np.ndarray
-) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-    """(row numbers, content_sha256 + language + content) of the rows marked in `chosen`, in release order."""
-    first = 0
-    columns = ["content_sha256", "language", "content"]
-    for batch in release.batches(columns=columns, languages=list(selection.languages)):
-        mask = chosen[first : first + batch.num_rows]
-        if mask.any():
-            yield first + np.flatnonzero(mask), batch.filter(pa.array(mask))
-        first += batch.num_rows
-    if first != len(chosen):
-        raise TrainingDataError(f"the release gave {first} rows where it first gave {len(chosen)}")
-
-
 def train_tokenizer(
-    release: ReleaseReader,
-    selection: Selection,
+    corpus: Corpus,
     *,
     vocab_size: int,
     train_bytes: int,
@@ -113,9 +102,7 @@ def train_tokenizer(
     """The tokenizer learnt from about `train_bytes` of the training rows, from the cache if it is there."""
     key = _digest(
         {
-            "manifest": release.digest,
-            "rows": hashlib.sha256(np.packbits(selection.train).tobytes()).hexdigest(),
-            "languages": selection.languages,
+            "rows": corpus.rows_digest(corpus.train),
             "vocab_size": vocab_size,
             "train_bytes": train_bytes,
             "source": source_digest(),
@@ -129,10 +116,10 @@ def train_tokenizer(
         # Every k-th document, so that no shard (and no language) is missing from the sample.
         total = max(
             1,
-            sum(batch["content"].nbytes for _, batch in chosen_batches(release, selection, selection.train)),
+            sum(batch["content"].nbytes for _, batch in corpus.texts(corpus.train)),
         )
         share, credit = min(1.0, train_bytes / total), 0.0
-        for _, batch in chosen_batches(release, selection, selection.train):
+        for _, batch in corpus.texts(corpus.train):
             for text in batch["content"]:
                 credit += share
                 if credit >= 1.0:
@@ -222,8 +209,7 @@ def encode_documents(
 
 
 def tokenised(
-    release: ReleaseReader,
-    selection: Selection,
+    corpus: Corpus,
     split: str,
     tokenizer: CodeTokenizer,
     data: DataConfig,
@@ -242,13 +228,11 @@ def tokenised(
         OutputError: the cache cannot be written.
     """
     fim = data.fim if split == "train" and data.fim.rate > 0 else None
-    chosen = selection.train if split == "train" else selection.held_out
+    chosen = corpus.train if split == "train" else corpus.held_out
     key = _digest(
         {
-            "manifest": release.digest,
             "tokenizer": tokenizer.digest,
-            "languages": selection.languages,
-            "rows": hashlib.sha256(np.packbits(chosen).tobytes()).hexdigest(),
+            "rows": corpus.rows_digest(chosen),
             "fim": [fim.rate, fim.spm_rate, seed, epoch, data.sequence_length] if fim else None,
             "source": source_digest(),
         }
@@ -264,17 +248,18 @@ def tokenised(
         temporary = cache / f"tokens-{key[:24]}.tmp-{os.getpid()}"
         temporary.mkdir(parents=True)
     kind = np.uint16 if tokenizer.size <= 2**16 else np.uint32
-    number = {name: index for index, name in enumerate(selection.languages)}
     columns: dict[str, list[Any]] = {
-        "row": [],
         "content_id": [],
         "language": [],
+        "source": [],
         "length": [],
         "text_bytes": [],
     }
+    members: dict[str, list[Any]] = {"document": [], "row": [], "token": []}
     sha, cut = hashlib.sha256(), 0
     with _writing(temporary), (temporary / "tokens.bin").open("wb") as file:
-        for rows, batch in chosen_batches(release, selection, chosen):
+        for rows, batch in corpus.texts(chosen):
+            sources = corpus.source_of(rows)
             texts = batch["content"].to_pylist()
             some = [index for index, text in enumerate(texts) if text]
             names = batch["content_sha256"].to_pylist()
@@ -292,24 +277,28 @@ def tokenised(
                 part = ids.astype(kind).tobytes()
                 file.write(part)
                 sha.update(part)
-                columns["row"].append(int(rows[index]))
+                members["document"].append(len(columns["length"]))
+                members["row"].append(int(rows[index]))
+                members["token"].append(0)
                 columns["content_id"].append(names[index])
-                columns["language"].append(number[batch["language"][index].as_py()])
+                columns["language"].append(int(corpus.language[rows[index]]))
+                columns["source"].append(int(sources[index]))
                 columns["length"].append(len(ids))
                 columns["text_bytes"].append(len(texts[index].encode()))
         file.flush()
         os.fsync(file.fileno())
-    if not columns["row"]:
+    if not columns["length"]:
         shutil.rmtree(temporary)
         raise TrainingDataError(f"no row of the {split} split has any text")
     with _writing(temporary):
         pq.write_table(pa.table(columns), temporary / "documents.parquet")
-        documents_sha = hashlib.sha256((temporary / "documents.parquet").read_bytes()).hexdigest()
+        pq.write_table(pa.table(members), temporary / "members.parquet")
         about = {
             "key": key,
             "dtype": np.dtype(kind).name,
             "tokens_sha256": sha.hexdigest(),
-            "documents_sha256": documents_sha,
+            "documents_sha256": _sha(temporary / "documents.parquet"),
+            "members_sha256": _sha(temporary / "members.parquet"),
             "fim": cut,
         }
         (temporary / "cache.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
@@ -325,27 +314,39 @@ def tokenised(
     return made
 
 
+def _sha(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _open_cache(folder: Path, key: str) -> TokenCache | None:
     """The cache in `folder`, or None if it is not complete or not what its hashes say."""
     try:
         about = json.loads((folder / "cache.json").read_text())
-        documents = (folder / "documents.parquet").read_bytes()
-        with (folder / "tokens.bin").open("rb") as file:
-            tokens_sha = hashlib.file_digest(file, "sha256").hexdigest()
+        tokens_sha = _sha(folder / "tokens.bin")
+        parts = [_sha(folder / f"{part}.parquet") for part in ("documents", "members")]
     except (OSError, json.JSONDecodeError):
         return None
-    found = (about.get("key"), about.get("documents_sha256"), about.get("tokens_sha256"))
-    if found != (key, hashlib.sha256(documents).hexdigest(), tokens_sha):
+    found = (
+        about.get("key"),
+        about.get("documents_sha256"),
+        about.get("members_sha256"),
+        about.get("tokens_sha256"),
+    )
+    if found != (key, *parts, tokens_sha):
         return None
-    table = pq.read_table(pa.BufferReader(documents))
+    table, members = pq.read_table(folder / "documents.parquet"), pq.read_table(folder / "members.parquet")
     return TokenCache(
         key=key,
         digest=tokens_sha,
         tokens=np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r"),
-        row=table["row"].to_numpy(),
         content_id=table["content_id"].to_pylist(),
         language=table["language"].to_numpy(),
+        source=table["source"].to_numpy(),
         length=table["length"].to_numpy(),
         text_bytes=table["text_bytes"].to_numpy(),
+        member_document=members["document"].to_numpy(),
+        member_row=members["row"].to_numpy(),
+        member_token=members["token"].to_numpy(),
         fim=int(about["fim"]),
     )

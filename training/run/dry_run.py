@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.config import TrainConfig
-from training.prepare import open_release
-from training.select import check_languages
+from training.corpus.sources import check_languages, open_release
 
 BYTES_PER_TOKEN = 3.3
 """Of a byte-level BPE of 8 to 32 thousand entries on unseen code; measured 3.2 to 3.7."""
@@ -29,13 +28,13 @@ def dry_run(config: TrainConfig) -> dict[str, Any]:
     """The resolved configuration and the plan; figures marked `about` are estimates.
 
     Raises:
-        TrainingError: as `training.train.train` would for the configuration and the languages.
+        TrainingError: as `training.run.train.train` would for the configuration and the languages.
     """
     release = open_release(config.release)
     languages = check_languages(config.languages, release.languages)
     facts = release.manifest.languages  # type: ignore[attr-defined]  # sums per language in the manifest
     text = sum(facts[name].text_bytes for name in languages)
-    held_out = int(text * config.data.eval_fraction)
+    held_out = int(text * config.evaluation.fraction)
     train = text - held_out
     if config.data.max_train_bytes is not None:
         train = min(train, config.data.max_train_bytes)

@@ -15,11 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.config import TrainConfig
-from training.data import Report
+from training.config import SourceConfig, TrainConfig
+from training.corpus.sources import Source, open_source
 from training.errors import CheckpointError, OutputError
-from training.prepare import Prepared, open_release, prepare
-from training.select import ReleaseReader
+from training.prepare import Prepared, prepare
+from training.tokens.cache import Report
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a run reads local files only
@@ -30,14 +30,14 @@ def _silent(_: str) -> None:
 
 
 def train(
-    config: TrainConfig, report: Report = _silent, open_: Callable[[str], ReleaseReader] = open_release
+    config: TrainConfig, report: Report = _silent, open_: Callable[[SourceConfig], Source] = open_source
 ) -> dict[str, Any]:
     """Train, or go on where the newest sound checkpoint stopped; a finished run is reported and not repeated.
 
     Args:
         config: the whole configuration.
         report: takes lines for the user (called on rank 0 only).
-        open_: opens the release; for tests.
+        open_: opens a source; for tests.
 
     Returns:
         What `pipeline train --json` prints: see docs/training.md.
@@ -45,8 +45,8 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
-    from training import checkpoint, lineage
-    from training.trainer import METRICS, PackedTrainer, arguments, process_place
+    from training.run import checkpoint, lineage
+    from training.run.trainer import METRICS, PackedTrainer, arguments, process_place
 
     rank, world = process_place()
     if rank:
@@ -100,12 +100,16 @@ def _writable(output: Path) -> None:
 
 
 def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
-    release, selection, order = prepared.release, prepared.selection, prepared.order
+    corpus, order = prepared.corpus, prepared.order
+    for source in corpus.sources:
+        about = source.about()
+        report(
+            f"{about['kind']} {about.get('dataset', source.name)} {about.get('version', '')} ({source.digest[:12]})"
+        )
+    left = ", ".join(f"{count} left out ({reason})" for reason, count in corpus.left_out.items() if count)
     report(
-        f"release {release.manifest.name} {release.manifest.version} (manifest {release.digest[:12]}): "
-        f"{int(selection.train.sum())} files to train on, {int(selection.held_out.sum())} held out of "
-        f"{selection.held_out_owners} owners, {selection.left_aside} left aside, "
-        f"{len(selection.languages)} languages"
+        f"{int(corpus.train.sum())} files to train on, {int(corpus.held_out.sum())} held out of "
+        f"{corpus.held_out_groups} owners, {len(corpus.languages)} languages{'; ' + left if left else ''}"
     )
     plan = order.plans[0]
     report(
@@ -113,17 +117,18 @@ def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
         f"{order.steps} steps of {config.global_batch_tokens} tokens, {len(order.plans)} epoch(s) begun"
     )
     if prepared.held_out is None:
-        report("nothing is held out: there will be no evaluation (data.eval_fraction)")
+        report("nothing is held out: there will be no evaluation (evaluation.fraction)")
         return
-    missing = set(selection.languages) - {
-        selection.languages[i] for i in set(prepared.held_out.language.tolist())
+    missing = set(corpus.languages) - {
+        corpus.languages[i] for i in set(prepared.held_out.cache.language.tolist())
     }
     if missing:
         report(f"no held-out file of: {', '.join(sorted(missing))}")
 
 
 def _model(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
-    from training import model as models
+    from training.model import adapters, attention
+    from training.model import build as models
 
     if prepared.base is None:
         model: Any = models.build(config.model, prepared.tokenizer, config.data.sequence_length, config.seed)
@@ -132,10 +137,10 @@ def _model(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
             raise CheckpointError(
                 f"{prepared.base}: holds an adapter, not a whole model; start from its base"
             )
-        model = models.load(prepared.base, config.model.attention, prepared.tokenizer)
+        model = models.load(prepared.base, config.model, prepared.tokenizer)
     if config.lora is not None:
-        model = models.add_lora(model, config.lora, config.seed)
-    models.check_isolation(model, prepared.tokenizer.size)
+        model = adapters.add_lora(model, config.lora, config.seed)
+    attention.check_isolation(model, prepared.tokenizer.size)
     total, trainable = models.parameters(model)
     report(
         f"model: {total:,} parameters, {trainable:,} trained; "
@@ -154,17 +159,13 @@ def _result(
     seconds: float,
     rate: float,
 ) -> dict[str, Any]:
-    from training import lineage
+    from training.run import lineage
 
     plan = prepared.order.plans[0]
     return {
         "output": config.output,
         "checkpoint": str(final),
-        "release": {
-            "name": prepared.release.manifest.name,
-            "version": prepared.release.manifest.version,
-            "manifest_digest": prepared.release.digest,
-        },
+        "sources": [source.about() for source in prepared.corpus.sources],
         "steps": prepared.order.steps,
         "seen": lineage.seen(prepared, prepared.order.steps),
         "loss": metrics["loss"],

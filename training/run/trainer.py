@@ -22,13 +22,13 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from transformers.trainer_callback import ExportableState, TrainerControl, TrainerState
 from transformers.utils import logging as transformers_logging
 
-from training import checkpoint, lineage
 from training.config import TrainConfig
-from training.data import Report
 from training.errors import NonFiniteLossError, OutputError
-from training.evaluate import LanguageLoss, evaluate
-from training.model import packed_inputs
+from training.model.attention import packed_inputs
 from training.prepare import Prepared
+from training.run import checkpoint, lineage
+from training.run.evaluate import LanguageLoss, evaluate
+from training.tokens.cache import Report
 
 transformers_logging.disable_progress_bar()
 
@@ -56,7 +56,7 @@ class MicroBatches(Dataset):
         order = self.prepared.order
         epoch, rows = order.micro_batch(step, part, self.rank, self.world, self.micro)
         filled = order.plans[epoch].fill(
-            self.prepared.epochs[epoch].tokens, rows, self.prepared.tokenizer.control.pad
+            self.prepared.epochs[epoch].cache.tokens, rows, self.prepared.tokenizer.control.pad
         )
         return {
             "input_ids": torch.from_numpy(filled.ids),
@@ -138,7 +138,7 @@ class Progress(TrainerCallback):
         step, last = state.global_step, state.global_step >= state.max_steps
         control.should_log |= last
         control.should_evaluate = (
-            step % self.config.eval_every == 0 or last
+            step % self.config.evaluation.every == 0 or last
         ) and self.prepared.held_out is not None
         control.should_save = step % self.config.save_every == 0 or last
 
@@ -234,7 +234,7 @@ class PackedTrainer(Trainer):
     def _non_finite(self, loss: float) -> str:
         step, order = self.state.global_step, self.prepared.order
         epoch, rows = order.rows(step)
-        plan, names = order.plans[epoch], self.prepared.epochs[epoch].content_id
+        plan, names = order.plans[epoch], self.prepared.epochs[epoch].cache.content_id
         documents = sorted({names[d] for d in plan.document[np.isin(plan.row, rows[rows >= 0])]})
         shown = ", ".join(documents[:8]) + (f" and {len(documents) - 8} more" if len(documents) > 8 else "")
         return (
@@ -244,16 +244,16 @@ class PackedTrainer(Trainer):
         )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Held-out loss per language (see `training.evaluate`); reported, recorded and logged."""
-        if self.prepared.held_out is None or self.prepared.held_out_plan is None:
+        """Held-out loss per language (see `training.run.evaluate`); reported, recorded and logged."""
+        if self.prepared.held_out is None:
             return {}
         begun = time.perf_counter()
         total, languages = evaluate(
             self.model,
-            self.prepared.held_out_plan,
-            self.prepared.held_out,
+            self.prepared.held_out.plan,
+            self.prepared.held_out.cache,
             self.prepared.tokenizer.token_bytes(),
-            self.prepared.selection.languages,
+            self.prepared.corpus.languages,
             pad=self.prepared.tokenizer.control.pad,
             rows_per_batch=2 * self.config.micro_batch_size,
             rank=self.args.process_index,

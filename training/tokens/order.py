@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from training.errors import TrainingConfigError, TrainingDataError
-from training.packing import PackingPlan
+from training.tokens.packing import PackingPlan
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ Complexity: fragments are ordered by counting sort, and free space is found in a
 so O(fragments x log(row length)). Every result is a function of the lengths alone.
 
 In a packed row, position ids restart at 0 with every fragment (that is how the models tell documents apart,
-see `training.model`), padding is a fragment of its own at the end, and the first token of every fragment has
+see `training.model.build`), padding is a fragment of its own at the end, and the first token of every fragment has
 no label.
 """
 
@@ -201,12 +201,13 @@ class PackingPlan:
         return np.bincount(self.row, weights=self.length - 1, minlength=self.rows).astype(np.int64)
 
 
-def plan(lengths: np.ndarray, capacity: int) -> PackingPlan:
+def plan(lengths: np.ndarray, capacity: int, documents: np.ndarray | None = None) -> PackingPlan:
     """Pack documents that lie one after the other in a flat token array.
 
     Args:
         lengths: tokens of each document, int64, >= 0; an empty document takes no place.
         capacity: tokens per row, >= 1.
+        documents: numbers of the documents to pack, in order, repetitions allowed; None: each once.
 
     Raises:
         ValueError: a negative length, or no capacity.
@@ -215,8 +216,10 @@ def plan(lengths: np.ndarray, capacity: int) -> PackingPlan:
     if capacity < 1 or (lengths < 0).any():
         raise ValueError("packing needs capacity >= 1 and lengths >= 0")
     starts = np.cumsum(lengths) - lengths
-    pieces = -(-lengths // capacity)
-    document = np.repeat(np.arange(len(lengths), dtype=np.int64), pieces)
+    if documents is None:
+        documents = np.arange(len(lengths), dtype=np.int64)
+    pieces = -(-lengths[documents] // capacity)
+    document = np.repeat(documents, pieces)
     piece = np.arange(len(document), dtype=np.int64) - np.repeat(np.cumsum(pieces) - pieces, pieces)
     source = starts[document] + piece * capacity
     length = np.minimum(capacity, lengths[document] - piece * capacity)

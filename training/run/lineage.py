@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from training import checkpoint
 from training.config import TrainConfig
 from training.errors import CheckpointError
 from training.prepare import Prepared
+from training.run import checkpoint
 
 FILE = "lineage.json"
 SCHEMA_VERSION = 1
@@ -61,10 +61,10 @@ def parent_of(folder: Path | None) -> dict[str, Any] | None:
 def seen(prepared: Prepared, steps: int) -> dict[str, Any]:
     """What the first `steps` steps were trained on; a pure function of the plan."""
     order = prepared.order
-    tokens = np.zeros(len(prepared.selection.languages), dtype=np.int64)
+    tokens = np.zeros(len(prepared.corpus.languages), dtype=np.int64)
     targets, epochs = 0, []
     for epoch, count, rows in order.seen(steps):
-        plan, cache = order.plans[epoch], prepared.epochs[epoch]
+        plan, cache = order.plans[epoch], prepared.epochs[epoch].cache
         taken = np.zeros(plan.rows, dtype=bool)
         taken[rows] = True
         fragment = taken[plan.row]
@@ -78,26 +78,22 @@ def seen(prepared: Prepared, steps: int) -> dict[str, Any]:
         "tokens": int(tokens.sum()),
         "trained_tokens": targets,
         "tokens_by_language": {
-            name: int(count)
-            for name, count in zip(prepared.selection.languages, tokens, strict=True)
-            if count
+            name: int(count) for name, count in zip(prepared.corpus.languages, tokens, strict=True) if count
         },
     }
 
 
 def describe(config: TrainConfig, prepared: Prepared, step: int, world: int) -> dict[str, Any]:
     """The content of `lineage.json` after `step` steps."""
-    release = prepared.release
+    corpus = prepared.corpus
     return {
         "schema_version": SCHEMA_VERSION,
-        "release": {
-            "name": release.manifest.name,
-            "version": release.manifest.version,
-            "manifest_digest": release.digest,
-            "languages": list(prepared.selection.languages),
-            "rows_train": int(prepared.selection.train.sum()),
-            "rows_held_out": int(prepared.selection.held_out.sum()),
-            "owners_held_out": prepared.selection.held_out_owners,
+        "sources": [source.about() for source in corpus.sources],
+        "rows": {
+            "train": int(corpus.train.sum()),
+            "held_out": int(corpus.held_out.sum()),
+            "left_out": corpus.left_out,
+            "held_out_groups": corpus.held_out_groups,
         },
         "tokenizer_digest": prepared.tokenizer.digest,
         "stream_digest": prepared.stream_digest,
@@ -128,7 +124,10 @@ def same_run(folder: Path, config: TrainConfig, prepared: Prepared) -> None:
     """
     found = json.loads((folder / FILE).read_text())
     wanted = {
-        "release (manifest digest)": (found["release"]["manifest_digest"], prepared.release.digest),
+        "sources (digests)": (
+            [source["digest"] for source in found["sources"]],
+            [source.digest for source in prepared.corpus.sources],
+        ),
         "tokenizer": (found["tokenizer_digest"], prepared.tokenizer.digest),
         "configuration": (found["config_digest"], config.digest()),
         "stream of tokens": (found["stream_digest"], prepared.stream_digest),

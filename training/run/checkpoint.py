@@ -2,7 +2,7 @@
 
     <output>/checkpoints/step-00000050/
         checkpoint.json     schema version, step, and {path: {bytes, sha256}} of every other file
-        lineage.json        what the model was trained on (see `training.lineage`)
+        lineage.json        what the model was trained on (see `training.run.lineage`)
         model.safetensors + config.json, or the adapter's files; tokenizer files
         optimizer.pt scheduler.pt trainer_state.json rng_state*.pth
 

@@ -1,4 +1,4 @@
-"""Which rows of a release are trained on, which are held out, and which are left aside.
+"""Which rows are trained on, which are held out, and which are left aside.
 
 Held out are whole OWNERS (the account or organisation in the origin's URL), never single rows: files of one
 owner quote each other, and a row-wise split would measure memory. Everything here is a function of the
@@ -8,54 +8,18 @@ the same files.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
 
-from training.config import DataConfig
+from training.config import TrainConfig
+from training.corpus.sources import TEXT_COLUMNS, Source
 from training.errors import TrainingDataError
-
-
-class ManifestFacts(Protocol):
-    """What training needs of a manifest."""
-
-    @property
-    def name(self) -> str:
-        """Of the dataset."""
-
-    @property
-    def version(self) -> str:
-        """Of the release."""
-
-
-class ReleaseReader(Protocol):
-    """What training needs of a release; `manifests.reader.Release` provides it, verified."""
-
-    @property
-    def manifest(self) -> ManifestFacts:
-        """The parsed `manifest.json`."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 (hex) of the bytes of `manifest.json`."""
-
-    @property
-    def languages(self) -> Sequence[str]:
-        """Values of the `language` column."""
-
-    def batches(
-        self, columns: Sequence[str] | None = None, languages: Sequence[str] | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """Rows by language in the order given, then by shard and row; verified before they are handed out."""
-
-
-INDEX_COLUMNS = ["content_sha256", "language", "origin", "length_bytes"]
 
 
 def owner_of(origin: str) -> str:
@@ -78,69 +42,81 @@ def owner_of(origin: str) -> str:
 
 
 @dataclass(frozen=True)
-class Selection:
-    """Which row, in the order in which the release gives them, is for what.
+class Corpus:
+    """Which row of which source is for what. Rows are numbered through: the first source's, then the next one's.
 
     Attributes:
-        languages: the languages asked for, sorted; language numbers elsewhere point into it.
+        sources: what the rows come from.
+        first_row: number of each source's first row, and of the row after the last; `len(sources) + 1` entries.
+        languages: of all sources, sorted; language numbers elsewhere point into it.
+        language: number of each row's language (int64).
         train, held_out: bool per row; never both.
-        left_aside: rows not taken because of `max_train_bytes` and `max_eval_bytes`.
-        held_out_owners: number of owners in the evaluation split.
+        left_out: rows in neither, by reason; with train and held_out they add up to all rows.
+        held_out_groups: number of owners in the evaluation split.
     """
 
+    sources: tuple[Source, ...]
+    first_row: np.ndarray
     languages: tuple[str, ...]
+    language: np.ndarray
     train: np.ndarray
     held_out: np.ndarray
-    left_aside: int
-    held_out_owners: int
+    left_out: dict[str, int]
+    held_out_groups: int
+
+    def source_of(self, rows: np.ndarray) -> np.ndarray:
+        """Number of the source of each row."""
+        return np.searchsorted(self.first_row, rows, side="right") - 1
+
+    def texts(
+        self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS
+    ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """(row numbers, columns) of the rows marked in `chosen`, in their order."""
+        for number, source in enumerate(self.sources):
+            first, stop = self.first_row[number], self.first_row[number + 1]
+            for rows, batch in source.texts(chosen[first:stop], columns):
+                yield rows + first, batch
+
+    def rows_digest(self, chosen: np.ndarray) -> str:
+        """SHA-256 (hex) of the sources, the languages read, and the rows marked in `chosen`."""
+        result = hashlib.sha256(np.packbits(chosen).tobytes())
+        for source in self.sources:
+            result.update(json.dumps([source.digest, source.languages]).encode())
+        return result.hexdigest()
 
 
-def check_languages(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The languages to read, sorted; all of the release when `wanted` is None.
+def select(sources: Sequence[Source], config: TrainConfig) -> Corpus:
+    """Read the index columns of all sources and choose.
 
     Raises:
-        TrainingDataError: a language that the release does not have, or no language at all.
+        TrainingDataError: no row, or nothing left to train on.
     """
-    if not known:
-        raise TrainingDataError("the release holds no row")
-    for language in wanted or ():
-        if language not in known:
-            close = difflib.get_close_matches(language, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise TrainingDataError(
-                f"the release has no row of language {language!r}{hint} (it has: {', '.join(sorted(known))})"
-            )
-    return tuple(sorted(set(wanted) if wanted else set(known)))
-
-
-def select(release: ReleaseReader, wanted: Sequence[str] | None, data: DataConfig) -> Selection:
-    """Read the index columns of a release and choose.
-
-    Raises:
-        TrainingDataError: unknown language, no row, or nothing left to train on.
-    """
-    languages = check_languages(wanted, release.languages)
-    read = list(release.batches(columns=INDEX_COLUMNS, languages=list(languages)))
-    rows = pa.Table.from_batches(read) if read else None
-    if rows is None or not rows.num_rows:
-        raise TrainingDataError(f"the release has no row of {', '.join(languages)}")
+    tables = [source.index() for source in sources]
+    rows = pa.concat_tables(tables)
+    languages = tuple(sorted({name for source in sources for name in source.languages}))
     bytes_ = rows["length_bytes"].to_numpy().astype(np.int64)
     ids = rows["content_sha256"].to_pylist()
     # Content ids are hashes: their order is a fixed shuffle of the rows.
     shuffled = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
     origin = rows["origin"].combine_chunks().dictionary_encode()
     owners = [owner_of(name) for name in origin.dictionary.to_pylist()]
-    held_out, held_owners = _hold_out(owners, origin.indices.to_numpy(), bytes_, data.eval_fraction)
-    language = np.array([languages.index(name) for name in rows["language"].to_pylist()], dtype=np.int64)
-    train = ~held_out
-    available = len(ids)
+    data, evaluation = config.data, config.evaluation
+    held_out, groups = _hold_out(owners, origin.indices.to_numpy(), bytes_, evaluation.fraction)
+    number = {name: index for index, name in enumerate(languages)}
+    language = np.array([number[name] for name in rows["language"].to_pylist()], dtype=np.int64)
+    train, left_out = ~held_out, {}
     if data.max_train_bytes is not None:
+        before = int(train.sum())
         train = _first_bytes(shuffled, train, bytes_, data.max_train_bytes)
-    if data.max_eval_bytes is not None and held_out.any():
-        held_out = _share_out(shuffled, held_out, bytes_, language, data.max_eval_bytes)
+        left_out["max_train_bytes"] = before - int(train.sum())
+    if evaluation.max_bytes is not None and held_out.any():
+        before = int(held_out.sum())
+        held_out = _share_out(shuffled, held_out, bytes_, language, evaluation.max_bytes)
+        left_out["max_eval_bytes"] = before - int(held_out.sum())
     if not train.any():
         raise TrainingDataError("no row is left to train on; raise data.max_train_bytes or give more data")
-    return Selection(languages, train, held_out, available - int(train.sum() + held_out.sum()), held_owners)
+    first_row = np.cumsum([0, *(table.num_rows for table in tables)])
+    return Corpus(tuple(sources), first_row, languages, language, train, held_out, left_out, groups)
 
 
 def _hold_out(
@@ -157,7 +133,7 @@ def _hold_out(
     if len(names) < 2:
         raise TrainingDataError(
             f"all rows belong to one owner ({names[0]!r}) and cannot be split by owner; "
-            "set data.eval_fraction: 0, or give more data"
+            "set evaluation.fraction: 0, or give more data"
         )
     number = {name: index for index, name in enumerate(names)}
     owner = np.array([number[name] for name in owners], dtype=np.int64)[origin]

@@ -18,9 +18,9 @@ import torch
 import torch.distributed
 import torch.nn.functional as F
 
-from training.data import TokenCache
-from training.model import packed_inputs
-from training.packing import IGNORE, PackingPlan
+from training.model.attention import packed_inputs
+from training.tokens.cache import TokenCache
+from training.tokens.packing import IGNORE, PackingPlan
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,4 @@
+"""After training: what a checkpoint can be used for, and what it can be asked.
+
+generate   completions
+"""

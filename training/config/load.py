@@ -1,0 +1,116 @@
+"""Read a configuration file, apply overrides, and explain every mistake with its file and line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from training.config import yaml_file
+from training.config.base import Section
+from training.config.root import TrainConfig
+from training.errors import TrainingConfigError
+
+
+def _fields_at(location: Sequence[str | int]) -> list[str]:
+    """Keys allowed in the section that `location` (the path of a key) lies in."""
+    section: Any = TrainConfig
+    for key in location[:-1]:
+        field = section.model_fields.get(key) if isinstance(key, str) else None
+        annotation = field.annotation if field else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
+        if section is None:
+            return []
+    return list(section.model_fields)
+
+
+def _all_keys(section: type[Section] = TrainConfig, prefix: str = "") -> list[str]:
+    """Every key of the configuration, with the sections that lead to it."""
+    found = []
+    for name, field in section.model_fields.items():
+        found.append(prefix + name)
+        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(kind, type) and issubclass(kind, Section):
+                found += _all_keys(kind, f"{prefix}{name}.")
+    return found
+
+
+def _suggestion(location: Sequence[str | int]) -> str:
+    """What was probably meant: a key of the same section, the same key of another one, or what there is."""
+    key, here = str(location[-1]), _fields_at(location)
+    close = difflib.get_close_matches(key, here, n=1, cutoff=0.6)
+    elsewhere = [dotted for dotted in _all_keys() if dotted.rpartition(".")[2] == key]
+    if elsewhere or close:
+        return f"; did you mean {(elsewhere or close)[0]!r}?"
+    return f"; known: {', '.join(here)}"
+
+
+def _explain(error: ValidationError, where: dict[tuple[str | int, ...], str]) -> str:
+    messages = []
+    for problem in error.errors():
+        location = tuple(problem["loc"])
+        # A union adds the names of its branches to the location; the longest known prefix is the key itself.
+        known = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in where), None)
+        dotted = ".".join(str(part) for part in (known or location))
+        place = where[known] if known else where.get((), "configuration")
+        if problem["type"] == "extra_forbidden":
+            hint = _suggestion(location)
+            text = f"{place}: unknown key {dotted!r}{hint}"
+        elif problem["type"] == "missing":
+            text = f"{place}: the key {dotted!r} is required"
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            text = f"{place}: {dotted}: {message}" if dotted else f"{place}: {message}"
+            if problem["type"] != "value_error":
+                text += f" (got {problem['input']!r})"
+        if text not in messages:
+            messages.append(text)
+    return "\n".join(messages)
+
+
+def _override(tree: dict[str, Any], text: str, where: dict[tuple[str | int, ...], str]) -> None:
+    dotted, found, value = text.partition("=")
+    keys = dotted.strip().split(".")
+    if not found or not all(keys):
+        raise TrainingConfigError(f"--set {text}: write it as --set section.key=value")
+    try:
+        parsed, _ = yaml_file.parse(value)
+    except TrainingConfigError as error:
+        raise TrainingConfigError(f"--set {text}: {error}") from error
+    section = tree
+    for depth, key in enumerate(keys[:-1]):
+        if section.get(key) is None:
+            section[key] = {}
+        section = section[key]
+        where.setdefault(tuple(keys[: depth + 1]), f"--set {text}")
+        if not isinstance(section, dict):
+            raise TrainingConfigError(
+                f"--set {text}: {'.'.join(keys[: depth + 1])!r} is a value, not a section"
+            )
+    section[keys[-1]] = parsed
+    where[tuple(keys)] = f"--set {text}"
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a configuration file and apply overrides, each `section.key=value` with a YAML value.
+
+    Raises:
+        TrainingConfigError: every problem found, one per line, with file and line (or the override) and what
+        to do.
+    """
+    file = Path(path)
+    tree, lines = yaml_file.read(file)
+    if not isinstance(tree, dict):
+        raise TrainingConfigError(f"{file}: must be a mapping of keys to values")
+    where = {key: f"{file}:{line}" for key, line in lines.items()}
+    where[()] = str(file)
+    for text in overrides:
+        _override(tree, text, where)
+    try:
+        return TrainConfig.model_validate(tree)
+    except ValidationError as error:
+        raise TrainingConfigError(_explain(error, where)) from error

@@ -1,0 +1,170 @@
+"""Where rows come from: a release, read through its manifest and verified, or a local file of JSON lines.
+
+A source numbers its rows 0, 1, ... in an order that its bytes fix; all that is said about rows later (split,
+mixing, lineage) is said in these numbers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from training.config import SourceConfig
+from training.errors import TrainingConfigError, TrainingDataError
+
+INDEX_COLUMNS = ["content_sha256", "language", "origin", "length_bytes"]
+"""What the choice of rows needs to know of each."""
+
+TEXT_COLUMNS = ["content_sha256", "language", "content"]
+
+
+class ManifestFacts(Protocol):
+    """What training needs of a manifest."""
+
+    @property
+    def name(self) -> str:
+        """Of the dataset."""
+
+    @property
+    def version(self) -> str:
+        """Of the release."""
+
+
+class ReleaseReader(Protocol):
+    """What training needs of a release; `manifests.reader.Release` provides it, verified."""
+
+    @property
+    def manifest(self) -> ManifestFacts:
+        """The parsed `manifest.json`."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the bytes of `manifest.json`."""
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """Values of the `language` column."""
+
+    def batches(
+        self, columns: Sequence[str] | None = None, languages: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows by language in the order given, then by shard and row; verified before they are handed out."""
+
+
+class Source(Protocol):
+    """Rows that can be trained on."""
+
+    @property
+    def name(self) -> str:
+        """As in the configuration."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) that names all bytes: of a release's manifest, or of the file."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Those that are read, sorted."""
+
+    def about(self) -> dict[str, Any]:
+        """For the lineage: kind, name, digest, languages, and what else identifies it."""
+
+    def index(self, columns: Sequence[str] = INDEX_COLUMNS) -> pa.Table:
+        """All rows of the languages, without their text, in the source's order."""
+
+    def texts(
+        self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS
+    ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """(row numbers, columns) of the rows marked in `chosen` (bool per row), in the source's order."""
+
+
+def check_languages(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """The languages to read, sorted; all of the release when `wanted` is None.
+
+    Raises:
+        TrainingDataError: a language that the release does not have, or no language at all.
+    """
+    if not known:
+        raise TrainingDataError("the release holds no row")
+    for language in wanted or ():
+        if language not in known:
+            close = difflib.get_close_matches(language, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TrainingDataError(
+                f"the release has no row of language {language!r}{hint} (it has: {', '.join(sorted(known))})"
+            )
+    return tuple(sorted(set(wanted) if wanted else set(known)))
+
+
+class ReleaseSource:
+    """Rows of a release: by language, then by shard and row in it.
+
+    Attributes:
+        name: as in the configuration.
+        release: as opened.
+        languages: those that are read, sorted.
+    """
+
+    def __init__(self, name: str, release: ReleaseReader, languages: Sequence[str] | None) -> None:
+        self.name, self.release = name, release
+        self.languages = check_languages(languages, release.languages)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the manifest."""
+        return self.release.digest
+
+    def about(self) -> dict[str, Any]:
+        """For the lineage."""
+        return {
+            "kind": "release",
+            "name": self.name,
+            "dataset": self.release.manifest.name,
+            "version": self.release.manifest.version,
+            "digest": self.digest,
+            "languages": list(self.languages),
+        }
+
+    def index(self, columns: Sequence[str] = INDEX_COLUMNS) -> pa.Table:
+        """All rows of the languages, without their text."""
+        read = list(self.release.batches(columns=list(columns), languages=list(self.languages)))
+        if not sum(batch.num_rows for batch in read):
+            raise TrainingDataError(f"the release has no row of {', '.join(self.languages)}")
+        return pa.Table.from_batches(read)
+
+    def texts(
+        self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS
+    ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """(row numbers, columns) of the chosen rows."""
+        first = 0
+        for batch in self.release.batches(columns=list(columns), languages=list(self.languages)):
+            mask = chosen[first : first + batch.num_rows]
+            if mask.any():
+                yield first + np.flatnonzero(mask), batch.filter(pa.array(mask))
+            first += batch.num_rows
+        if first != len(chosen):
+            raise TrainingDataError(f"the release gave {first} rows where it first gave {len(chosen)}")
+
+
+def open_release(folder: str) -> ReleaseReader:
+    """The release in a folder, its files checked against the manifest as they are read."""
+    from manifests.reader import Release
+
+    if not (Path(folder) / "manifest.json").is_file():
+        raise TrainingConfigError(
+            f"release: {folder} is not a release (it has no manifest.json); give the folder of a "
+            "version, such as releases/2.1"
+        )
+    return Release.open(folder)
+
+
+def open_source(config: SourceConfig) -> Source:
+    """The source that a configuration names."""
+    if config.release is None:
+        raise TrainingConfigError("sources: files of JSON lines are not read yet")
+    return ReleaseSource(config.name, open_release(config.release), config.languages)
