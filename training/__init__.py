@@ -1,25 +1,17 @@
 """Train code models on a release, with the release's evidence in every checkpoint.
 
-From the file to the model, one module each:
+From the file to the model, one floor each; what a floor holds is said in its `__init__`:
 
     config      the YAML file, typed; unknown keys are errors
-    select      which rows are trained on, which owners are held out
-    tokenizer   byte-level BPE; text can never become a control token
-    fim         fill in the middle, per document and character
-    data        released text -> token ids on disk, read through `manifests.reader` only
-    packing     documents -> rows, nothing lost
-    order       (seed, epoch, step) -> rows
+    corpus      which rows of which release are trained on, held out, left aside
+    tokens      text -> token ids on disk -> packed rows, in an order that is a pure function
     prepare     all of the above, before the first step
-    model       Llama-style models, adapters, and the proof that packed documents do not see each other
-    evaluate    loss, perplexity, bits per byte per language, from sums
-    checkpoint  whole or not there; verified before use
-    lineage     what a checkpoint was trained on
-    trainer     transformers.Trainer over packed rows
-    train       the run, readable top to bottom
+    model       models, adapters, and the proof that packed documents do not see each other
+    run         the loop, evaluation, checkpoints, lineage
+    after       what a checkpoint can be used for, and what it can be asked
     launch      one process of a distributed run
 
-Only `train`, `trainer`, `model`, `evaluate` and what imports them need the `train` extra's torch and
-transformers.
+Only `model`, `run` and `after` need the `train` extra's torch and transformers.
 """
 
 from __future__ import annotations

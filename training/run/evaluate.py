@@ -111,3 +111,8 @@ def evaluate(
     each = [LanguageLoss(float(nll), int(tokens), int(size)) for nll, tokens, size in sums.T]
     total = LanguageLoss(float(sums[0].sum()), int(sums[1].sum()), int(sums[2].sum()))
     return total, {name: loss for name, loss in zip(languages, each, strict=True) if loss.tokens}
+
+
+def evaluation_report(total: LanguageLoss, languages: dict[str, LanguageLoss]) -> dict[str, Any]:
+    """An evaluation as JSON."""
+    return {"all": total.report(), "languages": {name: loss.report() for name, loss in languages.items()}}

@@ -17,7 +17,7 @@ from typing import Any
 
 from training.config import SourceConfig, TrainConfig
 from training.corpus.sources import Source, open_source
-from training.errors import CheckpointError, OutputError
+from training.errors import OutputError
 from training.prepare import Prepared, prepare
 from training.tokens.cache import Report
 
@@ -45,8 +45,11 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
+    from training.model.start import model_for
     from training.run import checkpoint, lineage
-    from training.run.trainer import METRICS, PackedTrainer, arguments, process_place
+    from training.run.arguments import arguments
+    from training.run.saving import METRICS
+    from training.run.trainer import PackedTrainer, process_place
 
     rank, world = process_place()
     if rank:
@@ -69,7 +72,7 @@ def train(
             return _result(config, prepared, resume, metrics, resumed_from=None, seconds=0.0, rate=0.0)
         report(f"going on from {resume}")
 
-    model = _model(config, prepared, report)
+    model = model_for(config, prepared, report)
     trainer = PackedTrainer(config, prepared, model, arguments(config, prepared, world), report)
     if resume is None:
         trainer.args.eval_on_start = prepared.held_out is not None
@@ -124,29 +127,6 @@ def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
     }
     if missing:
         report(f"no held-out file of: {', '.join(sorted(missing))}")
-
-
-def _model(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
-    from training.model import adapters, attention
-    from training.model import build as models
-
-    if prepared.base is None:
-        model: Any = models.build(config.model, prepared.tokenizer, config.data.sequence_length, config.seed)
-    else:
-        if (prepared.base / "adapter_config.json").exists():
-            raise CheckpointError(
-                f"{prepared.base}: holds an adapter, not a whole model; start from its base"
-            )
-        model = models.load(prepared.base, config.model, prepared.tokenizer)
-    if config.lora is not None:
-        model = adapters.add_lora(model, config.lora, config.seed)
-    attention.check_isolation(model, prepared.tokenizer.size)
-    total, trainable = models.parameters(model)
-    report(
-        f"model: {total:,} parameters, {trainable:,} trained; "
-        "documents in a row do not see each other (checked)"
-    )
-    return model
 
 
 def _result(
