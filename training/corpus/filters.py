@@ -103,6 +103,4 @@ def _check_ids(given: Sequence[str], expressions: Sequence[str]) -> None:
         if name.lower() not in known:
             close = difflib.get_close_matches(name.lower(), known, n=1)
             hint = f"; did you mean {known[close[0]]!r}?" if close else ""
-            raise TrainingConfigError(
-                f"filters: {name!r} is no SPDX license, and no row has it{hint}"
-            )
+            raise TrainingConfigError(f"filters: {name!r} is no SPDX license, and no row has it{hint}")

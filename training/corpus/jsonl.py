@@ -220,9 +220,13 @@ class JsonlSource:
             columns["problem"].append(problem)
             if len(numbers) + len(keys) < 10_000:  # a file may have other keys in each line
                 keys.update(record.keys())
-                numbers.update(k for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool))
+                numbers.update(
+                    k for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool)
+                )
         self.numbers = tuple(sorted({*numbers, "length_bytes"}))
-        found = pa.table({c: pa.array(v, _type(c) if c != "problem" else pa.string()) for c, v in columns.items()})
+        found = pa.table(
+            {c: pa.array(v, _type(c) if c != "problem" else pa.string()) for c, v in columns.items()}
+        )
         self.known = tuple(sorted(set(found["language"].drop_null().to_pylist())))
         if not self.known:
             raise TrainingDataError(self._nothing(columns["problem"], keys))
@@ -245,7 +249,9 @@ class JsonlSource:
     def _nothing(self, problems: Sequence[str | None], keys: Counter[str]) -> str:
         if not problems:
             return f"{self.path}: is empty; give a file of JSON objects, one a line, each with a `text`"
-        each = ", ".join(f"{count} {problem}" for problem, count in sorted(Counter(map(str, problems)).items()))
+        each = ", ".join(
+            f"{count} {problem}" for problem, count in sorted(Counter(map(str, problems)).items())
+        )
         has = ", ".join(repr(key)[:40] for key, _ in keys.most_common(8))
         seen = f"; keys found: {has}" if has else ""
         return f"{self.path}: no line can be used ({each}); each must be a JSON object with a `text`{seen}"

@@ -50,7 +50,9 @@ def _build(signatures, keys, first, following):
     for row in range(signatures.shape[0]):
         for slot in range(signatures.shape[1]):
             value = signatures[row, slot]
-            word = (np.uint64(slot + 1) << np.uint64(32)) | np.uint64(value)  # never 0, which marks a free place
+            word = (np.uint64(slot + 1) << np.uint64(32)) | np.uint64(
+                value
+            )  # never 0, which marks a free place
             at = _home(slot, value, mask)
             while keys[at] != word and keys[at] != np.uint64(0):
                 at = (at + 1) & mask
@@ -149,7 +151,11 @@ def near_training(
             known = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             known = np.empty(0)
-        if known.dtype == np.bool_ and known.shape == corpus.train.shape and not (known & ~corpus.held_out).any():
+        if (
+            known.dtype == np.bool_
+            and known.shape == corpus.train.shape
+            and not (known & ~corpus.held_out).any()
+        ):
             return known
     begun, size = time.perf_counter(), 0
     result = np.zeros(len(corpus.train), dtype=bool)
@@ -184,8 +190,18 @@ def _key(corpus: Corpus, near: float) -> str:
     """Digest of the rows on both sides, the threshold, and the sources that sketch and compare."""
     import dedup
 
-    parts = [corpus.rows_digest(corpus.train), corpus.rows_digest(corpus.held_out), str(math.ceil(near * SLOTS))]
+    parts = [
+        corpus.rows_digest(corpus.train),
+        corpus.rows_digest(corpus.held_out),
+        str(math.ceil(near * SLOTS)),
+    ]
     folder = Path(dedup.__file__).parent
-    for name in (folder / "documents.py", folder / "machine.py", folder / "shingles.py", folder / "sketch.py", Path(__file__)):
+    for name in (
+        folder / "documents.py",
+        folder / "machine.py",
+        folder / "shingles.py",
+        folder / "sketch.py",
+        Path(__file__),
+    ):
         parts.append(hashlib.sha256(name.read_bytes()).hexdigest())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -145,8 +145,7 @@ def select(
         train = first
     if not train.any():
         raise TrainingDataError(
-            "no row is left to train on; raise data.max_train_bytes or give more data"
-            + _counted(reasons)
+            "no row is left to train on; raise data.max_train_bytes or give more data" + _counted(reasons)
         )
     held_out &= usable
     corpus = Corpus(
@@ -195,7 +194,11 @@ def _read(sources: Sequence[Source], config: TrainConfig) -> tuple[pa.Table, np.
         assert chosen is not None
         filters.check_ranges(source.name, chosen, source.numbers)
         table = source.index(list(dict.fromkeys([*_COLUMNS, *filters.columns(chosen)])))
-        found = [(f"jsonl.{name}", _equal(table["problem"], name)) for name in table["problem"].unique().to_pylist() if name]
+        found = [
+            (f"jsonl.{name}", _equal(table["problem"], name))
+            for name in table["problem"].unique().to_pylist()
+            if name
+        ]
         verdicts.append([*found, *filters.left_out(table, chosen)])
         tables.append(pa.table({name: _plain(table[name]) for name in _COLUMNS}))
     first_row = np.cumsum([0, *(table.num_rows for table in tables)])

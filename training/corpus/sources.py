@@ -187,7 +187,9 @@ class ReleaseSource:
         from manifests.schema import DATA
 
         return tuple(
-            field.name for field in DATA if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+            field.name
+            for field in DATA
+            if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
         )
 
     def about(self) -> dict[str, Any]:
