@@ -11,7 +11,6 @@ whether it is vendored or generated does.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -19,6 +18,7 @@ import pyarrow as pa
 
 from training.config import FilterConfig
 from training.corpus import licenses
+from training.corpus.sources import hint
 from training.errors import TrainingConfigError
 
 
@@ -38,10 +38,9 @@ def check_ranges(name: str, filters: FilterConfig, known: Sequence[str]) -> None
     """
     for column in filters.ranges:
         if column not in known:
-            close = difflib.get_close_matches(column, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; it has: {', '.join(known) or 'none'}"
             raise TrainingConfigError(
-                f"filters.ranges: source {name!r} has no numeric column {column!r}{hint}"
+                f"filters.ranges: source {name!r} has no numeric column {column!r}{hint(column, known)} "
+                f"(it has: {', '.join(known) or 'none'})"
             )
 
 
@@ -101,6 +100,6 @@ def _check_ids(given: Sequence[str], expressions: Sequence[str]) -> None:
                 known.setdefault(name.lower(), name)
     for name in wanted:
         if name.lower() not in known:
-            close = difflib.get_close_matches(name.lower(), known, n=1)
-            hint = f"; did you mean {known[close[0]]!r}?" if close else ""
-            raise TrainingConfigError(f"filters: {name!r} is no SPDX license, and no row has it{hint}")
+            raise TrainingConfigError(
+                f"filters: {name!r} is no SPDX license, and no row has it{hint(name, list(known.values()))}"
+            )

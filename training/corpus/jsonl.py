@@ -75,11 +75,45 @@ class _Hashed(io.RawIOBase):
         return count
 
 
+class _Zstandard(io.RawIOBase):
+    """The decompressed bytes of one or several frames; unlike the library's reader, an end inside a frame is an error.
+
+    Input is taken in small pieces: the most that a hostile one can become is 128 MiB (a block of 128 KiB from 4 bytes).
+    """
+
+    PIECE = 1 << 12
+
+    def __init__(self, source: BinaryIO) -> None:
+        self.source, self.frame, self.pending = source, None, memoryview(b"")
+        self.left = b""  # after the end of a frame: the beginning of the next one
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        import zstandard
+
+        while not self.pending:
+            piece = self.left or self.source.read(self.PIECE)
+            self.left = b""
+            if not piece:
+                if self.frame is not None:
+                    raise EOFError("the file ends inside a compressed frame")
+                return 0
+            if self.frame is None:
+                self.frame = zstandard.ZstdDecompressor().decompressobj()
+            self.pending = memoryview(self.frame.decompress(piece))
+            if self.frame.eof:
+                self.left, self.frame = self.frame.unused_data, None
+        count = min(len(buffer), len(self.pending))
+        buffer[:count] = self.pending[:count]
+        self.pending = self.pending[count:]
+        return count
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, _Hashed]]:
     """The decompressed bytes of a file, and what counts its bytes on disk."""
-    import zstandard
-
     with path.open("rb", buffering=0) as file:
         magic = file.read(4)
         file.seek(0)
@@ -88,8 +122,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, _Hashed]]:
         if magic[:2] == b"\x1f\x8b":
             yield io.BufferedReader(gzip.GzipFile(fileobj=source), 1 << 20), raw
         elif magic == b"\x28\xb5\x2f\xfd":
-            reader = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
-            yield io.BufferedReader(reader, 1 << 20), raw
+            yield io.BufferedReader(_Zstandard(source), 1 << 20), raw
         else:
             yield source, raw
         while source.read(1 << 20):  # so that the digest is that of the whole file

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from training.config import TrainConfig
 from training.corpus import filters, leaks, networks
-from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS, Report, Source, check_wanted, silent
+from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS, Report, Source, check_wanted, hint, silent
 from training.errors import TrainingDataError
 
 NO_REASON = -1
@@ -264,21 +264,11 @@ def _check_languages(  # noqa: PLR0917
                 f"source {source.name!r} has no row left{_counted(reasons)}; change its filters, or leave it out"
             )
     for name in config.data.mix.languages:
-        check_known("data.mix.languages", name, languages)
-
-
-def check_known(key: str, name: str, known: Sequence[str]) -> None:
-    """Refuse a language that no source has.
-
-    Raises:
-        TrainingDataError: names it, and what was probably meant.
-    """
-    if name not in known:
-        import difflib
-
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f" (there are: {', '.join(known[:60])})"
-        raise TrainingDataError(f"{key}: no source has a row of language {name!r}{hint}")
+        if name not in languages:
+            raise TrainingDataError(
+                f"data.mix.languages: no source has a row of language {name!r}{hint(name, languages)} "
+                f"(there are: {', '.join(languages[:60])})"
+            )
 
 
 def _counted(reasons: _Reasons) -> str:

@@ -106,9 +106,11 @@ class Source(Protocol):
         """(row numbers, columns) of the rows marked in `chosen` (bool per row), in the source's order."""
 
 
-def _hint(language: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(language, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+def hint(name: str, known: Sequence[str]) -> str:
+    """`; did you mean ...?`, or nothing if no known name is like it; upper and lower case are no difference."""
+    names = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"; did you mean {names[close[0]]!r}?" if close else ""
 
 
 def check_languages(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def check_languages(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple
     for language in wanted or ():
         if language not in known:
             raise TrainingDataError(
-                f"the release has no row of language {language!r}{_hint(language, known)} "
+                f"the release has no row of language {language!r}{hint(language, known)} "
                 f"(it has: {', '.join(sorted(known))})"
             )
     return tuple(sorted(set(wanted) if wanted else set(known)))
@@ -148,7 +150,7 @@ def check_wanted(sources: Sequence[Source], own: Sequence[str] = ()) -> None:
                 known = source.known if source.name in own else everywhere
                 who = f"source {source.name!r} has" if len(sources) > 1 else "the data have"
                 raise TrainingDataError(
-                    f"{who} no row of language {language!r}{_hint(language, known)} "
+                    f"{who} no row of language {language!r}{hint(language, known)} "
                     f"(there are: {', '.join(known[:60])}{', ...' if len(known) > 60 else ''})"
                 )
         if not source.languages:
