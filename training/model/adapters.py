@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -71,6 +72,9 @@ def add_lora(
         with warnings.catch_warnings():
             # peft 0.21 asks transformers 5 under a name that is going away
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            return get_peft_model(model, settings)
+            adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise TrainingConfigError(f"lora.target_modules: {error}") from error
+    # Rows of new tokens are saved by themselves; peft would add all embeddings where there are more than in the base.
+    adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
+    return adapted

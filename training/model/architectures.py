@@ -378,10 +378,15 @@ ROUTERS = frozenset({"gate", "router", "shared_expert_gate", "gate_score"})
 """Names of the small matrices that choose experts; an adapter there changes the choice."""
 
 
+EXPERTS = frozenset({"gate_proj", "up_proj", "down_proj", "w1", "w2", "w3"})
+"""Names that peft takes for the experts of a mixture, which are one three-dimensional parameter since transformers 5:
+with them every expert would get an adapter of its own."""
+
+
 def target_modules(model: torch.nn.Module) -> list[str]:
     """Names of the attention and feed-forward matrices of a model: every linear module inside its layers, but routers.
 
-    Matrices of experts that are one three-dimensional parameter are no modules, and stay as they are.
+    Of a mixture of experts the attention alone: experts and the feed-forward layers beside them stay as they are.
 
     Raises:
         TrainingConfigError: there is none.
@@ -393,7 +398,7 @@ def target_modules(model: torch.nn.Module) -> list[str]:
         if isinstance(module, linear):
             name = path.rpartition(".")[2]
             (inside if any(part.isdigit() for part in path.split(".")) else outside).add(name)
-    found = sorted(inside - outside - ROUTERS)
+    found = sorted(inside - outside - ROUTERS - (EXPERTS if routed(model) else frozenset()))
     if not found:
         raise TrainingConfigError(
             "lora.target_modules: auto finds no linear module in the layers of this architecture; give a list of names"

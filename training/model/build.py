@@ -7,12 +7,15 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from training.config import ModelConfig, QuantizationConfig, TrainConfig
 from training.errors import TrainingConfigError
-from training.model import architectures, quantise
+from training.model import architectures, new_tokens, quantise
 from training.model.base import refuse_remote_code
 from training.tokens.tokenizer import CodeTokenizer
+
+transformers_logging.disable_progress_bar()
 
 
 def on_gpu(config: TrainConfig) -> bool:
@@ -90,7 +93,7 @@ def read_config(folder: Path, settings: ModelConfig, sequence_length: int | None
 def load(  # noqa: PLR0917
     folder: Path,
     settings: ModelConfig,
-    tokenizer: CodeTokenizer,
+    tokenizer: CodeTokenizer | None,
     sequence_length: int | None = None,
     dtype: torch.dtype = torch.float32,
     quantization: QuantizationConfig | None = None,
@@ -102,7 +105,7 @@ def load(  # noqa: PLR0917
     Args:
         folder: with config.json and safetensors.
         settings: the changes to its configuration.
-        tokenizer: must fit its vocabulary; new control tokens may go beyond it.
+        tokenizer: must fit its vocabulary; new control tokens may go beyond it. None: not checked.
         sequence_length: of a row in tokens; checked against the model's positions.
         dtype: of the weights.
         quantization: the layers' matrices in 4 bits.
@@ -132,8 +135,7 @@ def load(  # noqa: PLR0917
         raise TrainingConfigError(f"{folder}: no model that can be loaded: {error}") from error
     model.config.use_cache = False
     entries = model.get_input_embeddings().weight.shape[0]
-    new = len(getattr(tokenizer, "new_ids", ()))
-    if tokenizer.size - new > entries:
+    if tokenizer is not None and tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:
         raise TrainingConfigError(
             f"the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they do not belong "
             "together; leave tokenizer.path out to use the model's own"

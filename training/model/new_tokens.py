@@ -24,6 +24,12 @@ def tied(model: Any) -> bool:
     return head is not None and head.weight is model.get_input_embeddings().weight
 
 
+def make_room(model: Any, size: int) -> None:
+    """Give the embeddings at least `size` rows; what new ones hold is not said."""
+    if size > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(size, mean_resizing=False)
+
+
 @torch.no_grad()
 def add_rows(model: Any, tokenizer: CodeTokenizer) -> int:
     """Make room for the tokenizer's new ids and set their rows to the mean; returns how many rows that are.
@@ -37,8 +43,7 @@ def add_rows(model: Any, tokenizer: CodeTokenizer) -> int:
     known = torch.ones(rows, dtype=torch.bool)
     known[tokenizer.size :] = False
     known[[i for i in new if i < rows]] = False
-    if tokenizer.size > rows:
-        model.resize_token_embeddings(tokenizer.size, mean_resizing=False)
+    make_room(model, tokenizer.size)
     places = [model.get_input_embeddings()]
     if model.get_output_embeddings() is not None and not tied(model):
         places.append(model.get_output_embeddings())

@@ -9,12 +9,21 @@ fp32, which costs memory where the vocabulary is large and is not needed with ad
 from __future__ import annotations
 
 import importlib.util
+import logging
 from typing import Any
 
 import torch
 
 from training.config import QuantizationConfig
 from training.errors import TrainingConfigError
+
+# It says on import that a kernel which it would fetch from the Hub is not there; none is wanted.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+
+
+def available() -> bool:
+    """Whether bitsandbytes is installed."""
+    return importlib.util.find_spec("bitsandbytes") is not None
 
 
 def arguments(quantization: QuantizationConfig, dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
@@ -23,7 +32,7 @@ def arguments(quantization: QuantizationConfig, dtype: torch.dtype, device: torc
     Raises:
         TrainingConfigError: bitsandbytes is not installed.
     """
-    if importlib.util.find_spec("bitsandbytes") is None:
+    if not available():
         raise TrainingConfigError(
             "quantization needs the package bitsandbytes: pip install 'stackmill[train]'"
         )

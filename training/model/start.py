@@ -106,11 +106,11 @@ def _checked(  # noqa: PLR0917
             with precision:
                 architectures.check_causal(model, vocab_size)
                 attention.check_isolation(model, vocab_size, tolerance=tolerance)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, TrainingConfigError):  # too large, or not causal with any attention
             raise
         except (LeakyMaskError, *architectures.UNUSABLE) as error:
             if number + 1 == len(names):
-                if isinstance(error, (LeakyMaskError, TrainingConfigError)):
+                if isinstance(error, LeakyMaskError):
                     raise
                 raise TrainingConfigError(
                     f"model: the forward pass of this {inner.config.model_type} fails: {error}"
