@@ -48,6 +48,7 @@ def train(
     from training.model.start import model_for
     from training.run import checkpoint, lineage
     from training.run.arguments import arguments
+    from training.run.distributed import check_processes
     from training.run.saving import METRICS
     from training.run.trainer import PackedTrainer, process_place
 
@@ -58,6 +59,7 @@ def train(
     _writable(output)
     prepared = prepare(config, report, open_)
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
+    check_processes(config, world)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
