@@ -75,6 +75,10 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
 
 
+def _text(about: dict[str, Any]) -> str:
+    return json.dumps(about, indent=2, sort_keys=True) + "\n"
+
+
 def aside(final: Path) -> Path:
     """Where a checkpoint is written before it is sealed."""
     return final.with_name(f"{final.name}.tmp-save")
@@ -136,7 +140,7 @@ def seal(temporary: Path, final: Path) -> None:
             "step": step_of(final),
             "files": dict(zip(names, _hashes(files), strict=True)),
         }
-        (temporary / SEAL).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+        (temporary / SEAL).write_text(_text(about))
         for path in [*files, temporary / SEAL, *{path.parent for path in files}, temporary]:
             _sync(path)
         if final.exists():
@@ -152,13 +156,17 @@ def verify(folder: Path) -> int:
         CheckpointError: names the file that is missing, extra or altered.
     """
     try:
-        about = json.loads((folder / SEAL).read_text())
+        text = (folder / SEAL).read_text()
+        about = json.loads(text)
         listed, step = dict(about["files"]), int(about["step"])
         version = about["schema_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: no readable {SEAL}: the checkpoint was not finished") from error
     if version != SCHEMA_VERSION:
         raise CheckpointError(f"{folder}: checkpoint version {version} is not known")
+    named = _NAME.fullmatch(folder.name)
+    if text != _text(about) or (named and int(named[1]) != step):
+        raise CheckpointError(f"{folder}: {SEAL} is not what was written")
     present = {path.relative_to(folder).as_posix() for path in _files(folder)}
     for name in sorted(set(listed) | present):
         if name not in present:

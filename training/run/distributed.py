@@ -40,6 +40,11 @@ class DistributedTrainer(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not self.args.average_tokens_across_devices:
+            raise TrainingConfigError(
+                "average_tokens_across_devices: false would weigh a token by how many others are in its process; "
+                "take it out of `trainer`"
+            )
         self.add_callback(SeedsSteps(self.config.seed, self.args.process_index))
 
     @property
