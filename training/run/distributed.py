@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from transformers import Trainer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from training.config import TrainConfig
 from training.errors import TrainingConfigError
+from training.prepare import Prepared
 from training.run import sharded
 from training.run.seeds import SeedsSteps
 
@@ -27,6 +29,27 @@ def check_processes(config: TrainConfig, world: int) -> None:
             "parallel.strategy: fsdp cuts the model over several processes, and this is one; start more "
             "(--nproc, --nodes) or set parallel.strategy: ddp"
         )
+
+
+def agree(config: TrainConfig, prepared: Prepared, resume: Path | None, world: int) -> Path | None:
+    """The checkpoint that all processes go on from: what rank 0 found. Called by every process.
+
+    Raises:
+        TrainingConfigError: this process was started with another configuration or reads other data than rank 0.
+    """
+    if world == 1:
+        return resume
+    mine = {"configuration": config.digest(), "stream of tokens": prepared.stream_digest}
+    told: list[Any] = [(mine, str(resume) if resume else None)]
+    torch.distributed.broadcast_object_list(told, src=0)
+    wanted, name = told[0]
+    differs = [key for key, digest in mine.items() if digest != wanted[key]]
+    if differs:
+        raise TrainingConfigError(
+            f"process {torch.distributed.get_rank()} has another {' and '.join(differs)} than process 0: start every "
+            "machine with the same configuration, release and library versions"
+        )
+    return Path(name) if name else None
 
 
 class DistributedTrainer(Trainer):
