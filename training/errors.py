@@ -29,3 +29,7 @@ class CheckpointError(TrainingError):
 
 class OutputError(TrainingError):
     """The output folder cannot be written."""
+
+
+class ProcessError(TrainingError):
+    """A process of a distributed run was killed, or the processes cannot reach each other."""

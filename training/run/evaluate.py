@@ -88,6 +88,8 @@ def evaluate(
     was_training = model.training
     model.eval()
     mine = np.arange(rank, plan.rows, world)
+    # As many passes in every process: those of a model cut over them run together. -1 is a row of padding.
+    mine = np.append(mine, np.full(-(-plan.rows // world) - len(mine), -1, dtype=mine.dtype))
     for first in range(0, len(mine), rows_per_batch):
         rows = plan.fill(cache.tokens, mine[first : first + rows_per_batch], pad)
         inputs = {

@@ -44,11 +44,12 @@ class Progress(TrainerCallback):
     ) -> None:
         """Ask for evaluation, logging and a checkpoint when they are due."""
         step, last = state.global_step, state.global_step >= state.max_steps
-        control.should_log |= last
         control.should_evaluate = (
             step % self.config.evaluation.every == 0 or last
         ) and self.prepared.held_out is not None
         control.should_save = step % self.config.save_every == 0 or last
+        # A checkpoint does not hold the losses since the last line: logged with it, a resumed run's lines are the same.
+        control.should_log |= control.should_save
 
     def speed(self, step: int) -> tuple[float, float]:
         """(training seconds so far, without evaluation and saving; non-padding tokens per second)."""
