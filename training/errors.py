@@ -29,3 +29,7 @@ class CheckpointError(TrainingError):
 
 class OutputError(TrainingError):
     """The output folder cannot be written."""
+
+
+class OutOfMemoryError(TrainingError):
+    """The device has not enough memory for a step; says what to change."""

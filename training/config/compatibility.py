@@ -118,7 +118,11 @@ def _trainer(c: TrainConfig) -> str | None:
 
 def _compile_mode(c: TrainConfig) -> str | None:
     given = [key for key in c.trainer if key.startswith("torch_compile_")]
-    return f"trainer.{given[0]} switches compilation on: set compile: true with it" if given and not c.compile else None
+    return (
+        f"trainer.{given[0]} switches compilation on: set compile: true with it"
+        if given and not c.compile
+        else None
+    )
 
 
 def _measured(c: TrainConfig) -> str | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 PASSED = frozenset(
     {
+        "activation_checkpointing_kwargs",
         "adam_epsilon",
         "ddp_broadcast_buffers",
         "ddp_bucket_cap_mb",
@@ -19,7 +20,6 @@ PASSED = frozenset(
         "ddp_static_graph",
         "ddp_timeout",
         "debug",
-        "gradient_checkpointing_kwargs",
         "include_num_input_tokens_seen",
         "liger_kernel_config",
         "log_level",
@@ -44,7 +44,6 @@ PASSED = frozenset(
 
 OURS = {
     "activation_checkpointing": "gradient_checkpointing",
-    "activation_checkpointing_kwargs": "gradient_checkpointing",
     "adam_beta1": "optimizer.beta1",
     "adam_beta2": "optimizer.beta2",
     "bf16": "precision",
@@ -116,6 +115,7 @@ REFUSED = {
     "eval_on_start": "every run is evaluated before its first step",
     "eval_use_gather_object": _EVALUATION,
     "fp16_full_eval": _EVALUATION,
+    "gradient_checkpointing_kwargs": "its new name is activation_checkpointing_kwargs",
     "hub_always_push": _HUB,
     "hub_model_id": _HUB,
     "hub_private_repo": _HUB,

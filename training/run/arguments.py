@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from transformers import TrainingArguments
 
 from training.config import TrainConfig
 from training.errors import TrainingConfigError
 from training.prepare import Prepared
 from training.run.loggers import run_name
+
+
+def precision(config: TrainConfig) -> str:
+    """fp32, bf16 or fp16: what `precision` means on this machine."""
+    if config.precision != "auto":
+        return config.precision
+    gpu = config.device != "cpu" and torch.cuda.is_available()
+    return "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
 def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingArguments:
@@ -26,6 +35,10 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
         "log_level": "warning",
         **config.trainer,
     }
+    if config.gradient_checkpointing:
+        # The other variant gives no gradient to adapters on a frozen base.
+        settings["activation_checkpointing"] = True
+        settings.setdefault("activation_checkpointing_kwargs", {"use_reentrant": False})
     try:
         result = TrainingArguments(
             output_dir=str(Path(config.output) / "checkpoints"),
@@ -39,7 +52,10 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
             max_grad_norm=optimizer.max_grad_norm,
             seed=config.seed % 2**32,
             use_cpu=config.device == "cpu",
-            bf16=config.precision == "bf16",
+            bf16=precision(config) == "bf16",
+            fp16=precision(config) == "fp16",
+            torch_compile=config.compile,
+            deepspeed=config.parallel.deepspeed,
             logging_strategy="steps",
             logging_steps=config.log_every,
             logging_first_step=True,
@@ -60,7 +76,7 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
             **settings,
         )
     except (TypeError, ValueError, ImportError) as error:
-        if not config.trainer:
+        if not (config.trainer or config.parallel.deepspeed):
             raise
         raise TrainingConfigError(f"trainer: {error}") from error
     result._n_gpu = min(result.n_gpu, 1)  # one process, one device: DataParallel would split packed rows

@@ -25,6 +25,6 @@ def callbacks(names: Sequence[str] | None) -> list[TrainerCallback]:
             raise TrainingConfigError(f"callbacks: {name} is not a class derived from TrainerCallback")
         try:
             made.append(kind())
-        except Exception as error:  # noqa: BLE001 - the class is the user's: whatever it raises is his to see
+        except Exception as error:
             raise TrainingConfigError(f"callbacks: {name}(): {type(error).__name__}: {error}") from error
     return made

@@ -41,6 +41,6 @@ def load(key: str, name: str, group: str | None = None) -> Any:
         value: Any = importlib.import_module(module)
         for part in attribute.split("."):
             value = getattr(value, part)
-    except Exception as error:  # noqa: BLE001 - the module is the user's: whatever it raises is his to see
+    except Exception as error:
         raise TrainingConfigError(f"{key}: {name}: {type(error).__name__}: {error}") from error
     return value

@@ -15,7 +15,6 @@ from transformers.trainer_callback import ExportableState
 
 from training.errors import OutputError
 from training.run import checkpoint, lineage
-from training.run.evaluate import evaluation_report
 
 METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
@@ -67,6 +66,6 @@ class SavesCheckpoints(Trainer):
         losses = [line["loss"] for line in self.state.log_history if "loss" in line]
         metrics["loss"] = losses[-1] if losses else None
         if self.last_evaluation is not None:
-            at, total, languages = self.last_evaluation
-            metrics["evaluation"] = {"step": at, **evaluation_report(total, languages)}
+            at, report = self.last_evaluation
+            metrics["evaluation"] = {"step": at, **report}
         (folder / METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
