@@ -170,12 +170,6 @@ def serve() -> None:
     import torch.distributed
     import torch.distributed.tensor
 
-    import training.launch
-    import training.model.start
-    import training.prepare
-    import training.run.sharded
-    import training.run.train
-    import training.run.trainer
     from training.tokens import packing
 
     torch.set_num_threads(1)

@@ -12,8 +12,20 @@ from training.model.attention import packed_inputs
 from training.tokens.tokenizer import CodeTokenizer, train
 
 ROWS = 64
-MLA = {"q_lora_rank": 24, "kv_lora_rank": 24, "qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 16}
-MOE = {"moe_intermediate_size": 32, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1}
+MLA = {
+    "q_lora_rank": 24,
+    "kv_lora_rank": 24,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 16,
+    "v_head_dim": 16,
+}
+MOE = {
+    "moe_intermediate_size": 32,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+}
 
 WORKS: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -224,7 +236,9 @@ def test_rope_scaling_of_a_built_and_a_loaded_model(tokenizer, tmp_path):
     }
     assert built.config.max_position_embeddings == ROWS
     build.build(ModelConfig(rope_theta=5000.0), tokenizer, ROWS, 0).save_pretrained(tmp_path)
-    with pytest.raises(TrainingConfigError, match=r"200 tokens, but this llama has 64 positions.*factor: 4\.0"):
+    with pytest.raises(
+        TrainingConfigError, match=r"200 tokens, but this llama has 64 positions.*factor: 4\.0"
+    ):
         build.load(tmp_path, ModelConfig(path="x"), tokenizer, 200)
     loaded = build.load(tmp_path, ModelConfig(path="x", rope_scaling=yarn), tokenizer, 200)
     assert loaded.config.rope_parameters["rope_theta"] == 5000.0  # its own
@@ -299,7 +313,9 @@ def test_a_quantised_base_is_refused(tokenizer, tmp_path):
     build.build(ModelConfig(), tokenizer, ROWS, 0).save_pretrained(tmp_path)
     text = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(
-        text.replace("{", '{"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true},', 1)
+        text.replace(
+            "{", '{"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true},', 1
+        )
     )
     with pytest.raises(TrainingConfigError, match="quantised already"):
         build.load(tmp_path, ModelConfig(path="x"), tokenizer)

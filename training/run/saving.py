@@ -13,7 +13,6 @@ from transformers.trainer_callback import ExportableState
 
 from training.run import checkpoint, lineage
 from training.run.distributed import DistributedTrainer
-from training.run.evaluate import evaluation_report
 
 METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
@@ -22,7 +21,9 @@ METRICS = "metrics.json"
 def checkpoint_bytes(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """About what a checkpoint of them takes: the weights that are written, and the optimizer's tensors."""
     adapter = hasattr(model, "peft_config")
-    written = {id(p): p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not adapter}
+    written = {
+        id(p): p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not adapter
+    }
     state = optimizer.state_dict()["state"].values()
     tensors = [value for entry in state for value in entry.values() if isinstance(value, torch.Tensor)]
     return sum(written.values()) + sum(value.numel() * value.element_size() for value in tensors)
@@ -73,6 +74,6 @@ class SavesCheckpoints(DistributedTrainer):
         losses = [line["loss"] for line in self.state.log_history if "loss" in line]
         metrics["loss"] = losses[-1] if losses else None
         if self.last_evaluation is not None:
-            at, total, languages = self.last_evaluation
-            metrics["evaluation"] = {"step": at, **evaluation_report(total, languages)}
+            at, report = self.last_evaluation
+            metrics["evaluation"] = {"step": at, **report}
         (folder / METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
