@@ -76,6 +76,8 @@ def train(
     trainer = PackedTrainer(config, prepared, model, arguments(config, prepared, world), report)
     if resume is None:
         trainer.args.eval_on_start = prepared.held_out is not None
+    else:
+        trainer.recorder.go_on_from(resume)
     try:
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except OSError as error:  # metrics.jsonl; checkpoints raise their own
@@ -147,7 +149,7 @@ def _result(
         "checkpoint": str(final),
         "sources": [source.about() for source in prepared.corpus.sources],
         "steps": prepared.order.steps,
-        "seen": lineage.seen(prepared, prepared.order.steps),
+        "seen": lineage.Recorder(config, prepared, 1).seen_after(prepared.order.steps),
         "loss": metrics["loss"],
         "evaluation": metrics.get("evaluation"),
         "packing": {"rows": plan.rows, "filled": plan.filled},

@@ -22,6 +22,7 @@ from training.config import TrainConfig
 from training.errors import NonFiniteLossError
 from training.model.attention import packed_inputs
 from training.prepare import Prepared
+from training.run import lineage
 from training.run.batches import MicroBatches, loader
 from training.run.evaluate import LanguageLoss, evaluate, evaluation_report
 from training.run.progress import Progress
@@ -47,7 +48,8 @@ class PackedTrainer(SavesCheckpoints):
         report: Report,
     ) -> None:
         self.config, self.prepared, self.report = config, prepared, report
-        self.progress = Progress(config, prepared, report)
+        self.recorder = lineage.Recorder(config, prepared, training_arguments.world_size)
+        self.progress = Progress(config, prepared, report, self.recorder.seen)
         self.last_evaluation: tuple[int, LanguageLoss, dict[str, LanguageLoss]] | None = None
         super().__init__(model=model, args=training_arguments, callbacks=[self.progress])
         self.remove_callback(PrinterCallback)
