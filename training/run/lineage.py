@@ -174,24 +174,7 @@ class Recorder:
 
     @functools.cached_property
     def _epochs(self) -> list[dict[str, Any]]:
-        result, first, digests = [], 0, {}
-        for number, epoch in enumerate(self.prepared.epochs):
-            plan, cache = epoch.plan, epoch.cache
-            if id(plan) not in digests:
-                digests[id(plan)] = plan.digest()
-            result.append(
-                {
-                    "epoch": number,
-                    "first_step": first,
-                    "of_rows": plan.rows,
-                    "documents": len(epoch.documents),
-                    "filled": plan.filled,
-                    "plan_digest": digests[id(plan)],
-                    "tokens_digest": cache.digest,
-                }
-            )
-            first += -(-plan.rows // self.prepared.order.rows_per_step)
-        return result
+        return _epochs(self.prepared)
 
     @functools.cached_property
     def _parts(self) -> list[list[dict[str, Any]]]:
@@ -208,23 +191,6 @@ class Recorder:
             assert first == stop, "the files of a source do not have the rows that it gave"
             result.append(parts)
         return result
-
-    def seen_after(self, step: int) -> dict[str, Any]:
-        """What the first `step` steps were trained on, in figures."""
-        order, seen = self.prepared.order, self.seen
-        by_language = seen.tokens_by_group(step).sum(axis=0)
-        epochs = []
-        for epoch, (_, rows, _) in zip(self._epochs, order.seen(step), strict=False):
-            steps = -(-rows // order.rows_per_step)
-            epochs.append({**epoch, "steps": steps, "rows": rows})
-        return {
-            "steps": step,
-            "epochs": epochs,
-            "rows": int(seen.rows(step).sum()),
-            "tokens": seen.tokens(step),
-            "trained_tokens": seen.trained_tokens(step),
-            "tokens_by_language": _counts(self.prepared.corpus.languages, by_language),
-        }
 
     def describe(self, step: int) -> dict[str, Any]:
         """The content of `lineage.json` after `step` steps."""
@@ -250,7 +216,7 @@ class Recorder:
                 "left_out": corpus.left_out,
             },
             "mix": self._mix(step),
-            "seen": self.seen_after(step),
+            "seen": _seen(self.prepared, step, self.seen, self._epochs),
             "processes": self.processes,
             "history": self._history(step),
         }
@@ -280,6 +246,50 @@ class Recorder:
             "micro_batch_size": self.config.micro_batch_size,
         }
         return [*before, now]
+
+
+def _epochs(prepared: Prepared) -> list[dict[str, Any]]:
+    """What is told of each epoch, whether it was begun or not."""
+    result, first, digests = [], 0, {}
+    for number, epoch in enumerate(prepared.epochs):
+        plan = epoch.plan
+        if id(plan) not in digests:
+            digests[id(plan)] = plan.digest()
+        result.append(
+            {
+                "epoch": number,
+                "first_step": first,
+                "of_rows": plan.rows,
+                "documents": len(epoch.documents),
+                "filled": plan.filled,
+                "plan_digest": digests[id(plan)],
+                "tokens_digest": epoch.cache.digest,
+            }
+        )
+        first += -(-plan.rows // prepared.order.rows_per_step)
+    return result
+
+
+def _seen(
+    prepared: Prepared, steps: int, counter: SeenCounter, epochs: list[dict[str, Any]]
+) -> dict[str, Any]:
+    order = prepared.order
+    begun = []
+    for epoch, (_, rows, _) in zip(epochs, order.seen(steps), strict=False):
+        begun.append({**epoch, "steps": -(-rows // order.rows_per_step), "rows": rows})
+    return {
+        "steps": steps,
+        "epochs": begun,
+        "rows": int(counter.rows(steps).sum()),
+        "tokens": counter.tokens(steps),
+        "trained_tokens": counter.trained_tokens(steps),
+        "tokens_by_language": _counts(prepared.corpus.languages, counter.tokens_by_group(steps).sum(axis=0)),
+    }
+
+
+def seen(prepared: Prepared, steps: int) -> dict[str, Any]:
+    """What the first `steps` steps are trained on, in figures; see `SeenCounter` for many questions."""
+    return _seen(prepared, steps, SeenCounter(prepared), _epochs(prepared))
 
 
 def _counts(names: Any, counts: np.ndarray) -> dict[str, int]:

@@ -12,15 +12,14 @@ from transformers.trainer_callback import TrainerControl, TrainerState
 
 from training.config import TrainConfig
 from training.prepare import Prepared
-from training.run.seen import SeenCounter
+from training.run import lineage
 from training.tokens.cache import Report
 
 
 class Progress(TrainerCallback):
     """Schedules evaluation and checkpoints, shows progress, and keeps `metrics.jsonl`."""
 
-    def __init__(self, config: TrainConfig, prepared: Prepared, report: Report, seen: SeenCounter) -> None:
-        self.seen = seen
+    def __init__(self, config: TrainConfig, prepared: Prepared, report: Report) -> None:
         self.config, self.prepared, self.report = config, prepared, report
         self.file = Path(config.output) / "metrics.jsonl"
         self.started = time.perf_counter()
@@ -54,7 +53,10 @@ class Progress(TrainerCallback):
     def speed(self, step: int) -> tuple[float, float]:
         """(training seconds so far, without evaluation and saving; non-padding tokens per second)."""
         seconds = time.perf_counter() - self.started - self.paused
-        seen = self.seen.tokens(step) - self.seen.tokens(self.first_step)
+        seen = (
+            lineage.seen(self.prepared, step)["tokens"]
+            - lineage.seen(self.prepared, self.first_step)["tokens"]
+        )
         return seconds, seen / seconds if seconds > 0 else 0.0
 
     def on_log(

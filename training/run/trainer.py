@@ -48,8 +48,8 @@ class PackedTrainer(SavesCheckpoints):
         report: Report,
     ) -> None:
         self.config, self.prepared, self.report = config, prepared, report
+        self.progress = Progress(config, prepared, report)
         self.recorder = lineage.Recorder(config, prepared, training_arguments.world_size)
-        self.progress = Progress(config, prepared, report, self.recorder.seen)
         self.last_evaluation: tuple[int, LanguageLoss, dict[str, LanguageLoss]] | None = None
         super().__init__(model=model, args=training_arguments, callbacks=[self.progress])
         self.remove_callback(PrinterCallback)
