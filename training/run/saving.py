@@ -69,7 +69,7 @@ class SavesCheckpoints(DistributedTrainer):
         ]:
             self.state.stateful_callbacks[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(folder / "trainer_state.json"))
-        lineage.write(folder, lineage.describe(self.config, self.prepared, step, self.args.world_size))
+        lineage.write(folder, self.recorder.describe(step))
         metrics: dict[str, Any] = {"step": step}
         losses = [line["loss"] for line in self.state.log_history if "loss" in line]
         metrics["loss"] = losses[-1] if losses else None

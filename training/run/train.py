@@ -88,6 +88,7 @@ def train(
         if resume is not None:
             trainer.args.eval_on_start = False
             trainer.remember(json.loads((resume / METRICS).read_text()))
+            trainer.recorder.go_on_from(resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     last = trainer.state.global_step
