@@ -16,9 +16,10 @@ each other, so the pairs are those of the fragments, not of the rows: counting r
 
 MODEL FLOPs are these, and MFU is their rate over the device's peak (Chowdhery et al. 2022, arXiv 2204.02311, appendix
 B). With gradient checkpointing the layers' forward pass is computed twice; these HARDWARE FLOPs (HFU) are stated
-apart (all of a layer, as is the convention, though PyTorch leaves out its last product the second time). Not counted: norms, activations, softmax, the optimizer, recomputation inside an attention kernel, DoRA's
-norms, recurrent and linear-attention mixing. Counted though not done: the gradient to the first layer's input, which
-adapters do not need (2 x the weights of its q, k and v: 0.2 % at 32 layers).
+apart: all of a layer, as is the convention, though PyTorch leaves out its last product the second time. Not counted:
+norms, activations, softmax, the optimizer, recomputation inside an attention kernel, DoRA's norms, recurrent and
+linear-attention mixing. Counted though not done: the gradient to the first layer's input, which adapters do not need
+(2 x the weights of its q, k and v: 0.2 % at 32 layers).
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ class RunFlops:
 def pairs(lengths: np.ndarray, window: int | None = None) -> np.ndarray:
     """(query, key) pairs of causal attention in a fragment of each length; a query sees `window` keys at most."""
     lengths = np.asarray(lengths, dtype=np.int64)
+    inside: np.ndarray = lengths if window is None else np.minimum(lengths, window)
     if window is None:
-        return lengths * (lengths + 1) // 2
-    inside = np.minimum(lengths, window)
-    return inside * (inside + 1) // 2 + (lengths - inside) * window
+        return np.asarray(inside * (inside + 1) // 2)
+    return np.asarray(inside * (inside + 1) // 2 + (lengths - inside) * window)
 
 
 def mfu(tokens: int, seconds: float, flops: RunFlops, *, hardware: bool = False) -> float | None:
@@ -113,7 +114,7 @@ def for_run(
 
 def count(model: nn.Module) -> ModelFlops:
     """Count the matrices of a model: full, with adapters, or with a quantised base; on any device, meta too."""
-    config = model.config.get_text_config()
+    config = model.config.get_text_config()  # type: ignore[union-attr,operator]  # transformers' models have it
     forward = layers = backward = 0
     for name, weights, trained in matrices(model, config):
         forward += 2 * weights
