@@ -137,7 +137,7 @@ def table(result: dict[str, Any]) -> str:
         lines += [
             f"**{model}**: {some['parameters']:,} parameters, {some['given']:,} tokens in {some['documents']:,} documents",
             "",
-            "| | tokens/s | of the plain loop (wall; CPU time) | tokens kept | places filled | needlessly cut | peak MB | last loss |",
+            "| | tokens/s | of the plain loop: wall; CPU time | kept | filled | needlessly cut | peak MB | last loss |",
             "|---|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for name, one in each.items():

@@ -38,6 +38,7 @@ class Clock:
         self.cpu.append(time.process_time())
 
     def seconds(self) -> tuple[float, float]:
+        """(wall, CPU) seconds of the timed steps."""
         return self.wall[-1] - self.wall[UNTIMED - 1], self.cpu[-1] - self.cpu[UNTIMED - 1]
 
 
@@ -157,8 +158,9 @@ def plain(config: Any, prepared: Any, clock: Clock) -> dict[str, Any]:
 
 
 def tail(config: Any) -> int:
-    """Steps in the last line that Trainer logs."""
-    return config.steps % config.log_every or config.log_every
+    """Steps in the last line that Trainer logs: it logs the first step, each `log_every`th and the last."""
+    before = (config.steps - 1) // config.log_every * config.log_every
+    return config.steps - max(before, 1)
 
 
 def trl(config: Any, prepared: Any, clock: Clock, strategy: str) -> dict[str, Any]:
