@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.corpus.select import owner_of
+from training.corpus.networks import owner_of
 from training.errors import CheckpointError, TrainingConfigError
 from training.run import checkpoint, lineage
 from training.run.lineage_format import Lineage, Part, Source, parse
