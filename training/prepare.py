@@ -131,7 +131,8 @@ def _epoch(  # noqa: PLR0917
         report=report,
     )
     documents = np.arange(len(cache.length), dtype=np.int64)
-    return Epoch(cache, documents, packing.plan(cache.length, config.data.sequence_length, documents))
+    how = {"method": config.data.packing, "window": config.data.packing_window}
+    return Epoch(cache, documents, packing.plan(cache.length, config.data.sequence_length, documents, **how))
 
 
 def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: Report) -> CodeTokenizer:
