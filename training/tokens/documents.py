@@ -1,0 +1,228 @@
+"""Documents of several files: repository context, put together from files that are already tokens.
+
+`training.tokens.cache` makes one document of each file. Here the files of a repository that is shown as whole become
+documents like StarCoder 2's (Lozhkov et al. 2024, arXiv 2402.19173, section 5.1),
+
+    <repo_name> name  then for each file  <file_sep> path\\n code  and at the end  <|endoftext|>
+    with a cut file   <file_sep> <fim_prefix> path\\n prefix <fim_suffix> suffix <fim_middle> middle
+                      <file_sep> <fim_prefix> <fim_suffix> suffix <fim_middle> path\\n prefix middle
+
+or the same without `<repo_name>`, name and paths. Name and path are encoded as text, so nothing in them is a control
+token; the path stands at the head of the prefix and is never cut. Files are cut for FIM as they would be alone.
+
+A document ends before the file that would not fit into its row, and the next one begins with the name again. A file
+that does not fit into a row even alone is a document of its own, as without repository context. So a document is
+cut over two rows only if a single file is longer than a row, and each file is in exactly one document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from training.config import RepositoryConfig
+from training.corpus import imports, repository
+from training.corpus.select import Corpus
+from training.errors import TrainingConfigError
+from training.tokens.cache import TokenCache
+from training.tokens.tokenizer import CodeTokenizer
+
+FILE_SEP = "<file_sep>"
+REPO_NAME = "<repo_name>"
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Control ids of repository documents."""
+
+    repo_name: int
+    file_sep: int
+
+
+def marks(tokenizer: CodeTokenizer) -> Marks:
+    """The repository tokens of a tokenizer.
+
+    Raises:
+        TrainingConfigError: it has none; says which setting to change.
+    """
+    found = [tokenizer.full.token_to_id(name) for name in (REPO_NAME, FILE_SEP)]
+    if any(index is None or index not in tokenizer._added_ids for index in found):
+        raise TrainingConfigError(
+            f"the tokenizer has no repository tokens ({REPO_NAME}, {FILE_SEP}); set data.repository.rate: 0, "
+            "tokenizer.add_missing: true, or use another tokenizer"
+        )
+    return Marks(*found)
+
+
+@dataclass(frozen=True)
+class Document:
+    """Some files of the token cache in one document.
+
+    Attributes:
+        ids: of the whole document, its end of text included.
+        files: documents of the cache that it is made of, in their order.
+        offsets: where each of them begins in `ids`: at its `<file_sep>`, or at 0 for a file alone.
+    """
+
+    ids: np.ndarray
+    files: list[int]
+    offsets: list[int]
+
+    def name(self, content_id: Sequence[str]) -> str:
+        """The content id of a single file; of several a SHA-256 (hex) over theirs in order."""
+        if len(self.files) == 1:
+            return content_id[self.files[0]]
+        joined = "|".join(["repository", *(content_id[index] for index in self.files)])
+        return hashlib.sha256(joined.encode()).hexdigest()
+
+
+@dataclass
+class _Repository:
+    """Files of one origin: numbers in the cache, and what their order depends on."""
+
+    origin: str
+    numbers: list[int] = field(default_factory=list)
+    files: list[repository.File] = field(default_factory=list)
+
+
+def documents(
+    cache: TokenCache,
+    corpus: Corpus,
+    chosen: np.ndarray,
+    tokenizer: CodeTokenizer,
+    settings: RepositoryConfig,
+    *,
+    seed: int,
+    epoch: int,
+    row_tokens: int,
+) -> Iterator[Document]:
+    """All files of a cache as documents, those of some repositories together.
+
+    A function of its arguments alone. Documents are in the order of the cache; a repository's come where its
+    first file would.
+
+    Args:
+        cache: one document for each file.
+        corpus: what the cache was made from.
+        chosen: the rows of the corpus that it was made from, bool per row.
+        tokenizer: that of the cache; has the repository tokens.
+        settings: which repositories, in what order, with or without metadata.
+        seed, epoch: of the run.
+        row_tokens: tokens of a row.
+    """
+    marked = marks(tokenizer)
+    grouped = _repositories(cache, corpus, chosen, settings, seed, epoch)
+    starts = np.cumsum(cache.length) - cache.length
+
+    def alone(number: int) -> Document:
+        tokens = cache.tokens[starts[number] : starts[number] + cache.length[number]]
+        return Document(np.asarray(tokens), [number], [0])
+
+    done: set[int] = set()
+    for number in range(len(cache.length)):
+        found = grouped.get(number)
+        if found is None:
+            yield alone(number)
+        elif id(found) not in done:
+            done.add(id(found))
+            shown = repository.with_metadata(
+                found.origin, seed=seed, epoch=epoch, rate=settings.metadata_rate
+            )
+            order = repository.arrange(found.files, settings.order, seed=seed, epoch=epoch)
+            files = [alone(found.numbers[index]) for index in order]
+            names = [found.files[index].path for index in order]
+            yield from join(files, found.origin, names if shown else None, tokenizer, marked, row_tokens)
+
+
+def join(
+    files: Sequence[Document],
+    origin: str,
+    paths: Sequence[str] | None,
+    tokenizer: CodeTokenizer,
+    marked: Marks,
+    row_tokens: int,
+) -> Iterator[Document]:
+    """The files of one repository, in the order given, in as few documents as come of filling one after the other.
+
+    Args:
+        files: each alone, with its end of text.
+        origin: names the repository.
+        paths: of the files; None shows neither name nor paths.
+        tokenizer, marked: for name and paths, and the marks between them.
+        row_tokens: the longest document of several files.
+    """
+    kind = files[0].ids.dtype
+    head = np.array([], dtype=kind)
+    headers = [head] * len(files)
+    if paths is not None:
+        texts = [repository.name_of(origin), *(f"{repository.readable(path)}\n" for path in paths)]
+        name, *headers = (ids.astype(kind) for ids in tokenizer.encode(texts))
+        head = np.concatenate((np.array([marked.repo_name], dtype=kind), name))
+    end, parts, members, offsets, size = files[0].ids[-1:], [head], [], [], len(head)
+    for file, header in zip(files, headers, strict=True):
+        length = 1 + len(header) + len(file.ids) - 1
+        if len(head) + length + 1 > row_tokens:
+            yield file
+            continue
+        if size + length + 1 > row_tokens:
+            yield Document(np.concatenate([*parts, end]), members, offsets)
+            parts, members, offsets, size = [head], [], [], len(head)
+        at = _head_of_prefix(file.ids, tokenizer)
+        separator = np.array([marked.file_sep], dtype=kind)
+        parts += [separator, file.ids[:at], header, file.ids[at:-1]]
+        members.append(file.files[0])
+        offsets.append(size)
+        size += length
+    if members:
+        yield Document(np.concatenate([*parts, end]), members, offsets)
+
+
+def _head_of_prefix(ids: np.ndarray, tokenizer: CodeTokenizer) -> int:
+    """Where the beginning of a file's text stands in its tokens: 0 unless the file is cut."""
+    control = tokenizer.control
+    if control.prefix is None or len(ids) < 2 or ids[0] != control.prefix:
+        return 0
+    if ids[1] != control.suffix:
+        return 1  # prefix-suffix-middle
+    return int(np.flatnonzero(ids == control.middle)[0]) + 1
+
+
+def _repositories(
+    cache: TokenCache,
+    corpus: Corpus,
+    chosen: np.ndarray,
+    settings: RepositoryConfig,
+    seed: int,
+    epoch: int,
+) -> dict[int, _Repository]:
+    """Number of a file in the cache -> its repository, for the files of those that are shown as whole."""
+    assert len(cache.member_row) == len(cache.length), "the cache holds documents of several files"
+    number_of = dict(zip(cache.member_row.tolist(), cache.member_document.tolist(), strict=True))
+    scanned = settings.order == "dependency"
+    columns = ["origin", "path", "language", *(["content"] if scanned else [])]
+    whole: dict[tuple[int, str], _Repository | None] = {}
+    result: dict[int, _Repository] = {}
+    for rows, batch in corpus.texts(chosen, columns):
+        sources = corpus.source_of(rows)
+        origins, paths, languages = (batch[name].to_pylist() for name in columns[:3])
+        for index, row in enumerate(rows.tolist()):
+            number, origin = number_of.get(row), origins[index] or ""
+            if number is None:  # a row without text
+                continue
+            key = (int(sources[index]), origin)
+            if key not in whole:
+                shown = repository.shown_whole(origin, seed=seed, epoch=epoch, rate=settings.rate)
+                whole[key] = _Repository(origin) if shown else None
+            found = whole[key]
+            if found is None:
+                continue
+            path = paths[index] or ""
+            text = batch["content"][index].as_py() if scanned else ""
+            needs = imports.scan(text, path, languages[index] or "")
+            found.numbers.append(number)
+            found.files.append(repository.File(cache.content_id[number], path, needs))
+            result[number] = found
+    return result
