@@ -21,7 +21,7 @@ from training.corpus.sources import Source, open_source
 from training.errors import OutputError
 from training.run import checkpoint
 from training.tokens import cache as caches
-from training.tokens import packing
+from training.tokens import documents, packing
 from training.tokens.cache import Report, TokenCache
 from training.tokens.order import TrainingOrder
 from training.tokens.packing import PackingPlan
@@ -93,6 +93,8 @@ def prepare(
         corpus = select(sources, config)
         tokenizer = _tokenizer(config, corpus, base, report)
         caches.check_fim(tokenizer, config.data.fim.rate)
+        if config.data.repository.rate > 0:
+            documents.marks(tokenizer)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -118,7 +120,8 @@ def _epoch(  # noqa: PLR0917
     earlier: Sequence[Epoch],
     report: Report,
 ) -> Epoch:
-    if earlier and config.data.fim.rate == 0:
+    together = split == "train" and config.data.repository.rate > 0
+    if earlier and config.data.fim.rate == 0 and not together:
         return earlier[0]
     cache = caches.tokenised(
         corpus,
@@ -130,9 +133,20 @@ def _epoch(  # noqa: PLR0917
         cache=config.cache_folder,
         report=report,
     )
-    documents = np.arange(len(cache.length), dtype=np.int64)
+    if together:
+        cache = documents.with_repositories(
+            cache,
+            corpus,
+            tokenizer,
+            config.data,
+            seed=config.seed,
+            epoch=number,
+            cache=config.cache_folder,
+            report=report,
+        )
+    numbers = np.arange(len(cache.length), dtype=np.int64)
     how = {"method": config.data.packing, "window": config.data.packing_window}
-    return Epoch(cache, documents, packing.plan(cache.length, config.data.sequence_length, documents, **how))
+    return Epoch(cache, numbers, packing.plan(cache.length, config.data.sequence_length, numbers, **how))
 
 
 def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: Report) -> CodeTokenizer:

@@ -117,8 +117,11 @@ def _go(text: str, folder: str) -> Iterator[Import]:
     for block in _GO_BLOCK.finditer(text):
         for name in _GO.findall(block.group(1) or block.group(0)):
             parts = [part for part in name.split("/") if part]
-            if len(parts) > 1:  # the standard library's short names are not in the repository
-                yield tuple("/".join(parts[first:]) + "/" for first in range(min(6, len(parts) - 1)))
+            # `host/owner/repository/folder`: what is left of it must still name a folder of the repository, and the
+            # standard library's short names are none.
+            least = 1 if len(parts) > 3 else 2
+            starts = range(min(8, len(parts) - least + 1))
+            yield tuple("/".join(parts[first:]) + "/" for first in starts)
 
 
 def _c(text: str, folder: str) -> Iterator[Import]:

@@ -21,7 +21,7 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def source_digest() -> str:
     return result.hexdigest()
 
 
-def _digest(parts: dict[str, Any]) -> str:
+def digest_of(parts: dict[str, Any]) -> str:
+    """SHA-256 (hex) of what names a cache."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -100,7 +101,7 @@ def train_tokenizer(
     report: Report,
 ) -> CodeTokenizer:
     """The tokenizer learnt from about `train_bytes` of the training rows, from the cache if it is there."""
-    key = _digest(
+    key = digest_of(
         {
             "rows": corpus.rows_digest(corpus.train),
             "vocab_size": vocab_size,
@@ -229,7 +230,7 @@ def tokenised(
     """
     fim = data.fim if split == "train" and data.fim.rate > 0 else None
     chosen = corpus.train if split == "train" else corpus.held_out
-    key = _digest(
+    key = digest_of(
         {
             "tokenizer": tokenizer.digest,
             "rows": corpus.rows_digest(chosen),
@@ -237,27 +238,12 @@ def tokenised(
             "source": source_digest(),
         }
     )
-    folder = cache / f"tokens-{key[:24]}"
-    if folder.exists():
-        found = _open_cache(folder, key)
-        if found is not None:
-            return found
-        report(f"{folder}: the token cache is damaged and is made again")
-        shutil.rmtree(folder)
-    with _writing(cache):
-        temporary = cache / f"tokens-{key[:24]}.tmp-{os.getpid()}"
-        temporary.mkdir(parents=True)
+    earlier = found(cache, key, report)
+    if earlier is not None:
+        return earlier
     kind = np.uint16 if tokenizer.size <= 2**16 else np.uint32
-    columns: dict[str, list[Any]] = {
-        "content_id": [],
-        "language": [],
-        "source": [],
-        "length": [],
-        "text_bytes": [],
-    }
-    members: dict[str, list[Any]] = {"document": [], "row": [], "token": []}
-    sha, cut = hashlib.sha256(), 0
-    with _writing(temporary), (temporary / "tokens.bin").open("wb") as file:
+    cut = 0
+    with Writer(cache, key, np.dtype(kind)) as writer:
         for rows, batch in corpus.texts(chosen):
             sources = corpus.source_of(rows)
             texts = batch["content"].to_pylist()
@@ -274,44 +260,114 @@ def tokenised(
             )
             cut += cut_here
             for index, ids in zip(some, documents, strict=True):
-                part = ids.astype(kind).tobytes()
-                file.write(part)
-                sha.update(part)
-                members["document"].append(len(columns["length"]))
-                members["row"].append(int(rows[index]))
-                members["token"].append(0)
-                columns["content_id"].append(names[index])
-                columns["language"].append(int(corpus.language[rows[index]]))
-                columns["source"].append(int(sources[index]))
-                columns["length"].append(len(ids))
-                columns["text_bytes"].append(len(texts[index].encode()))
-        file.flush()
-        os.fsync(file.fileno())
-    if not columns["length"]:
-        shutil.rmtree(temporary)
-        raise TrainingDataError(f"no row of the {split} split has any text")
-    with _writing(temporary):
-        pq.write_table(pa.table(columns), temporary / "documents.parquet")
-        pq.write_table(pa.table(members), temporary / "members.parquet")
-        about = {
-            "key": key,
-            "dtype": np.dtype(kind).name,
-            "tokens_sha256": sha.hexdigest(),
-            "documents_sha256": _sha(temporary / "documents.parquet"),
-            "members_sha256": _sha(temporary / "members.parquet"),
-            "fim": cut,
-        }
-        (temporary / "cache.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
-        temporary.rename(folder)
-    made = _open_cache(folder, key)
-    if made is None:
-        raise OutputError(f"{folder}: the token cache does not read back as it was written")
-    size = sum(columns["text_bytes"])
+                writer.add(
+                    ids,
+                    content_id=names[index],
+                    language=int(corpus.language[rows[index]]),
+                    source=int(sources[index]),
+                    text_bytes=len(texts[index].encode()),
+                    rows=[int(rows[index])],
+                    offsets=[0],
+                )
+        if not writer.documents:
+            raise TrainingDataError(f"no row of the {split} split has any text")
+    made = writer.done(fim=cut)
+    size = int(made.text_bytes.sum())
     report(
         f"{split} tokens, epoch {epoch}: {len(made.length)} documents, {size / 1e6:.1f} MB, "
         f"{len(made.tokens)} tokens ({size / len(made.tokens):.2f} bytes per token), {cut} cut for FIM"
     )
     return made
+
+
+class Writer:
+    """Writes a token cache aside, document by document, and puts it into its place when it is whole.
+
+    An error inside the `with` block removes what was written.
+    """
+
+    def __init__(self, cache: Path, key: str, kind: np.dtype[Any]) -> None:
+        self.key, self.kind = key, kind
+        self.folder = cache / f"tokens-{key[:24]}"
+        self._temporary = cache / f"tokens-{key[:24]}.tmp-{os.getpid()}"
+        self._columns: dict[str, list[Any]] = {
+            name: [] for name in ("content_id", "language", "source", "length", "text_bytes")
+        }
+        self._members: dict[str, list[int]] = {"document": [], "row": [], "token": []}
+        self._sha = hashlib.sha256()
+
+    @property
+    def documents(self) -> int:
+        """Added so far."""
+        return len(self._columns["length"])
+
+    def __enter__(self) -> Writer:
+        with _writing(self._temporary):
+            self._temporary.mkdir(parents=True)
+            self._file = (self._temporary / "tokens.bin").open("wb")
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._file.close()
+        if error is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def add(
+        self,
+        ids: np.ndarray,
+        *,
+        content_id: str,
+        language: int,
+        source: int,
+        text_bytes: int,
+        rows: Sequence[int],
+        offsets: Sequence[int],
+    ) -> None:
+        """One document, made of these rows of the corpus, whose tokens begin at these offsets."""
+        part = ids.astype(self.kind, copy=False).tobytes()
+        with _writing(self._temporary):
+            self._file.write(part)
+        self._sha.update(part)
+        self._members["document"] += [self.documents] * len(rows)
+        self._members["row"] += rows
+        self._members["token"] += offsets
+        values = (content_id, language, source, len(ids), text_bytes)
+        for column, value in zip(self._columns.values(), values, strict=True):
+            column.append(value)
+
+    def done(self, *, fim: int) -> TokenCache:
+        """The cache, in its place and read back; `fim` files of it were cut."""
+        with _writing(self._temporary):
+            with (self._temporary / "tokens.bin").open("rb") as file:
+                os.fsync(file.fileno())
+            pq.write_table(pa.table(self._columns), self._temporary / "documents.parquet")
+            pq.write_table(pa.table(self._members), self._temporary / "members.parquet")
+            about = {
+                "key": self.key,
+                "dtype": self.kind.name,
+                "tokens_sha256": self._sha.hexdigest(),
+                "documents_sha256": _sha(self._temporary / "documents.parquet"),
+                "members_sha256": _sha(self._temporary / "members.parquet"),
+                "fim": fim,
+            }
+            (self._temporary / "cache.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+            self._temporary.rename(self.folder)
+        made = _open_cache(self.folder, self.key)
+        if made is None:
+            raise OutputError(f"{self.folder}: the token cache does not read back as it was written")
+        return made
+
+
+def found(cache: Path, key: str, report: Report) -> TokenCache | None:
+    """The cache of that key, if it is there and sound; a damaged one is removed."""
+    folder = cache / f"tokens-{key[:24]}"
+    if not folder.exists():
+        return None
+    earlier = _open_cache(folder, key)
+    if earlier is None:
+        report(f"{folder}: the token cache is damaged and is made again")
+        shutil.rmtree(folder)
+    return earlier
 
 
 def _sha(file: Path) -> str:
@@ -327,13 +383,13 @@ def _open_cache(folder: Path, key: str) -> TokenCache | None:
         parts = [_sha(folder / f"{part}.parquet") for part in ("documents", "members")]
     except (OSError, json.JSONDecodeError):
         return None
-    found = (
+    stated = (
         about.get("key"),
         about.get("documents_sha256"),
         about.get("members_sha256"),
         about.get("tokens_sha256"),
     )
-    if found != (key, *parts, tokens_sha):
+    if stated != (key, *parts, tokens_sha):
         return None
     table, members = pq.read_table(folder / "documents.parquet"), pq.read_table(folder / "members.parquet")
     return TokenCache(

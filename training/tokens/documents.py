@@ -18,15 +18,17 @@ cut over two rows only if a single file is longer than a row, and each file is i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from training.config import RepositoryConfig
+from training.config import DataConfig, RepositoryConfig
 from training.corpus import imports, repository
 from training.corpus.select import Corpus
 from training.errors import TrainingConfigError
+from training.tokens import cache as caches
 from training.tokens.cache import TokenCache
 from training.tokens.tokenizer import CodeTokenizer
 
@@ -88,6 +90,80 @@ class _Repository:
     files: list[repository.File] = field(default_factory=list)
 
 
+def source_digest() -> str:
+    """SHA-256 (hex) over the sources that put files together."""
+    result = hashlib.sha256()
+    for name in (imports.__file__, repository.__file__, __file__):
+        result.update(Path(name).read_bytes())
+    return result.hexdigest()
+
+
+def with_repositories(
+    files: TokenCache,
+    corpus: Corpus,
+    tokenizer: CodeTokenizer,
+    data: DataConfig,
+    *,
+    seed: int,
+    epoch: int,
+    cache: Path,
+    report: caches.Report,
+) -> TokenCache:
+    """The token cache of the training files of one epoch with the files of some repositories put together.
+
+    Made from `files`, which holds each training file alone, if it is not there; kept beside it.
+
+    Raises:
+        TrainingConfigError: the tokenizer has no repository tokens.
+        OutputError: the cache cannot be written.
+    """
+    marks(tokenizer)
+    key = caches.digest_of(
+        {
+            "files": files.key,
+            "repository": data.repository.model_dump(mode="json"),
+            "row": data.sequence_length,
+            "draws": [seed, epoch],
+            "source": source_digest(),
+        }
+    )
+    found = caches.found(cache, key, report)
+    if found is not None:
+        return found
+    whole = several = 0
+    with caches.Writer(cache, key, files.tokens.dtype) as writer:
+        for document in documents(
+            files,
+            corpus,
+            corpus.train,
+            tokenizer,
+            data.repository,
+            seed=seed,
+            epoch=epoch,
+            row_tokens=data.sequence_length,
+        ):
+            numbers = np.array(document.files)
+            size = files.text_bytes[numbers]
+            languages = np.bincount(files.language[numbers], weights=size)
+            writer.add(
+                document.ids,
+                content_id=document.name(files.content_id),
+                language=int(languages.argmax()),
+                source=int(files.source[numbers[0]]),
+                text_bytes=int(size.sum()),
+                rows=files.member_row[numbers].tolist(),
+                offsets=document.offsets,
+            )
+            whole += len(numbers) > 1
+            several += len(numbers) if len(numbers) > 1 else 0
+    made = writer.done(fim=files.fim)
+    report(
+        f"repository context, epoch {epoch}: {several} of {len(files.length)} files in {whole} documents of "
+        f"several files, {len(made.tokens) - len(files.tokens):+d} tokens"
+    )
+    return made
+
+
 def documents(
     cache: TokenCache,
     corpus: Corpus,
@@ -113,8 +189,12 @@ def documents(
         seed, epoch: of the run.
         row_tokens: tokens of a row.
     """
-    marked = marks(tokenizer)
-    grouped = _repositories(cache, corpus, chosen, settings, seed, epoch)
+    marks(tokenizer)
+
+    def shown_whole(origin: str) -> bool:
+        return repository.shown_whole(origin, seed=seed, epoch=epoch, rate=settings.rate)
+
+    grouped = _repositories(cache, corpus, chosen, shown_whole, scan=settings.order == "dependency")
     starts = np.cumsum(cache.length) - cache.length
 
     def alone(number: int) -> Document:
@@ -134,7 +214,7 @@ def documents(
             order = repository.arrange(found.files, settings.order, seed=seed, epoch=epoch)
             files = [alone(found.numbers[index]) for index in order]
             names = [found.files[index].path for index in order]
-            yield from join(files, found.origin, names if shown else None, tokenizer, marked, row_tokens)
+            yield from join(files, found.origin, names if shown else None, tokenizer, row_tokens)
 
 
 def join(
@@ -142,7 +222,6 @@ def join(
     origin: str,
     paths: Sequence[str] | None,
     tokenizer: CodeTokenizer,
-    marked: Marks,
     row_tokens: int,
 ) -> Iterator[Document]:
     """The files of one repository, in the order given, in as few documents as come of filling one after the other.
@@ -151,10 +230,10 @@ def join(
         files: each alone, with its end of text.
         origin: names the repository.
         paths: of the files; None shows neither name nor paths.
-        tokenizer, marked: for name and paths, and the marks between them.
+        tokenizer: for name and paths; has the repository tokens.
         row_tokens: the longest document of several files.
     """
-    kind = files[0].ids.dtype
+    marked, kind = marks(tokenizer), files[0].ids.dtype
     head = np.array([], dtype=kind)
     headers = [head] * len(files)
     if paths is not None:
@@ -191,18 +270,12 @@ def _head_of_prefix(ids: np.ndarray, tokenizer: CodeTokenizer) -> int:
 
 
 def _repositories(
-    cache: TokenCache,
-    corpus: Corpus,
-    chosen: np.ndarray,
-    settings: RepositoryConfig,
-    seed: int,
-    epoch: int,
+    cache: TokenCache, corpus: Corpus, chosen: np.ndarray, shown_whole: Callable[[str], bool], *, scan: bool
 ) -> dict[int, _Repository]:
     """Number of a file in the cache -> its repository, for the files of those that are shown as whole."""
     assert len(cache.member_row) == len(cache.length), "the cache holds documents of several files"
     number_of = dict(zip(cache.member_row.tolist(), cache.member_document.tolist(), strict=True))
-    scanned = settings.order == "dependency"
-    columns = ["origin", "path", "language", *(["content"] if scanned else [])]
+    columns = ["origin", "path", "language", *(["content"] if scan else [])]
     whole: dict[tuple[int, str], _Repository | None] = {}
     result: dict[int, _Repository] = {}
     for rows, batch in corpus.texts(chosen, columns):
@@ -214,13 +287,12 @@ def _repositories(
                 continue
             key = (int(sources[index]), origin)
             if key not in whole:
-                shown = repository.shown_whole(origin, seed=seed, epoch=epoch, rate=settings.rate)
-                whole[key] = _Repository(origin) if shown else None
+                whole[key] = _Repository(origin) if shown_whole(origin) else None
             found = whole[key]
             if found is None:
                 continue
             path = paths[index] or ""
-            text = batch["content"][index].as_py() if scanned else ""
+            text = batch["content"][index].as_py() if scan else ""
             needs = imports.scan(text, path, languages[index] or "")
             found.numbers.append(number)
             found.files.append(repository.File(cache.content_id[number], path, needs))
