@@ -1,6 +1,5 @@
 """Documents of several files: each file once and whole, names harmless, the same bytes however the files are read."""
 
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from training.corpus.sources import ReleaseSource
 from training.errors import TrainingConfigError
 from training.tokens import cache as caches
 from training.tokens import documents
+from training.tokens.assemble import encode_documents
 from training.tokens.documents import Document, join, marks
+from training.tokens.encoder import Reference
 from training.tokens.tokenizer import CONTROL_TOKENS, CodeTokenizer, train
 
 ROW = 200
@@ -57,16 +58,18 @@ def file_text(ids: np.ndarray, header: str, tokenizer: CodeTokenizer) -> str:
 
 
 def encoded(texts, tokenizer, fim_rate, *, row=ROW, epoch=0):
-    ids, _ = caches.encode_documents(
+    found = encode_documents(
         tokenizer,
-        texts,
+        Reference(tokenizer),
+        pa.array(texts),
         [f"id {n}" for n in range(len(texts))],
         fim=FimConfig(rate=fim_rate) if fim_rate else None,
         seed=0,
         epoch=epoch,
         row_tokens=row,
     )
-    return [Document(part.astype(np.uint16), [n], [0]) for n, part in enumerate(ids)]
+    parts = np.split(found.tokens, np.cumsum(found.length)[:-1])
+    return [Document(part, [n], [0]) for n, part in enumerate(parts)]
 
 
 TEXTS = st.lists(
@@ -83,7 +86,7 @@ NAMES = st.lists(st.sampled_from([*"ab/.\n\x00\u2028é", "<file_sep>", "<fim_pre
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(TEXTS, NAMES, st.data(), st.sampled_from([0.0, 0.5, 1.0]), st.booleans(), st.integers(24, ROW))
 def test_each_file_is_in_one_document_once_and_whole(texts, origin, data, fim_rate, shown, row):
     tokenizer = tokenizer_()
@@ -91,7 +94,7 @@ def test_each_file_is_in_one_document_once_and_whole(texts, origin, data, fim_ra
     paths = data.draw(st.lists(NAMES, min_size=len(texts), max_size=len(texts)))
     made = list(join(files, origin, paths if shown else None, tokenizer, row))
     assert sorted(n for document in made for n in document.files) == list(range(len(texts)))
-    marked, control = marks(tokenizer), tokenizer.control
+    (repo_name, file_sep), control = marks(tokenizer), tokenizer.control
     for document in made:
         ids = document.ids
         assert ids.dtype == np.uint16
@@ -99,13 +102,13 @@ def test_each_file_is_in_one_document_once_and_whole(texts, origin, data, fim_ra
         assert (ids == control.end_of_text).sum() == 1
         if len(ids) > row:
             assert len(document.files) == 1
-        if document.offsets == [0] and ids[0] != marked.file_sep:  # a file alone, in its own form
+        if document.offsets == [0] and ids[0] != file_sep:  # a file alone, in its own form
             assert ids.tolist() == files[document.files[0]].ids.tolist()
             assert shown or len(ids) + 1 > row
             continue
         # the marks are where they belong and nowhere else, whatever the names spell
-        assert np.flatnonzero(ids == marked.file_sep).tolist() == document.offsets
-        assert np.flatnonzero(ids == marked.repo_name).tolist() == ([0] if shown else [])
+        assert np.flatnonzero(ids == file_sep).tolist() == document.offsets
+        assert np.flatnonzero(ids == repo_name).tolist() == ([0] if shown else [])
         if shown:
             assert tokenizer.decode(ids[1 : document.offsets[0]]) == repository.name_of(origin)
         ends = [*document.offsets[1:], len(ids) - 1]
@@ -115,7 +118,7 @@ def test_each_file_is_in_one_document_once_and_whole(texts, origin, data, fim_ra
             if texts[number].isascii():  # pieces of a character are not decoded alone
                 assert text == texts[number]
     # no document could have taken the next one's first file
-    together = [document for document in made if document.ids[document.offsets[0]] == marked.file_sep]
+    together = [document for document in made if document.ids[document.offsets[0]] == file_sep]
     for one, other in itertools.pairwise(together):
         end = other.offsets[1] if len(other.files) > 1 else len(other.ids) - 1
         assert len(one.ids) + end - other.offsets[0] > row
@@ -209,7 +212,7 @@ def test_each_row_once_an_epoch_whatever_the_settings(release, tmp_path, order, 
             assert together or (len(rows) == 1 and offsets == [0])
             assert length <= LONG or len(rows) == 1
             several += len(rows) > 1
-            marked = int(ids[offsets[0]]) == marks(tokenizer).file_sep
+            marked = int(ids[offsets[0]]) == marks(tokenizer)[1]
             for row, first, end in zip(rows, offsets, [*offsets[1:], length - 1], strict=True):
                 header = f"{repository.readable(texts[row][2])}\n" if marked and shown else ""
                 found = file_text(ids[first + marked : end], header, tokenizer)
@@ -221,7 +224,7 @@ def test_each_row_once_an_epoch_whatever_the_settings(release, tmp_path, order, 
     # what is evaluated is single files, as without repository context
     assert prepared.held_out is not None
     assert len(prepared.held_out.cache.member_row) == len(prepared.held_out.cache.length)
-    assert not np.isin(prepared.held_out.cache.tokens, dataclasses.astuple(marks(tokenizer))).any()
+    assert not np.isin(prepared.held_out.cache.tokens, marks(tokenizer)).any()
     # a second call finds everything
     lines: list[str] = []
     assert preparing.prepare(config, lines.append).stream_digest == prepared.stream_digest
@@ -285,7 +288,10 @@ def test_a_tokenizer_without_the_marks_is_refused(release, tmp_path):
     config = config.model_copy(
         update={"tokenizer": config.tokenizer.model_copy(update={"path": str(folder)})}
     )
-    with pytest.raises(TrainingConfigError, match=r"no repository tokens.*data\.repository\.rate: 0"):
+    with pytest.raises(
+        TrainingConfigError,
+        match=r"no repository tokens.*tokenizer\.add_missing: true, or data\.repository\.rate: 0",
+    ):
         preparing.prepare(config, quiet)
 
 

@@ -31,32 +31,22 @@ from training.errors import TrainingConfigError
 from training.tokens import cache as caches
 from training.tokens.cache import TokenCache
 from training.tokens.tokenizer import CodeTokenizer
-
-FILE_SEP = "<file_sep>"
-REPO_NAME = "<repo_name>"
+from training.tokens.writer import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Control ids of repository documents."""
-
-    repo_name: int
-    file_sep: int
-
-
-def marks(tokenizer: CodeTokenizer) -> Marks:
-    """The repository tokens of a tokenizer.
+def marks(tokenizer: CodeTokenizer) -> tuple[int, int]:
+    """Ids of a tokenizer's marks for a repository's name and for the beginning of a file.
 
     Raises:
         TrainingConfigError: it has none; says which setting to change.
     """
-    found = [tokenizer.full.token_to_id(name) for name in (REPO_NAME, FILE_SEP)]
-    if any(index is None or index not in tokenizer._added_ids for index in found):
+    control = tokenizer.control
+    if control.repo_name is None or control.file_sep is None:
         raise TrainingConfigError(
-            f"the tokenizer has no repository tokens ({REPO_NAME}, {FILE_SEP}); set data.repository.rate: 0, "
-            "tokenizer.add_missing: true, or use another tokenizer"
+            "the tokenizer has no repository tokens (such as <repo_name>, <file_sep>); set "
+            "tokenizer.add_missing: true, or data.repository.rate: 0, or use another tokenizer"
         )
-    return Marks(*found)
+    return control.repo_name, control.file_sep
 
 
 @dataclass(frozen=True)
@@ -94,6 +84,7 @@ def source_digest() -> str:
     """SHA-256 (hex) over the sources that put files together."""
     result = hashlib.sha256()
     for name in (imports.__file__, repository.__file__, __file__):
+        assert name is not None
         result.update(Path(name).read_bytes())
     return result.hexdigest()
 
@@ -131,7 +122,7 @@ def with_repositories(
     if found is not None:
         return found
     whole = several = 0
-    with caches.Writer(cache, key, files.tokens.dtype) as writer:
+    with Writer(cache, key, files.tokens.dtype) as writer:
         for document in documents(
             files,
             corpus,
@@ -156,7 +147,7 @@ def with_repositories(
             )
             whole += len(numbers) > 1
             several += len(numbers) if len(numbers) > 1 else 0
-    made = writer.done(fim=files.fim)
+        made = writer.done(fim=files.fim)
     report(
         f"repository context, epoch {epoch}: {several} of {len(files.length)} files in {whole} documents of "
         f"several files, {len(made.tokens) - len(files.tokens):+d} tokens"
@@ -233,13 +224,13 @@ def join(
         tokenizer: for name and paths; has the repository tokens.
         row_tokens: the longest document of several files.
     """
-    marked, kind = marks(tokenizer), files[0].ids.dtype
+    (repo_name, file_sep), kind = marks(tokenizer), files[0].ids.dtype
     head = np.array([], dtype=kind)
     headers = [head] * len(files)
     if paths is not None:
         texts = [repository.name_of(origin), *(f"{repository.readable(path)}\n" for path in paths)]
         name, *headers = (ids.astype(kind) for ids in tokenizer.encode(texts))
-        head = np.concatenate((np.array([marked.repo_name], dtype=kind), name))
+        head = np.concatenate((np.array([repo_name], dtype=kind), name))
     end, parts, members, offsets, size = files[0].ids[-1:], [head], [], [], len(head)
     for file, header in zip(files, headers, strict=True):
         length = 1 + len(header) + len(file.ids) - 1
@@ -250,7 +241,7 @@ def join(
             yield Document(np.concatenate([*parts, end]), members, offsets)
             parts, members, offsets, size = [head], [], [], len(head)
         at = _head_of_prefix(file.ids, tokenizer)
-        separator = np.array([marked.file_sep], dtype=kind)
+        separator = np.array([file_sep], dtype=kind)
         parts += [separator, file.ids[:at], header, file.ids[at:-1]]
         members.append(file.files[0])
         offsets.append(size)
