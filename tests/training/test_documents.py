@@ -86,13 +86,21 @@ NAMES = st.lists(st.sampled_from([*"ab/.\n\x00\u2028é", "<file_sep>", "<fim_pre
 )
 
 
-@settings(deadline=None, max_examples=80)
-@given(TEXTS, NAMES, st.data(), st.sampled_from([0.0, 0.5, 1.0]), st.booleans(), st.integers(24, ROW))
-def test_each_file_is_in_one_document_once_and_whole(texts, origin, data, fim_rate, shown, row):
+@settings(deadline=None, max_examples=50)
+@given(
+    TEXTS,
+    NAMES,
+    st.data(),
+    st.sampled_from([0.0, 0.5, 1.0]),
+    st.booleans(),
+    st.integers(24, ROW),
+    st.sampled_from([1, 3]),
+)
+def test_each_file_is_in_one_document_once_and_whole(texts, origin, data, fim_rate, shown, row, reach):
     tokenizer = tokenizer_()
     files = encoded(texts, tokenizer, fim_rate, row=row)
     paths = data.draw(st.lists(NAMES, min_size=len(texts), max_size=len(texts)))
-    made = list(join(files, origin, paths if shown else None, tokenizer, row))
+    made = list(join(files, origin, paths if shown else None, tokenizer, row, reach=reach))
     assert sorted(n for document in made for n in document.files) == list(range(len(texts)))
     (repo_name, file_sep), control = marks(tokenizer), tokenizer.control
     for document in made:
@@ -117,11 +125,15 @@ def test_each_file_is_in_one_document_once_and_whole(texts, origin, data, fim_ra
             text = file_text(ids[first + 1 : end], header, tokenizer)
             if texts[number].isascii():  # pieces of a character are not decoded alone
                 assert text == texts[number]
-    # no document could have taken the next one's first file
+        assert document.files == sorted(document.files)
+    if reach > 1:
+        return
+    # no document could have taken the next one's first file, and files keep their order
     together = [document for document in made if document.ids[document.offsets[0]] == file_sep]
     for one, other in itertools.pairwise(together):
         end = other.offsets[1] if len(other.files) > 1 else len(other.ids) - 1
         assert len(one.ids) + end - other.offsets[0] > row
+        assert one.files[-1] < other.files[0]
 
 
 def test_documents_are_filled_one_after_the_other():
@@ -131,6 +143,12 @@ def test_documents_are_filled_one_after_the_other():
     assert [d.files for d in join(files, "", None, tokenizer, 2 * one + 1)] == [[0, 1], [2, 3], [4]]
     assert [d.files for d in join(files, "", None, tokenizer, 5 * one + 1)] == [[0, 1, 2, 3, 4]]
     assert [d.files for d in join(files, "", None, tokenizer, one)] == [[0], [1], [2], [3], [4]]
+    long = encoded(["x = 1\n" * 4], tokenizer, 0.0)[0]  # fits beside none of the others
+    mixed = [files[0], Document(long.ids, [5], [0]), files[1], files[2]]
+    row = len(long.ids) + 1
+    near, far = ([d.files for d in join(mixed, "", None, tokenizer, row, reach=n)] for n in (1, 2))
+    assert near == [[0], [5], [1, 2]]
+    assert far == [[0, 1, 2], [5]]
     alone = list(join(files, "", None, tokenizer, one))
     assert alone[0].ids.tolist() == files[0].ids.tolist()
 
