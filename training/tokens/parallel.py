@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.feather as feather
+from pyarrow import feather
 
 from training.config import FimConfig
 from training.corpus.select import Corpus
