@@ -25,6 +25,7 @@ from pipeline.cli import (
     review,
     scan,
     stats,
+    tokenizer,
     train,
     verify,
     versions,
@@ -58,6 +59,7 @@ for _group in (
     publish,
     clean,
     scan,
+    tokenizer,
     train,
 ):
     _group.register(app)
