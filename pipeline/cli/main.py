@@ -19,6 +19,8 @@ from pipeline.cli import (
     keys,
     ledger,
     license,
+    lineage,
+    merge,
     publish,
     query,
     release,
@@ -61,6 +63,8 @@ for _group in (
     scan,
     tokenizer,
     train,
+    lineage,
+    merge,
 ):
     _group.register(app)
 

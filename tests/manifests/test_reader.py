@@ -104,10 +104,12 @@ def test_numbered_rows_are_those_of_batches_and_what_is_not_wanted_is_not_read(p
     names = whole["row_id"].to_pylist()
     for first, stop in ((0, 1), (5, 13), (len(whole) - 1, len(whole)), (3, len(whole)), (4, 4)):
         opened = Release.open(pristine)
+
+        def wanted(a: int, b: int, first: int = first, stop: int = stop) -> bool:
+            return max(a, first) < min(b, stop)
+
         got = {}
-        for start, batch in opened.numbered(
-            ["row_id"], languages, batch_rows=7, wanted=lambda a, b: max(a, first) < min(b, stop)
-        ):
+        for start, batch in opened.numbered(["row_id"], languages, batch_rows=7, wanted=wanted):
             got |= dict(enumerate(batch["row_id"].to_pylist(), start))
         assert set(range(first, stop)) <= set(got)
         assert all(names[row] == name for row, name in got.items())
