@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,12 +171,6 @@ def serve() -> None:
     import torch.distributed
     import torch.distributed.tensor
 
-    import training.launch
-    import training.model.start
-    import training.prepare
-    import training.run.sharded
-    import training.run.train
-    import training.run.trainer
     from training.tokens import packing
 
     torch.set_num_threads(1)
@@ -194,11 +189,9 @@ def serve() -> None:
                     code = 70
                     try:
                         code = _child(job, rank, port, folder)
-                    except BaseException:
-                        import traceback
-
-                        traceback.print_exc()
-                    finally:
+                    finally:  # whatever happens, a child does not come back into this loop
+                        if sys.exc_info()[0]:
+                            traceback.print_exc()
                         sys.stdout.flush()
                         sys.stderr.flush()
                         os._exit(code)

@@ -1,8 +1,7 @@
-"""SIGKILL at any moment, then the same command again: the weights, the optimizer and the metrics of a run that was never killed."""
+"""SIGKILL at any moment, then the same command again: it ends as a run that was never killed, to the bit."""
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -138,9 +137,15 @@ def test_killed_in_two_processes(ranks, place, uninterrupted, name, rank):
 @pytest.mark.slow
 @pytest.mark.parametrize(("world", "then"), [(1, 2), (2, 1), (2, 4)])
 def test_killed_and_gone_on_with_another_number_of_processes(ranks, place, uninterrupted, world, then):
-    output, result = killed_and_repeated(ranks, place, "in the last step", world, (RUN + "checkpoint:seal", 1, False), then)
+    output, result = killed_and_repeated(
+        ranks, place, "in the last step", world, (RUN + "checkpoint:seal", 1, False), then
+    )
     assert result["resumed_from"].endswith("step-00000002")
-    wanted = load_file(place[0] / "whole-1" / "run/checkpoints/step-00000005/model.safetensors") if uninterrupted(1) else {}
+    wanted = (
+        load_file(place[0] / "whole-1" / "run/checkpoints/step-00000005/model.safetensors")
+        if uninterrupted(1)
+        else {}
+    )
     found = load_file(output / "checkpoints/step-00000005/model.safetensors")
     for key, value in wanted.items():
         assert torch.allclose(found[key], value, atol=1e-5, rtol=0), key

@@ -120,7 +120,11 @@ def test_the_setting_that_is_known_to_be_wrong_would_be_caught(ranks, place, way
 
     monkeypatch.setattr("training.run.arguments.arguments", local)
     with pytest.raises(TrainingConfigError, match="average_tokens_across_devices"):
-        train(TrainConfig.model_validate({**settings, "output": str(folder / "refused"), "micro_batch_size": 16}))
+        train(
+            TrainConfig.model_validate(
+                {**settings, "output": str(folder / "refused"), "micro_batch_size": 16}
+            )
+        )
 
 
 def test_fsdp_holds_half_of_the_model_in_each_of_two_processes(ways):
@@ -221,7 +225,7 @@ def test_random_draws_differ_between_processes_and_steps_and_are_repeated(ways, 
 
 def test_fsdp_needs_several_processes(settings):
     config = TrainConfig.model_validate({**settings, "parallel": {"strategy": "fsdp"}})
-    with pytest.raises(TrainingConfigError, match="fsdp cuts the model over several processes.*--nproc"):
+    with pytest.raises(TrainingConfigError, match=r"fsdp cuts the model over several processes.*--nproc"):
         train(config)
     check_processes(config, 2)
 

@@ -110,6 +110,8 @@ class DistributedTrainer(Trainer):
             super()._load_optimizer_and_scheduler(checkpoint)
             return
         # Mapped, not read: the processes of a machine share the pages, and each copies only its part.
-        state = torch.load(Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(
+            Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", weights_only=True, mmap=True
+        )
         sharded.load_optimizer_state(self.optimizer, state)
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))

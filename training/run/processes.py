@@ -45,9 +45,13 @@ class Processes:
 
     def __post_init__(self) -> None:
         if self.nodes > 1 and self.rendezvous is None:
-            raise TrainingConfigError("--nodes needs --rendezvous HOST:PORT: where the machines meet, on machine 0")
+            raise TrainingConfigError(
+                "--nodes needs --rendezvous HOST:PORT: where the machines meet, on machine 0"
+            )
         if self.nodes == 1 and (self.rendezvous is not None or self.node):
-            raise TrainingConfigError("--rendezvous and --node-rank belong to --nodes: how many machines are there?")
+            raise TrainingConfigError(
+                "--rendezvous and --node-rank belong to --nodes: how many machines are there?"
+            )
         if self.rendezvous is not None and not re.fullmatch(r".+:\d{1,5}", self.rendezvous):
             raise TrainingConfigError(f"--rendezvous {self.rendezvous}: not HOST:PORT")
         if not 0 <= self.node < self.nodes:
@@ -144,7 +148,9 @@ def start(arguments: Sequence[str], processes: Processes) -> None:
             raise _failed(rank, processes.world, failure.exitcode, failure.error_file_data) from error
         except SignalException as error:
             name = signal.Signals(error.sigval).name
-            raise ProcessError(f"stopped by {name}; repeat the command to go on from the newest checkpoint") from error
+            raise ProcessError(
+                f"stopped by {name}; repeat the command to go on from the newest checkpoint"
+            ) from error
         except (DistNetworkError, DistStoreError, RendezvousError) as error:
             raise ProcessError(_not_met(processes, str(error))) from error
 
@@ -169,4 +175,3 @@ def _not_met(processes: Processes, text: str) -> str:
         f"the {processes.nodes} machines did not meet at {processes.rendezvous} ({first}); is machine 0 running, "
         "and does it let the others reach that port?"
     )
-

@@ -53,7 +53,9 @@ def train_on_ray(config: TrainConfig, processes: int, address: str, report: Repo
             )
         report(f"Ray: {processes} workers with a {kind} each on {len(ray.nodes())} node(s)")
         # In the cluster, so that an address ray:// works from a machine that sees none of the folders.
-        answer = ray.get(ray.remote(num_cpus=0, max_retries=0)(_drive).remote(config.model_dump(), processes, gpu))
+        answer = ray.get(
+            ray.remote(num_cpus=0, max_retries=0)(_drive).remote(config.model_dump(), processes, gpu)
+        )
     finally:
         if mine:
             ray.shutdown()
@@ -135,7 +137,9 @@ def _work(given: dict[str, Any]) -> None:
     for source in config.all_sources:
         place = Path(source.release or source.jsonl or "")
         if not place.exists():
-            raise TrainingConfigError(f"{place}: a node of the cluster does not see it; use a shared file system")
+            raise TrainingConfigError(
+                f"{place}: a node of the cluster does not see it; use a shared file system"
+            )
     try:
         result = train(config, _say)
     except RuntimeError as error:

@@ -22,7 +22,9 @@ METRICS = "metrics.json"
 def checkpoint_bytes(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """About what a checkpoint of them takes: the weights that are written, and the optimizer's tensors."""
     adapter = hasattr(model, "peft_config")
-    written = {id(p): p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not adapter}
+    written = {
+        id(p): p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not adapter
+    }
     state = optimizer.state_dict()["state"].values()
     tensors = [value for entry in state for value in entry.values() if isinstance(value, torch.Tensor)]
     return sum(written.values()) + sum(value.numel() * value.element_size() for value in tensors)
