@@ -66,7 +66,7 @@ def fail(code, message):
 )
 def test_what_a_process_refuses_is_the_error_of_the_command(monkeypatch, tmp_path, code, error):
     script = SAY + f"fail({code}, 'that is wrong') if rank == 1 else time.sleep(60)"
-    with pytest.raises(error, match="^process 1 of 2: that is wrong$"):
+    with pytest.raises(error, match=r"^process 1 of 2: that is wrong$"):
         agent(monkeypatch, tmp_path, script)
 
 
