@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -209,3 +210,21 @@ def test_a_part_that_is_missing_or_altered_is_never_used(uninterrupted, place, t
     assert len(said) == 1
     assert "NOT used" in said[0]
     assert part in said[0] or part == checkpoint.SEAL  # a changed hash looks like a changed file
+
+
+@pytest.mark.parametrize("size", [100_000, 200_000], ids=["weights do not fit", "optimizer does not fit"])
+def test_a_disk_that_refuses_leaves_the_earlier_checkpoints(ranks, place, uninterrupted, size):
+    folder, settings = place
+    output = folder / f"full-{size}" / "run"
+    settings = {**settings, "output": str(output)}
+    from training_ranks import configuration
+
+    probe = f"{Path(__file__).parent / 'probes.py'}:limit_file_size"
+    argument = {"after": 1, "bytes": size}
+    (end,) = ranks.run([configuration(settings)], 1, probe=probe, probe_argument=argument)
+    assert end.code == 5, end.err
+    assert "the checkpoint cannot be written" in end.err
+    assert "Earlier checkpoints are untouched" in end.err
+    assert [path.name for path in (output / "checkpoints").iterdir()] == ["step-00000002"]
+    ranks.train(settings)
+    check_the_same(output, uninterrupted(1))
