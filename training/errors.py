@@ -33,3 +33,7 @@ class OutputError(TrainingError):
 
 class ProcessError(TrainingError):
     """A process of a distributed run was killed, or the processes cannot reach each other."""
+
+
+class OutOfMemoryError(TrainingError):
+    """The device has not enough memory for a step; says what to change."""

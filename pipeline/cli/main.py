@@ -19,6 +19,8 @@ from pipeline.cli import (
     keys,
     ledger,
     license,
+    lineage,
+    merge,
     publish,
     query,
     release,
@@ -59,6 +61,8 @@ for _group in (
     clean,
     scan,
     train,
+    lineage,
+    merge,
 ):
     _group.register(app)
 

@@ -13,7 +13,6 @@ from transformers.trainer_callback import ExportableState
 
 from training.run import checkpoint, lineage
 from training.run.distributed import DistributedTrainer
-from training.run.evaluate import evaluation_report
 
 METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
@@ -71,11 +70,11 @@ class SavesCheckpoints(DistributedTrainer):
         ]:
             self.state.stateful_callbacks[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(folder / "trainer_state.json"))
-        lineage.write(folder, lineage.describe(self.config, self.prepared, step, self.args.world_size))
+        lineage.write(folder, self.recorder.describe(step))
         metrics: dict[str, Any] = {"step": step}
         losses = [line["loss"] for line in self.state.log_history if "loss" in line]
         metrics["loss"] = losses[-1] if losses else None
         if self.last_evaluation is not None:
-            at, total, languages = self.last_evaluation
-            metrics["evaluation"] = {"step": at, **evaluation_report(total, languages)}
+            at, report = self.last_evaluation
+            metrics["evaluation"] = {"step": at, **report}
         (folder / METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
