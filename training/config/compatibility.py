@@ -92,6 +92,18 @@ def _one_sharding(c: TrainConfig) -> str | None:
     return None
 
 
+def _sharded_weights(c: TrainConfig) -> str | None:
+    if c.parallel.strategy != "fsdp":
+        return None
+    if c.quantization is not None:
+        return (
+            "parallel.strategy: fsdp cannot cut weights of 4 bits; a quantised base fits on one GPU: use ddp"
+        )
+    return (
+        "parallel.strategy: fsdp has no loss scaling; use precision: bf16" if c.precision == "fp16" else None
+    )
+
+
 def _fp16_device(c: TrainConfig) -> str | None:
     return (
         "precision: fp16 needs a GPU; use bf16 or fp32 with device: cpu"
@@ -181,6 +193,12 @@ RULES: tuple[Rule, ...] = (
         "Two libraries cannot shard the same weights.",
         _one_sharding,
         ("parallel.strategy=fsdp", "parallel.deepspeed=zero.json"),
+    ),
+    Rule(
+        ("parallel.strategy", "quantization", "precision"),
+        "Weights that are cut over processes are of one floating type, and computed in fp32 or bf16.",
+        _sharded_weights,
+        ("parallel.strategy=fsdp", "precision=fp16"),
     ),
     Rule(
         ("precision", "device"),
