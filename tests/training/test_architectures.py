@@ -12,8 +12,20 @@ from training.model.attention import packed_inputs
 from training.tokens.tokenizer import CodeTokenizer, train
 
 ROWS = 64
-MLA = {"q_lora_rank": 24, "kv_lora_rank": 24, "qk_rope_head_dim": 16, "qk_nope_head_dim": 16, "v_head_dim": 16}
-MOE = {"moe_intermediate_size": 32, "n_routed_experts": 4, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1}
+MLA = {
+    "q_lora_rank": 24,
+    "kv_lora_rank": 24,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 16,
+    "v_head_dim": 16,
+}
+MOE = {
+    "moe_intermediate_size": 32,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_group": 1,
+    "topk_group": 1,
+}
 
 WORKS: dict[str, dict[str, Any]] = {
     "llama": {},
@@ -133,7 +145,7 @@ def test_one_that_does_not_keep_documents_apart_is_refused(name, tokenizer):
 
 
 def test_one_that_sees_later_tokens_is_refused_until_it_is_a_decoder(tokenizer):
-    with pytest.raises(TrainingConfigError, match="sees later tokens.*is_decoder: true"):
+    with pytest.raises(TrainingConfigError, match=r"sees later tokens.*is_decoder: true"):
         proven(made("bert", {"kv_heads": None}, tokenizer), tokenizer.size)
     with pytest.raises(LeakyMaskError):  # causal then, but not made for packed rows
         proven(made("bert", {"kv_heads": None, "is_decoder": True}, tokenizer), tokenizer.size)
@@ -224,7 +236,9 @@ def test_rope_scaling_of_a_built_and_a_loaded_model(tokenizer, tmp_path):
     }
     assert built.config.max_position_embeddings == ROWS
     build.build(ModelConfig(rope_theta=5000.0), tokenizer, ROWS, 0).save_pretrained(tmp_path)
-    with pytest.raises(TrainingConfigError, match=r"200 tokens, but this llama has 64 positions.*factor: 4\.0"):
+    with pytest.raises(
+        TrainingConfigError, match=r"200 tokens, but this llama has 64 positions.*factor: 4\.0"
+    ):
         build.load(tmp_path, ModelConfig(path="x"), tokenizer, 200)
     loaded = build.load(tmp_path, ModelConfig(path="x", rope_scaling=yarn), tokenizer, 200)
     assert loaded.config.rope_parameters["rope_theta"] == 5000.0  # its own
@@ -291,7 +305,7 @@ def test_keys_of_a_loaded_model_can_be_changed(tokenizer, tmp_path):
     assert loaded.config.attention_dropout == 0.1
     with pytest.raises(TrainingConfigError, match="did you mean 'attention_dropout'"):
         build.load(tmp_path, ModelConfig(path="x", config={"atention_dropout": 0.1}), tokenizer)
-    with pytest.raises(TrainingConfigError, match="decided by the model at model.path"):
+    with pytest.raises(TrainingConfigError, match=r"decided by the model at model\.path"):
         build.load(tmp_path, ModelConfig(path="x", config={"num_hidden_layers": 1}), tokenizer)
 
 
@@ -299,7 +313,9 @@ def test_a_quantised_base_is_refused(tokenizer, tmp_path):
     build.build(ModelConfig(), tokenizer, ROWS, 0).save_pretrained(tmp_path)
     text = (tmp_path / "config.json").read_text()
     (tmp_path / "config.json").write_text(
-        text.replace("{", '{"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true},', 1)
+        text.replace(
+            "{", '{"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true},', 1
+        )
     )
     with pytest.raises(TrainingConfigError, match="quantised already"):
         build.load(tmp_path, ModelConfig(path="x"), tokenizer)

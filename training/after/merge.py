@@ -23,8 +23,8 @@ import torch
 
 from training.config import ModelConfig, QuantizationConfig
 from training.errors import CheckpointError, OutputError, TrainingConfigError
+from training.model import adapters, build, new_tokens, quantise
 from training.model import base as bases
-from training.model import build, new_tokens, quantise
 from training.run import checkpoint, lineage
 from training.tokens.tokenizer import CodeTokenizer
 
@@ -249,7 +249,8 @@ def _with_adapter(  # noqa: PLR0917
     model = build.load(folder, settings, None, None, dtype, quantization)
     new_tokens.make_room(model, tokenizer.size)
     try:
-        return PeftModel.from_pretrained(model, str(source)).eval()
+        with adapters.quiet():
+            return PeftModel.from_pretrained(model, str(source)).eval()
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         raise CheckpointError(f"{source}: the adapter does not fit {folder}: {error}") from error
 
