@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from transformers import TrainingArguments
 
 from training.config import TrainConfig
 from training.errors import TrainingConfigError
+from training.model.build import precision
 from training.prepare import Prepared
 from training.run.loggers import run_name
 
 
-def precision(config: TrainConfig) -> str:
-    """fp32, bf16 or fp16: what `precision` means on this machine."""
-    if config.precision != "auto":
-        return config.precision
-    gpu = config.device != "cpu" and torch.cuda.is_available()
-    return "bf16" if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-
-
 def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingArguments:
     """Trainer's settings for this run; evaluation, saving and the learning rate are scheduled by ourselves.
+
+    Gradient checkpointing is the model's (see `training.model.start`).
 
     Raises:
         TrainingConfigError: a value in `trainer:` that TrainingArguments refuses.
@@ -35,10 +29,6 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
         "log_level": "warning",
         **config.trainer,
     }
-    if config.gradient_checkpointing:
-        # The other variant gives no gradient to adapters on a frozen base.
-        settings["activation_checkpointing"] = True
-        settings.setdefault("activation_checkpointing_kwargs", {"use_reentrant": False})
     try:
         result = TrainingArguments(
             output_dir=str(Path(config.output) / "checkpoints"),
