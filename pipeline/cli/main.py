@@ -16,6 +16,7 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    generate,
     keys,
     ledger,
     license,
@@ -60,6 +61,7 @@ for _group in (
     clean,
     scan,
     train,
+    generate,
     merge,
 ):
     _group.register(app)
