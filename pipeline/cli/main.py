@@ -20,6 +20,7 @@ from pipeline.cli import (
     keys,
     ledger,
     license,
+    lineage,
     merge,
     publish,
     query,
@@ -62,6 +63,7 @@ for _group in (
     scan,
     train,
     generate,
+    lineage,
     merge,
 ):
     _group.register(app)

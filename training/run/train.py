@@ -51,6 +51,7 @@ def train(
     from training.model.start import model_for
     from training.run import checkpoint, lineage, loggers, reproducible
     from training.run.arguments import arguments
+    from training.run.distributed import agree, check_processes
     from training.run.interrupted import told
     from training.run.saving import METRICS
     from training.run.trainer import PackedTrainer, process_place
@@ -59,18 +60,22 @@ def train(
     if rank:
         report = _silent
     output = Path(config.output)
-    _writable(output)
+    writable(output)
     prepared = prepare(config, report, open_)
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
+    check_processes(config, world)
+    loggers.check(config)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
-    resume = checkpoint.newest_sound(checkpoints, report)
+    settings = arguments(config, prepared, world)  # joins the processes
+    resume = None if rank else checkpoint.newest_sound(checkpoints, report)
+    resume = agree(config, prepared, resume, world)
     if resume is None and checkpoint.all_steps(checkpoints):
         report("WARNING: no sound checkpoint is left; training starts again from the first step")
     if resume is not None:
         lineage.same_run(resume, config, prepared)
-        if checkpoint.verify(resume) >= prepared.order.steps or _stopped_early(config, resume):
+        if checkpoint.step_of(resume) >= prepared.order.steps or _stopped_early(config, resume):
             report(f"nothing to do: {resume} is this run's last checkpoint")
             return _result(config, prepared, resume, resumed_from=None, seconds=0.0, rate=0.0)
         report(f"going on from {resume}")
@@ -80,10 +85,11 @@ def train(
         model = model_for(config, prepared, report)
         for line in summary.table(summary.blocks(model)):
             report(line)
-        trainer = PackedTrainer(config, prepared, model, arguments(config, prepared, world), report)
+        trainer = PackedTrainer(config, prepared, model, settings, report)
         if resume is not None:
             trainer.args.eval_on_start = False
             trainer.remember(json.loads((resume / METRICS).read_text()))
+            trainer.recorder.go_on_from(resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     last = trainer.state.global_step
@@ -103,7 +109,12 @@ def _stopped_early(config: TrainConfig, folder: Path) -> bool:
     return best.judge(config.evaluation, history).stop
 
 
-def _writable(output: Path) -> None:
+def writable(output: Path) -> None:
+    """Make the folder and write to it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / f".writable.tmp-{os.getpid()}"

@@ -23,7 +23,7 @@ from training.config import TrainConfig
 from training.errors import NonFiniteLossError
 from training.model.attention import packed_inputs
 from training.prepare import Prepared
-from training.run import best, schedules
+from training.run import best, lineage, schedules
 from training.run.batches import MicroBatches, loader
 from training.run.callbacks import callbacks
 from training.run.evaluation import Evaluation
@@ -52,6 +52,7 @@ class PackedTrainer(SavesCheckpoints):
     ) -> None:
         self.config, self.prepared, self.report = config, prepared, report
         self.progress = Progress(config, prepared, report)
+        self.recorder = lineage.Recorder(config, prepared, training_arguments.world_size)
         self.evaluation = Evaluation(config, prepared, report)
         self.last_evaluation: tuple[int, dict[str, Any]] | None = None
         self.step_loss: torch.Tensor | None = None
