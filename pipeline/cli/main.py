@@ -16,6 +16,7 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    generate,
     keys,
     ledger,
     license,
@@ -63,6 +64,7 @@ for _group in (
     scan,
     tokenizer,
     train,
+    generate,
     lineage,
     merge,
 ):

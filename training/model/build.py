@@ -133,6 +133,8 @@ def load(  # noqa: PLR0917
         raise
     except (OSError, *architectures.UNUSABLE) as error:
         raise TrainingConfigError(f"{folder}: no model that can be loaded: {error}") from error
+    if quantization is not None:
+        quantise.keep_layout(model)
     model.config.use_cache = False
     entries = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:

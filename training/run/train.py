@@ -64,6 +64,7 @@ def train(
     prepared = prepare(config, report, open_)
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
     check_processes(config, world)
+    loggers.check(config)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
