@@ -117,9 +117,7 @@ def fake_model(config: Any, dtype: torch.dtype, adapt: Callable[[Any], Any] | No
     return model if adapt is None else adapt(model)
 
 
-def _experts(
-    module: Any, hidden: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor
-) -> torch.Tensor:
+def _experts(module: Any, hidden: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """What experts keep: every token once for each expert that it is sent to, through matrices of an expert's size."""
     width = hidden.shape[-1]
     rows = hidden.reshape(-1, width).repeat_interleave(chosen.shape[-1], dim=0)

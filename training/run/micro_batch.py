@@ -20,11 +20,9 @@ import numpy as np
 import torch
 import torch.distributed
 
-from training.config import TrainConfig
 from training.errors import TrainingConfigError
 from training.model.attention import packed_inputs
 from training.prepare import Prepared
-from training.tokens.cache import Report
 
 CPU_TOKENS = 4096
 """Of a micro-batch on a CPU: its activations stay near the caches, and the cost per call is small beside the work."""
@@ -86,7 +84,11 @@ class Attempt:
     """
 
     def __init__(
-        self, model: torch.nn.Module, prepared: Prepared, precision: torch.dtype | None = None, reserve: int = 8
+        self,
+        model: torch.nn.Module,
+        prepared: Prepared,
+        precision: torch.dtype | None = None,
+        reserve: int = 8,
     ) -> None:
         self.model, self.prepared, self.precision, self.reserve = model, prepared, precision, reserve
         plan = prepared.epochs[0].plan
