@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from training.config import SourceConfig, TrainConfig
 from training.corpus.select import Corpus, select
 from training.corpus.sources import Source, open_source
 from training.errors import OutputError
-from training.run import checkpoint
+from training.model import base as bases
 from training.tokens import cache as caches
 from training.tokens import packing
 from training.tokens.cache import Report, TokenCache
@@ -55,6 +56,7 @@ class Prepared:
         order: which packed row is in which step.
         stream_digest: SHA-256 (hex) of the order and of all tokens: names the exact stream of batches.
         held_out: the evaluation split, each document once, or None without one.
+        base_facts: of `base`, for the lineage: see `training.model.base.Base`.
     """
 
     corpus: Corpus
@@ -64,6 +66,7 @@ class Prepared:
     order: TrainingOrder
     stream_digest: str
     held_out: Epoch | None
+    base_facts: dict[str, Any] | None = None
 
 
 @contextmanager
@@ -88,8 +91,9 @@ def prepare(
             verification.
     """
     sources = [open_(source) for source in config.all_sources]
-    base = checkpoint.model_folder(config.model.path, report) if config.model.path else None
     with _alone(config.cache_folder):
+        found = bases.resolve(config.model, config.cache_folder, report) if config.model.path else None
+        base = found.folder if found else None
         corpus = select(sources, config)
         tokenizer = _tokenizer(config, corpus, base, report)
         caches.check_fim(tokenizer, config.data.fim.rate)
@@ -103,10 +107,11 @@ def prepare(
         held_out = None
         if corpus.held_out.any():
             held_out = _epoch(config, corpus, tokenizer, "held_out", 0, [], report)
+    facts = found.facts if found else None
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out)
+    return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
 
 
 def _epoch(  # noqa: PLR0917

@@ -19,6 +19,7 @@ from pipeline.cli import (
     keys,
     ledger,
     license,
+    merge,
     publish,
     query,
     release,
@@ -59,6 +60,7 @@ for _group in (
     clean,
     scan,
     train,
+    merge,
 ):
     _group.register(app)
 

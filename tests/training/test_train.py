@@ -280,7 +280,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(settings, monkeypat
         return result
 
     monkeypatch.setattr(build, "build", broken)
-    monkeypatch.setattr(attention, "check_isolation", lambda *_: None)
+    monkeypatch.setattr(attention, "check_isolation", lambda *_, **__: None)
     with pytest.raises(
         NonFiniteLossError, match=r"step 1: the loss is (nan|inf).*content_sha256\): [0-9a-f]{64}"
     ):

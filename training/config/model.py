@@ -32,21 +32,23 @@ class ModelConfig(Section):
     architecture: str = "llama"
     """Of a model built from sizes: a `model_type` that transformers' AutoModelForCausalLM knows."""
     hidden_size: int = Field(default=128, ge=8)
-    intermediate_size: int = Field(default=384, ge=8)
-    """Width of the feed-forward layers."""
+    """Width of the model; a multiple of 2 x `heads`."""
+    intermediate_size: int | None = Field(default=None, ge=8)
+    """Width of the feed-forward layers; null: four times `hidden_size`, or what the architecture makes of it."""
     layers: int = Field(default=4, ge=1)
+    """Blocks of attention and feed-forward."""
     heads: int = Field(default=4, ge=1)
     """Attention heads."""
-    kv_heads: int = Field(default=2, ge=1)
-    """Heads of keys and values; divides `heads` (grouped-query attention)."""
-    rope_theta: float = Field(default=10_000.0, gt=0)
-    """Base of the rotary positions."""
+    kv_heads: int | None = Field(default=None, ge=1)
+    """Heads of keys and values; divides `heads` (grouped-query attention); null: as many as `heads`."""
+    rope_theta: float | None = Field(default=None, gt=0)
+    """Base of the rotary positions of a built model; null: the architecture's own."""
     rope_scaling: Settings | None = None
     """Rotary scaling as transformers spells it, such as {rope_type: yarn, factor: 4.0}; null: the model's own."""
     tie_embeddings: bool = True
     """Input and output embeddings are one matrix."""
     config: Settings = Field(default_factory=dict)
-    """Further keys of that architecture's transformers configuration; one that it does not have is an error."""
+    """Further keys of the architecture's transformers configuration, also of a model at `path`; unknown ones are errors."""
     attention: Literal[
         "auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3"
     ] = "auto"
@@ -59,7 +61,7 @@ class ModelConfig(Section):
                 raise ValueError(
                     "hidden_size must be a multiple of 2 x heads (rotary positions need even heads)"
                 )
-            if self.heads % self.kv_heads:
+            if self.heads % (self.kv_heads or self.heads):
                 raise ValueError("heads must be a multiple of kv_heads")
         return self
 
@@ -68,9 +70,11 @@ class LoraConfig(Section):
     """Low-rank adapters on a frozen base."""
 
     rank: int = Field(default=16, ge=1)
+    """Of the update of each matrix."""
     alpha: float = Field(default=32.0, gt=0)
     """The update is scaled by alpha / rank, or alpha / sqrt(rank) with `rslora`."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the adapters' input."""
     target_modules: Literal["auto", "all-linear"] | Annotated[Names, Field(strict=False, min_length=1)] = (
         "auto"
     )
@@ -85,5 +89,6 @@ class QuantizationConfig(Section):
     """The frozen base in 4 bits (QLoRA, arXiv 2305.14314); needs `lora` and the package bitsandbytes."""
 
     type: Literal["nf4"] = "nf4"
+    """Normal float of 4 bits."""
     double: bool = True
     """Quantise the constants of the quantisation, too."""

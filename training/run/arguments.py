@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from training.config import TrainConfig
+from training.model.build import precision
 from training.prepare import Prepared
 
 
@@ -28,7 +29,8 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
         optim="adamw_torch",
         seed=config.seed % 2**32,
         use_cpu=config.device == "cpu",
-        bf16=config.precision == "bf16",
+        bf16=precision(config) == "bf16",
+        fp16=precision(config) == "fp16",
         logging_strategy="steps",
         logging_steps=config.log_every,
         logging_first_step=True,

@@ -107,6 +107,7 @@ def describe(config: TrainConfig, prepared: Prepared, step: int, world: int) -> 
         "config": config.model_dump(mode="json"),
         "config_digest": config.digest(),
         "libraries": _versions(),
+        "base": prepared.base_facts,
         "parent": parent_of(prepared.base),
     }
 

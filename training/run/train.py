@@ -22,7 +22,9 @@ from training.prepare import Prepared, prepare
 from training.tokens.cache import Report
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a run reads local files only
+os.environ.setdefault(
+    "HF_HUB_OFFLINE", "1"
+)  # a run reads local files only, but for model.path: training.model.base
 
 
 def _silent(_: str) -> None:
