@@ -34,6 +34,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             kind = torch.get_autocast_dtype(hidden.device.type)
         with torch.autocast(hidden.device.type, enabled=False):
             matrix = weight.to(kind)
+            # Gradients in fp16 would lose what GradScaler scales up only later.
+            back = torch.float32 if kind == torch.float16 else kind
             total = torch.zeros((), dtype=torch.float32, device=hidden.device)
             to_hidden = torch.empty_like(hidden)
             to_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None
@@ -45,10 +47,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 # Gradient of the sum to the logits, in their place: softmax, less one at the label.
                 logits.sub_(normaliser).exp_()
                 logits.scatter_add_(1, wanted, torch.full_like(normaliser, -1.0))
-                gradient = logits.to(kind)
-                to_hidden[first : first + chunk] = gradient @ matrix
+                gradient = logits.to(back)
+                to_hidden[first : first + chunk] = gradient @ matrix.to(back)
                 if to_weight is not None:
-                    to_weight += gradient.t() @ part
+                    to_weight += gradient.t() @ part.to(back)
         ctx.save_for_backward(to_hidden, to_weight)
         return total
 

@@ -3,7 +3,7 @@
 On a GPU, micro-batches of 1, 2, 3, ... rows (the divisors of the rows that a process has in a step) are tried: a forward
 and a backward pass over the fullest rows of the first epoch, with room kept for the optimizer, until one does not fit.
 No weight moves, gradients are dropped, and the random state is what it was. Processes take the smallest that any of
-them found. A sharded model exists only later: there the estimate of `training.model.memory` decides.
+them found. A model that is sharded later cannot be tried before: there it is one row, and said.
 
 On a CPU, memory is seldom the limit and more rows at once bring nothing: the largest divisor with at most `CPU_TOKENS`
 tokens.
@@ -20,9 +20,13 @@ import numpy as np
 import torch
 import torch.distributed
 
+from training.config import TrainConfig
 from training.errors import TrainingConfigError
+from training.model import flops
 from training.model.attention import packed_inputs
+from training.model.build import on_gpu, precision
 from training.prepare import Prepared
+from training.tokens.cache import Report
 
 CPU_TOKENS = 4096
 """Of a micro-batch on a CPU: its activations stay near the caches, and the cost per call is small beside the work."""
@@ -139,3 +143,42 @@ def agree(size: int, device: torch.device) -> int:
     shared = torch.tensor([size], device=device)
     torch.distributed.all_reduce(shared, op=torch.distributed.ReduceOp.MIN)
     return int(shared.item())
+
+
+def before(config: TrainConfig, world: int) -> TrainConfig:
+    """The configuration with `auto` replaced: by the rule on a CPU, by one row on a GPU until its model is there."""
+    if config.micro_batch_size != "auto":
+        return config
+    sizes = candidates(config.rows_per_step, world)
+    size = sizes[0] if on_gpu(config) else on_cpu(sizes, config.data.sequence_length)
+    return config.model_copy(update={"micro_batch_size": size})
+
+
+def settle(  # noqa: PLR0917
+    asked: TrainConfig, config: TrainConfig, prepared: Prepared, model: Any, world: int, report: Report
+) -> TrainConfig:
+    """The configuration with the largest micro-batch that fits, if `asked` wanted it and there is a GPU.
+
+    Every process must call it; all get the same.
+    """
+    if asked.micro_batch_size != "auto":
+        return config
+    why = f"at most {CPU_TOKENS} tokens on a CPU"
+    if on_gpu(config):
+        sizes = candidates(config.rows_per_step, world)
+        if config.parallel.strategy == "fsdp" or config.parallel.deepspeed is not None:
+            found, why = (
+                sizes[0],
+                "a model that is sharded later: set micro_batch_size by --dry-run's estimate",
+            )
+        else:
+            kind = flops.dtype_of(precision(config))
+            torch.cuda.set_per_process_memory_fraction(HEADROOM)
+            try:
+                found = search(sizes, Attempt(model, prepared, None if kind == torch.float32 else kind))
+            finally:
+                torch.cuda.set_per_process_memory_fraction(1.0)
+            found, why = agree(found, next(model.parameters()).device), "the largest that fits every GPU"
+        config = config.model_copy(update={"micro_batch_size": found})
+    report(f"micro_batch_size: {config.micro_batch_size} rows ({why})")
+    return config
