@@ -16,6 +16,7 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    export,
     keys,
     ledger,
     license,
@@ -61,6 +62,7 @@ for _group in (
     scan,
     train,
     lineage,
+    export,
 ):
     _group.register(app)
 
