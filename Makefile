@@ -62,6 +62,7 @@ lint: $(DEV) ## check style, types, the import contracts and the documentation
 	@"$(BIN)/lint-imports" --no-cache >"$(VENV)/lint-imports.log" || { cat "$(VENV)/lint-imports.log"; exit 1; }
 	@"$(BIN)/python" scripts/cli_reference.py --check
 	@"$(BIN)/python" scripts/secret_rules.py --check
+	@"$(BIN)/python" scripts/training_settings.py --check
 	@"$(BIN)/python" scripts/check_docs.py
 	@echo 'lint: all checks passed'
 
@@ -78,9 +79,10 @@ bench: $(BENCH) ## run every benchmark of benchmarks/, beside its peers, on the 
 bench-data: $(BASE) ## fetch a bigger input of many languages into bench-data/ (needs pip and npm)
 	@"$(BIN)/python" scripts/fetch_bench_data.py --out bench-data
 
-docs: $(DEV) ## write the generated parts of the documentation: docs/cli.md, docs/secrets-rules.md, the cases of docs/explain.md
+docs: $(DEV) ## write the generated parts of the documentation: docs/cli.md, docs/secrets-rules.md, docs/training-settings.md, the cases of docs/explain.md
 	@"$(BIN)/python" scripts/cli_reference.py
 	@"$(BIN)/python" scripts/secret_rules.py
+	@"$(BIN)/python" scripts/training_settings.py
 	@"$(BIN)/python" scripts/explain_cases.py
 
 clean: ## remove caches and build leftovers; VENV, WORKDIR, OUT and bench-data stay

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
+from generated import write_or_check
+
 TARGET = Path(__file__).parent.parent / "docs" / "cli.md"
 
 HEAD = """# Command line
@@ -124,17 +126,7 @@ def reference(root: Any) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write or check; the exit status."""
-    text = reference(root_command())
-    if arguments == ["--check"]:
-        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
-            print("docs/cli.md is not what the commands say: run make docs", file=sys.stderr)
-            return 1
-        return 0
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    TARGET.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(TARGET, reference(root_command()), arguments, __doc__ or "")
 
 
 if __name__ == "__main__":

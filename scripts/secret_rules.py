@@ -11,6 +11,8 @@ from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
+from generated import write_or_check
+
 from pii.rules import KINDS, SENSITIVITIES, Rule, load_rules
 
 TARGET = Path(__file__).parent.parent / "docs" / "secrets-rules.md"
@@ -81,17 +83,7 @@ def _cell(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write or check; the exit status."""
-    text = page()
-    if arguments == ["--check"]:
-        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
-            print("docs/secrets-rules.md is not what the rules say: run make docs", file=sys.stderr)
-            return 1
-        return 0
-    if arguments:
-        print(__doc__, file=sys.stderr)
-        return 2
-    TARGET.write_text(text, encoding="utf-8")
-    return 0
+    return write_or_check(TARGET, page(), arguments, __doc__ or "")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    config: Annotated[str, typer.Argument(metavar="CONFIG", help="A configs/train-*.yaml file.")],
+    config: Annotated[
+        str | None, typer.Argument(metavar="CONFIG", help="A configs/train-*.yaml file.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,9 +40,19 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Remove the output's checkpoints and begin again.")
     ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of the configuration and do nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train a tokenizer and a model on a release; goes on from the newest sound checkpoint of the output."""
+    if schema:
+        from training.config import TrainConfig
+
+        typer.echo(json.dumps(TrainConfig.model_json_schema(), indent=2, sort_keys=True))
+        return
+    if config is None:
+        raise typer.BadParameter("give a configuration, such as configs/train-tiny.yaml", param_hint="CONFIG")
     result = run(config, overrides or [], plan_only=dry_run, nproc=nproc, fresh=fresh)
     typer.echo(json.dumps(result, sort_keys=True) if as_json else _readable(result, dry_run))
 

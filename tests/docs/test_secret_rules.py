@@ -3,18 +3,21 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "secret_rules.py"
 
 
-def script():
+@pytest.fixture
+def module(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("secret_rules", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_the_page_lists_every_rule():
-    module = script()
+def test_the_page_lists_every_rule(module):
     assert module.main(["--check"]) == 0
     text = module.TARGET.read_text("utf-8")
     for _, _, rules in module.tables():
@@ -22,8 +25,7 @@ def test_the_page_lists_every_rule():
             assert f"| `{rule.id}` | {rule.kind} | {rule.tier} |" in text
 
 
-def test_the_check_tells_an_old_page(monkeypatch, tmp_path, capsys):
-    module = script()
+def test_the_check_tells_an_old_page(module, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(module, "TARGET", tmp_path / "page.md")
     assert module.main(["--check"]) == 1 and "make docs" in capsys.readouterr().err
     assert module.main([]) == 0 and module.main(["--check"]) == 0

@@ -91,6 +91,12 @@ def test_the_tiny_preset_shows_every_key_with_its_true_default() -> None:
         ),
         (MINIMAL + "data: {spm_rate: 3}\n", r"did you mean 'data\.fim\.spm_rate'\?"),
         (MINIMAL + "zzzzzz: 3\n", r"train\.yaml:4: unknown key 'zzzzzz'; known: release, sources"),
+        (
+            "sources:\n- {name: a, jsonl: b, filters: {license: [MIT]}}\noutput: o\nsteps: 1\n",
+            r"unknown key 'sources\.0\.filters\.license'; did you mean 'licenses'\?",
+        ),
+        ("sources:\n- {name: a}\noutput: o\nsteps: 1\n", r"exactly one of `release` and `jsonl`"),
+        (MINIMAL + "licenses: [MIT]\n", r"did you mean 'filters\.licenses'\?"),
         (MINIMAL + "lora: {rnk: 3}\n", r"train\.yaml:4: unknown key 'lora\.rnk'; did you mean 'rank'"),
         ("release: r\nsteps: 1\n", r"the key 'output' is required"),
         (MINIMAL + "seed: 1.5\n", r"train\.yaml:4: seed: .*integer.*got 1\.5"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from manifests.reader import Release
 from training.config import DataConfig, EvaluationConfig, FimConfig, TrainConfig
 from training.corpus import select
+from training.corpus.networks import owner_of
 from training.corpus.sources import ReleaseSource
 from training.errors import OutputError, TrainingConfigError, TrainingDataError
 from training.tokens import cache as caches
@@ -53,7 +54,7 @@ def corpus_of(release: Path, languages=None, **values) -> select.Corpus:
     ],
 )
 def test_owner_of(origin, owner):
-    assert select.owner_of(origin) == owner
+    assert owner_of(origin) == owner
 
 
 def rows_of(release: Release, columns: list[str]) -> pa.Table:
@@ -63,7 +64,7 @@ def rows_of(release: Release, columns: list[str]) -> pa.Table:
 def test_whole_owners_are_held_out(release: Path):
     opened = Release.open(release)
     chosen = corpus_of(release)
-    owners = np.array([select.owner_of(o) for o in rows_of(opened, ["origin"])["origin"].to_pylist()])
+    owners = np.array([owner_of(o) for o in rows_of(opened, ["origin"])["origin"].to_pylist()])
     assert not chosen.train[chosen.held_out].any()
     assert chosen.held_out.any()
     assert not set(owners[chosen.held_out]) & set(owners[chosen.train])

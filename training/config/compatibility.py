@@ -135,7 +135,7 @@ RULES: tuple[Rule, ...] = (
         ("global_batch_tokens", "data.sequence_length"),
         "A step is a whole number of rows.",
         _whole_rows,
-        ("global_batch_tokens=1000",),
+        ("global_batch_tokens=2049",),
     ),
     Rule(
         ("global_batch_tokens", "data.sequence_length", "micro_batch_size"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -15,14 +15,20 @@ from training.config.root import TrainConfig
 from training.errors import TrainingConfigError
 
 
+def _section_in(annotation: Any) -> type[Section] | None:
+    """The section that a field's type names, alone, optional or in a list."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
+
+
 def _fields_at(location: Sequence[str | int]) -> list[str]:
     """Keys allowed in the section that `location` (the path of a key) lies in."""
-    section: Any = TrainConfig
+    section: type[Section] | None = TrainConfig
     for key in location[:-1]:
-        field = section.model_fields.get(key) if isinstance(key, str) else None
-        annotation = field.annotation if field else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        section = next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
+        if isinstance(key, str):  # a number is a place in a list of sections
+            field = section.model_fields.get(key)
+            section = _section_in(field.annotation) if field else None
         if section is None:
             return []
     return list(section.model_fields)
@@ -33,9 +39,8 @@ def _all_keys(section: type[Section] = TrainConfig, prefix: str = "") -> list[st
     found = []
     for name, field in section.model_fields.items():
         found.append(prefix + name)
-        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
-            if isinstance(kind, type) and issubclass(kind, Section):
-                found += _all_keys(kind, f"{prefix}{name}.")
+        if inner := _section_in(field.annotation):
+            found += _all_keys(inner, f"{prefix}{name}.")
     return found
 
 
@@ -43,7 +48,7 @@ def _suggestion(location: Sequence[str | int]) -> str:
     """What was probably meant: a key of the same section, the same key of another one, or what there is."""
     key, here = str(location[-1]), _fields_at(location)
     close = difflib.get_close_matches(key, here, n=1, cutoff=0.6)
-    elsewhere = [dotted for dotted in _all_keys() if dotted.rpartition(".")[2] == key]
+    elsewhere = sorted((k for k in _all_keys() if k.rpartition(".")[2] == key), key=len)
     if elsewhere or close:
         return f"; did you mean {(elsewhere or close)[0]!r}?"
     return f"; known: {', '.join(here)}"

@@ -32,9 +32,11 @@ class ModelConfig(Section):
     architecture: str = "llama"
     """Of a model built from sizes: a `model_type` that transformers' AutoModelForCausalLM knows."""
     hidden_size: int = Field(default=128, ge=8)
+    """Width of the model; a multiple of 2 x `heads`."""
     intermediate_size: int = Field(default=384, ge=8)
     """Width of the feed-forward layers."""
     layers: int = Field(default=4, ge=1)
+    """Blocks of attention and feed-forward."""
     heads: int = Field(default=4, ge=1)
     """Attention heads."""
     kv_heads: int = Field(default=2, ge=1)
@@ -68,9 +70,11 @@ class LoraConfig(Section):
     """Low-rank adapters on a frozen base."""
 
     rank: int = Field(default=16, ge=1)
+    """Of the update of each matrix."""
     alpha: float = Field(default=32.0, gt=0)
     """The update is scaled by alpha / rank, or alpha / sqrt(rank) with `rslora`."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the adapters' input."""
     target_modules: Literal["auto", "all-linear"] | Annotated[Names, Field(strict=False, min_length=1)] = (
         "auto"
     )
@@ -85,5 +89,6 @@ class QuantizationConfig(Section):
     """The frozen base in 4 bits (QLoRA, arXiv 2305.14314); needs `lora` and the package bitsandbytes."""
 
     type: Literal["nf4"] = "nf4"
+    """Normal float of 4 bits."""
     double: bool = True
     """Quantise the constants of the quantisation, too."""

@@ -15,13 +15,17 @@ class OptimizerConfig(Section):
     learning_rate: float = Field(default=3e-3, gt=0)
     """At its peak."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay of the mean of the gradients."""
     beta2: float = Field(default=0.95, ge=0, lt=1)
+    """Decay of the mean of their squares."""
     weight_decay: float = Field(default=0.1, ge=0)
+    """Decoupled, of matrices; not of norms and biases."""
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are clipped to this norm; 0 switches clipping off."""
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
     """After the warm-up. wsd: constant, then a decay over the last `decay_fraction` of the steps."""
     warmup_steps: int = Field(default=0, ge=0)
+    """Steps in which the rate rises to its peak."""
     decay_fraction: float = Field(default=0.2, gt=0, le=1)
     """Of wsd: share of all steps in which the rate falls."""
     min_ratio: float = Field(default=0.0, ge=0, lt=1)
@@ -74,4 +78,6 @@ class ProfileConfig(Section):
     """Write a trace of some steps, for chrome://tracing or Perfetto, to `<output>/profile`."""
 
     first_step: int = Field(default=3, ge=1)
+    """The first step in the trace, counted from 1."""
     steps: int = Field(default=3, ge=1)
+    """Steps in the trace."""
