@@ -10,6 +10,7 @@ that lies in several repositories is one row under the origin that the release e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -24,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.corpus.select import owner_of
+from training.corpus.networks import owner_of
 from training.errors import CheckpointError, TrainingConfigError
 from training.run import checkpoint, lineage
 from training.run.lineage_format import Lineage, Part, Source, parse
@@ -284,10 +285,8 @@ class Question:
             )
 
         def test(table: pa.Table) -> pa.ChunkedArray:
-            result = pc.equal(table[columns[0]], value)
-            for column in columns[1:]:
-                result = pc.or_(result, pc.equal(table[column], value))
-            return result
+            known = [table[column] for column in columns if column in table.column_names]  # all, of a release
+            return functools.reduce(pc.or_kleene, (pc.equal(column, value) for column in known))
 
         return columns, test
 

@@ -183,6 +183,27 @@ class Mix(Record):
     """A document is shown at most so often in an epoch."""
 
 
+class Group(Record):
+    """The documents of one source and language in an epoch of weighted data: see `training.corpus.mixing`."""
+
+    source: str
+    """Its name."""
+    language: str
+    """As in the data."""
+    documents: Count
+    """Of the group."""
+    tokens: Count
+    """Of the group, each document once."""
+    wanted: Share
+    """Share of the epoch's tokens that the weights ask for."""
+    first: Count
+    """First document, counted in the group's endless cycle, that the epoch holds."""
+    stop: Count
+    """The document after the last."""
+    shown: Count
+    """Tokens of these."""
+
+
 class SeenEpoch(Record):
     """One pass over the training rows that was begun."""
 
@@ -204,6 +225,8 @@ class SeenEpoch(Record):
     """Of the packing plan."""
     tokens_digest: Digest
     """Of the token ids of all documents."""
+    groups: list[Group]
+    """Empty where languages and sources have no weights."""
 
 
 class Seen(Record):
@@ -369,7 +392,7 @@ def _type(annotation: Any) -> str:
 
 RECORDS: tuple[type[Record], ...] = (
     *(Lineage, Source, Part, RowSet, Rows, Split, Mix, Shares, Tokenizer, Fim, Repository, Packing, Order),
-    *(Seen, SeenEpoch, Stretch, Product, Git, Parent),
+    *(Seen, SeenEpoch, Group, Stretch, Product, Git, Parent),
 )
 """In the order of the documentation."""
 

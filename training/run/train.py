@@ -149,7 +149,7 @@ def _result(
         "checkpoint": str(final),
         "sources": [source.about() for source in prepared.corpus.sources],
         "steps": prepared.order.steps,
-        "seen": lineage.seen(prepared, prepared.order.steps),
+        "seen": lineage.seen(config, prepared, prepared.order.steps),
         "loss": metrics["loss"],
         "evaluation": metrics.get("evaluation"),
         "packing": {"rows": plan.rows, "filled": plan.filled},
