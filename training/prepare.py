@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from training.corpus import mixing
 from training.corpus.select import Corpus, select
 from training.corpus.sources import Source, open_source
 from training.errors import OutputError
-from training.run import checkpoint
+from training.model import base as bases
 from training.tokens import cache as caches
 from training.tokens import packing
 from training.tokens.cache import Report, TokenCache
@@ -58,6 +59,7 @@ class Prepared:
         order: which packed row is in which step.
         stream_digest: SHA-256 (hex) of the order and of all tokens: names the exact stream of batches.
         held_out: the evaluation split, each document once, or None without one.
+        base_facts: of `base`, for the lineage: see `training.model.base.Base`.
     """
 
     corpus: Corpus
@@ -67,6 +69,7 @@ class Prepared:
     order: TrainingOrder
     stream_digest: str
     held_out: Epoch | None
+    base_facts: dict[str, Any] | None = None
 
 
 @contextmanager
@@ -91,8 +94,9 @@ def prepare(
             verification.
     """
     sources = [open_(source) for source in config.all_sources]
-    base = checkpoint.model_folder(config.model.path, report) if config.model.path else None
     with _alone(config.cache_folder):
+        found = bases.resolve(config.model, config.cache_folder, report) if config.model.path else None
+        base = found.folder if found else None
         corpus = select(sources, config, cache=config.cache_folder, report=report)
         _report_problems(corpus, report)
         tokenizer = _tokenizer(config, corpus, base, report)
@@ -108,10 +112,11 @@ def prepare(
         if corpus.held_out.any():
             cache = _tokens(config, corpus, tokenizer, "held_out", 0, report)
             held_out = _packed(config, cache, np.arange(len(cache.length), dtype=np.int64))
+    facts = found.facts if found else None
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out)
+    return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
 
 
 def _epoch(

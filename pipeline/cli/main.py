@@ -21,6 +21,7 @@ from pipeline.cli import (
     ledger,
     license,
     lineage,
+    merge,
     publish,
     query,
     release,
@@ -62,6 +63,7 @@ for _group in (
     scan,
     train,
     lineage,
+    merge,
     export,
 ):
     _group.register(app)

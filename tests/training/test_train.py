@@ -224,6 +224,7 @@ def test_lora_trains_adapters_only(finished, tmp_path):
         "lora": {"rank": 4, "alpha": 8.0},
         "steps": 4,
         "save_every": 2,
+        "keep_best": False,
     }
     del settings["tokenizer"]
     lines: list[str] = []
@@ -280,7 +281,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_batch(settings, monkeypat
         return result
 
     monkeypatch.setattr(build, "build", broken)
-    monkeypatch.setattr(attention, "check_isolation", lambda *_: None)
+    monkeypatch.setattr(attention, "check_isolation", lambda *_, **__: None)
     with pytest.raises(
         NonFiniteLossError, match=r"step 1: the loss is (nan|inf).*content_sha256\): [0-9a-f]{64}"
     ):

@@ -28,23 +28,23 @@ import numpy as np
 import pyarrow.compute as pc
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
-from training.after import trace
+from training.after import sums, trace
 from training.after.card import Facts, card
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import build
 from training.run import checkpoint, lineage
 from training.run.lineage_format import Source
-from training.tokens import tokenizer as tokenizer_module
 from training.tokens.tokenizer import CodeTokenizer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-SUMS = "SHA256SUMS"
-
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 Report = Callable[[str], None]
+
+transformers_logging.disable_progress_bar()
 
 
 def export(  # noqa: PLR0917
@@ -60,7 +60,7 @@ def export(  # noqa: PLR0917
     """Export a checkpoint.
 
     Args:
-        source: a checkpoint, or a run's output (its newest one).
+        source: a checkpoint, a run's output (its newest one), or a merged model.
         out: folder to make; must not exist.
         dtype: of the weights: auto (as they are), fp32, bf16 or fp16; an adapter stays as it is.
         shard: largest file of weights, such as 5GB.
@@ -117,11 +117,9 @@ def export(  # noqa: PLR0917
             **model,
         )
         (temporary / "README.md").write_text(card(facts), encoding="utf-8")
+        sums.write(temporary)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        (temporary / SUMS).write_text(
-            "".join(f"{_sha(path)}  {path.relative_to(temporary)}\n" for path in files)
-        )
-        for path in [*files, temporary / SUMS, temporary]:
+        for path in [*files, temporary]:
             _sync(path)
         temporary.rename(out)
         _sync(out.parent)
@@ -229,9 +227,11 @@ def _markers(runs: Sequence[trace.Run], tokenizer: CodeTokenizer) -> tuple[str, 
     if not any(run.lineage.fim.rate for run in runs):
         return None
     control = tokenizer.control
-    found = [tokenizer.full.id_to_token(index) for index in (control.prefix, control.middle, control.suffix)]
-    assert tokenizer_module.FIM_PREFIX in found
-    return found[0], found[1], found[2]
+    ids = [index for index in (control.prefix, control.middle, control.suffix) if index is not None]
+    if len(ids) < 3:
+        return None
+    prefix, middle, suffix = map(tokenizer.full.id_to_token, ids)
+    return prefix, middle, suffix
 
 
 def _licenses(runs: Sequence[trace.Run], data: trace.Data) -> tuple[dict[str, int], int]:

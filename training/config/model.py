@@ -33,22 +33,22 @@ class ModelConfig(Section):
     """Of a model built from sizes: a `model_type` that transformers' AutoModelForCausalLM knows."""
     hidden_size: int = Field(default=128, ge=8)
     """Width of the model; a multiple of 2 x `heads`."""
-    intermediate_size: int = Field(default=384, ge=8)
-    """Width of the feed-forward layers."""
+    intermediate_size: int | None = Field(default=None, ge=8)
+    """Width of the feed-forward layers; null: four times `hidden_size`, or what the architecture makes of it."""
     layers: int = Field(default=4, ge=1)
     """Blocks of attention and feed-forward."""
     heads: int = Field(default=4, ge=1)
     """Attention heads."""
-    kv_heads: int = Field(default=2, ge=1)
-    """Heads of keys and values; divides `heads` (grouped-query attention)."""
-    rope_theta: float = Field(default=10_000.0, gt=0)
-    """Base of the rotary positions."""
+    kv_heads: int | None = Field(default=None, ge=1)
+    """Heads of keys and values; divides `heads` (grouped-query attention); null: as many as `heads`."""
+    rope_theta: float | None = Field(default=None, gt=0)
+    """Base of the rotary positions of a built model; null: the architecture's own."""
     rope_scaling: Settings | None = None
     """Rotary scaling as transformers spells it, such as {rope_type: yarn, factor: 4.0}; null: the model's own."""
     tie_embeddings: bool = True
     """Input and output embeddings are one matrix."""
     config: Settings = Field(default_factory=dict)
-    """Further keys of that architecture's transformers configuration; one that it does not have is an error."""
+    """Further keys of the architecture's transformers configuration, also of a model at `path`; unknown ones are errors."""
     attention: Literal[
         "auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3"
     ] = "auto"
@@ -61,7 +61,7 @@ class ModelConfig(Section):
                 raise ValueError(
                     "hidden_size must be a multiple of 2 x heads (rotary positions need even heads)"
                 )
-            if self.heads % self.kv_heads:
+            if self.heads % (self.kv_heads or self.heads):
                 raise ValueError("heads must be a multiple of kv_heads")
         return self
 

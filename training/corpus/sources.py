@@ -62,6 +62,15 @@ class ReleaseReader(Protocol):
     ) -> Iterator[pa.RecordBatch]:
         """Rows by language in the order given, then by shard and row; verified before they are handed out."""
 
+    def numbered(
+        self,
+        columns: Sequence[str] | None = None,
+        languages: Sequence[str] | None = None,
+        *,
+        wanted: Callable[[int, int], bool],
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """As `batches`, with the number of the first row; what `wanted(first, stop)` denies is not read."""
+
 
 class Source(Protocol):
     """Rows that can be trained on."""
@@ -217,14 +226,14 @@ class ReleaseSource:
         self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """(row numbers, columns) of the chosen rows."""
-        first = 0
-        for batch in self.release.batches(columns=list(columns), languages=list(self.languages)):
+        rows = self.release.numbered(
+            columns=list(columns),
+            languages=list(self.languages),
+            wanted=lambda first, stop: bool(chosen[first:stop].any()),
+        )
+        for first, batch in rows:
             mask = chosen[first : first + batch.num_rows]
-            if mask.any():
-                yield first + np.flatnonzero(mask), batch.filter(pa.array(mask))
-            first += batch.num_rows
-        if first != len(chosen):
-            raise TrainingDataError(f"the release gave {first} rows where it first gave {len(chosen)}")
+            yield first + np.flatnonzero(mask), batch.filter(pa.array(mask))
 
 
 def open_release(folder: str) -> ReleaseReader:

@@ -1,18 +1,47 @@
-"""Low-rank adapters on a frozen base."""
+"""Low-rank adapters on a frozen base: LoRA (arXiv 2106.09685), DoRA (2402.09353), rsLoRA (2312.03732)."""
 
 from __future__ import annotations
 
+import functools
 import warnings
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from training.config import LoraConfig
 from training.errors import TrainingConfigError
+from training.model import architectures, new_tokens
 
 
-def add_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> torch.nn.Module:
+def _path(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
+    return next(path for path, module in model.named_modules() if module is wanted)
+
+
+def _new_rows(model: Any, ids: list[int]) -> dict[str, Any]:
+    """peft's settings with which only these rows of the embeddings are trained; tied ones once."""
+    if not ids:
+        return {}
+    rows = {_path(model, model.get_input_embeddings()): ids}
+    one = new_tokens.tied(model)
+    if not one and model.get_output_embeddings() is not None:
+        rows[_path(model, model.get_output_embeddings())] = ids
+    return {"trainable_token_indices": rows, "ensure_weight_tying": one}
+
+
+def add_lora(
+    model: PreTrainedModel, lora: LoraConfig, seed: int, new_ids: list[int] | None = None
+) -> torch.nn.Module:
     """The model with its weights frozen and low-rank adapters on the target modules.
+
+    Adapters are in fp32 over a base of less (AdamW would lose small updates, and fp16 needs it for loss scaling).
+
+    Args:
+        model: the base.
+        lora: rank, scale, targets.
+        seed: of the adapters' first values.
+        new_ids: rows of the embeddings to train, too.
 
     Raises:
         TrainingConfigError: no module has the name of a target.
@@ -21,20 +50,31 @@ def add_lora(model: PreTrainedModel, lora: LoraConfig, seed: int) -> torch.nn.Mo
     from peft import get_peft_model
 
     torch.manual_seed(seed)
-    targets: str | list[str] = "all-linear"
-    if not isinstance(lora.target_modules, str):
+    targets: str | list[str]
+    if lora.target_modules == "auto":
+        targets = architectures.target_modules(model)
+    elif isinstance(lora.target_modules, str):
+        targets = lora.target_modules
+    else:
         targets = list(lora.target_modules)
     settings = PeftLora(
         r=lora.rank,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets,
+        use_dora=lora.dora,
+        use_rslora=lora.rslora,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),
         task_type="CAUSAL_LM",
+        **_new_rows(model, new_ids or []),
     )
     try:
         with warnings.catch_warnings():
             # peft 0.21 asks transformers 5 under a name that is going away
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-            return get_peft_model(model, settings)
+            adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise TrainingConfigError(f"lora.target_modules: {error}") from error
+    # Rows of new tokens are saved by themselves; peft would add all embeddings where there are more than in the base.
+    adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
+    return adapted

@@ -3,72 +3,148 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
-from training.config import ModelConfig
+from training.config import ModelConfig, QuantizationConfig, TrainConfig
 from training.errors import TrainingConfigError
+from training.model import architectures, new_tokens, quantise
+from training.model.base import refuse_remote_code
 from training.tokens.tokenizer import CodeTokenizer
 
-
-def implementation(model: ModelConfig) -> str:
-    """The attention that `model.attention` means on this machine."""
-    return "sdpa" if model.attention == "auto" else model.attention
+transformers_logging.disable_progress_bar()
 
 
-def llama_config(model: ModelConfig, tokenizer: CodeTokenizer, sequence_length: int) -> LlamaConfig:
-    """The transformers configuration of a model built from sizes."""
-    control = tokenizer.control
-    return LlamaConfig(
-        vocab_size=tokenizer.size,
-        hidden_size=model.hidden_size,
-        intermediate_size=model.intermediate_size,
-        num_hidden_layers=model.layers,
-        num_attention_heads=model.heads,
-        num_key_value_heads=model.kv_heads,
-        max_position_embeddings=sequence_length,
-        rope_parameters={"rope_type": "default", "rope_theta": model.rope_theta},
-        tie_word_embeddings=model.tie_embeddings,
-        bos_token_id=None,
-        eos_token_id=control.end_of_text,
-        # The embedding of the padding id is never trained: where it is also the end of text, it is not told.
-        pad_token_id=control.pad if control.pad != control.end_of_text else None,
-        use_cache=False,
-        attn_implementation=implementation(model),
-    )
+def on_gpu(config: TrainConfig) -> bool:
+    """Whether this run computes on a GPU."""
+    return config.device == "auto" and torch.cuda.is_available()
 
 
-def build(model: ModelConfig, tokenizer: CodeTokenizer, sequence_length: int, seed: int) -> PreTrainedModel:
-    """A freshly initialised model in fp32: the same seed gives the same weights."""
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(llama_config(model, tokenizer, sequence_length))
-
-
-def load(folder: Path, settings: ModelConfig, tokenizer: CodeTokenizer) -> PreTrainedModel:
-    """A trained model from a local folder, in fp32.
+def precision(config: TrainConfig) -> str:
+    """What `precision` means on this machine: fp32, bf16 or fp16.
 
     Raises:
-        TrainingConfigError: no model there, or a vocabulary that the tokenizer does not fit.
+        TrainingConfigError: the machine has no such arithmetic.
     """
+    gpu = on_gpu(config)
+    bf16 = not gpu or torch.cuda.is_bf16_supported(including_emulation=False)
+    if config.precision == "auto":
+        return "bf16" if gpu and bf16 else "fp32"
+    if config.precision == "fp16" and not gpu:
+        raise TrainingConfigError("precision: fp16 needs a GPU, and there is none; use bf16 or fp32")
+    if config.precision == "bf16" and not bf16:
+        raise TrainingConfigError("precision: this GPU has no bf16; use fp16 or fp32")
+    return config.precision
+
+
+def weights_dtype(config: TrainConfig) -> torch.dtype:
+    """Of the weights in memory: fp32 where they are trained; a frozen base is kept in the precision of the computation."""
+    if config.lora is None:
+        return torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision(config)]
+
+
+def _first(settings: ModelConfig, config: PreTrainedConfig) -> str:
+    """The attention to begin with on a CPU."""
+    kind = architectures.model_class(config)
+    return architectures.attentions(settings.attention, kind, gpu=False, half=False, sequence_length=1)[0][0]
+
+
+def build(
+    model: ModelConfig,
+    tokenizer: CodeTokenizer,
+    sequence_length: int,
+    seed: int,
+    attention: str | None = None,
+) -> Any:
+    """A freshly initialised model in fp32: the same seed gives the same weights.
+
+    Under `torch.device("meta")` no memory is taken: for counting.
+
+    Raises:
+        TrainingConfigError: the architecture cannot be built from these sizes.
+    """
+    config = architectures.built_config(model, tokenizer, sequence_length)
+    return architectures.built(config, attention or _first(model, config), seed)
+
+
+def read_config(folder: Path, settings: ModelConfig, sequence_length: int | None = None) -> PreTrainedConfig:
+    """The configuration of the model in a folder, with the changes that the settings ask for.
+
+    Raises:
+        TrainingConfigError: not a causal language model of transformers, or rows longer than its positions.
+    """
+    refuse_remote_code(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except architectures.UNUSABLE as error:
+        raise TrainingConfigError(f"{folder}: no model that can be loaded: {error}") from error
+    if getattr(config, "quantization_config", None) is not None:
+        raise TrainingConfigError(
+            f"{folder}: the weights are quantised already; give the model as it was before, and `quantization`"
+        )
+    architectures.model_class(config)
+    return architectures.changed_config(config, settings, sequence_length or 1)
+
+
+def load(  # noqa: PLR0917
+    folder: Path,
+    settings: ModelConfig,
+    tokenizer: CodeTokenizer | None,
+    sequence_length: int | None = None,
+    dtype: torch.dtype = torch.float32,
+    quantization: QuantizationConfig | None = None,
+    attention: str | None = None,
+    device: torch.device | None = None,
+) -> PreTrainedModel:
+    """A trained model from a local folder.
+
+    Args:
+        folder: with config.json and safetensors.
+        settings: the changes to its configuration.
+        tokenizer: must fit its vocabulary; new control tokens may go beyond it. None: not checked.
+        sequence_length: of a row in tokens; checked against the model's positions.
+        dtype: of the weights.
+        quantization: the layers' matrices in 4 bits.
+        attention: implementation; default the first one for a CPU.
+        device: where quantised weights go; others stay on the CPU.
+
+    Raises:
+        TrainingConfigError: no model there, a vocabulary that the tokenizer does not fit, a missing library.
+    """
+    config = read_config(folder, settings, sequence_length)
+    further: dict[str, Any] = {}
+    if quantization is not None:
+        further = quantise.arguments(quantization, dtype, device or torch.device("cpu"))
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation=implementation(settings), local_files_only=True
+            folder,
+            config=config,
+            dtype=dtype,
+            attn_implementation=attention or _first(settings, config),
+            local_files_only=True,
+            trust_remote_code=False,
+            **further,
         )
-    except (OSError, ValueError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, *architectures.UNUSABLE) as error:
         raise TrainingConfigError(f"{folder}: no model that can be loaded: {error}") from error
     model.config.use_cache = False
     entries = model.get_input_embeddings().weight.shape[0]
-    if tokenizer.size > entries:
+    if tokenizer is not None and tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:
         raise TrainingConfigError(
-            f"the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they "
-            "do not belong "
+            f"the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they do not belong "
             "together; leave tokenizer.path out to use the model's own"
         )
     return model
 
 
 def parameters(model: torch.nn.Module) -> tuple[int, int]:
-    """(all, trainable) parameters; tied ones are counted once."""
+    """(all, trainable) parameters; tied ones are counted once, those of 4 bits as what they stand for."""
     known = {id(p): p for p in model.parameters()}
-    return sum(p.numel() for p in known.values()), sum(p.numel() for p in known.values() if p.requires_grad)
+    sizes = {key: quantise.elements(p) for key, p in known.items()}
+    return sum(sizes.values()), sum(sizes[key] for key, p in known.items() if p.requires_grad)

@@ -18,8 +18,8 @@ def built_parameters(config: TrainConfig) -> int:
     """Parameters of a model built from sizes, tied embeddings counted once."""
     m = config.model
     head = m.hidden_size // m.heads
-    attention = m.hidden_size * head * (2 * m.heads + 2 * m.kv_heads)
-    layer = attention + 3 * m.hidden_size * m.intermediate_size + 2 * m.hidden_size
+    attention = m.hidden_size * head * (2 * m.heads + 2 * (m.kv_heads or m.heads))
+    layer = attention + 3 * m.hidden_size * (m.intermediate_size or 4 * m.hidden_size) + 2 * m.hidden_size
     embeddings = config.tokenizer.vocab_size * m.hidden_size * (1 if m.tie_embeddings else 2)
     return embeddings + m.layers * layer + m.hidden_size
 

@@ -170,6 +170,7 @@ class Recorder:
             "config": config.model_dump(mode="json"),
             "config_digest": config.digest(),
             "libraries": _versions(),
+            "base": prepared.base_facts,
             "parent": parent_of(prepared.base),
         }
 

@@ -13,7 +13,7 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from training.errors import CheckpointError
 
@@ -288,6 +288,21 @@ class Parent(Record):
     """Its whole lineage.json, and so the chain of all parents; null: it has none."""
 
 
+class Base(Record):
+    """Which model training started from, whatever it was."""
+
+    kind: Literal["folder", "checkpoint", "hub"]
+    """Where it came from."""
+    name: str
+    """Of the folder, or on the Hub."""
+    digest: Digest
+    """Of its files: see `training.model.base.digest_of`."""
+    revision: str | None = None
+    """On the Hub: as asked for."""
+    commit: str | None = None
+    """On the Hub: what it was."""
+
+
 class Lineage(Record):
     """What a checkpoint was trained on, by what, and how."""
 
@@ -329,8 +344,34 @@ class Lineage(Record):
     """Of the settings that can change the weights."""
     libraries: dict[str, str]
     """Name to version, or `not installed`."""
-    parent: Parent | None
+    base: Base | None
     """Null: trained from random weights."""
+    parent: Parent | None
+    """The base's own lineage; null: trained from random weights."""
+
+
+class Merge(Record):
+    """How an adapter was put into its base: see `training.after.merge`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    base: dict[str, Any]
+    """As in Base."""
+
+
+class MergedLineage(Record):
+    """The lineage.json of a merged model: nothing was learnt in merging, all else is its parent's."""
+
+    schema_version: Literal[2]
+    """Of this format."""
+    merge: Merge
+    """How it was put together."""
+    tokenizer_digest: Digest
+    """SHA-256 of tokenizer.json."""
+    libraries: dict[str, str]
+    """Name to version."""
+    parent: Parent
+    """The checkpoint with the adapter."""
 
 
 def parse(value: Any, where: str) -> Lineage:
@@ -339,11 +380,20 @@ def parse(value: Any, where: str) -> Lineage:
     Raises:
         CheckpointError: another version, or not of this format; names the field.
     """
+    return _parse(Lineage, value, where)
+
+
+def parse_merged(value: Any, where: str) -> MergedLineage:
+    """The lineage of a merged model, likewise."""
+    return _parse(MergedLineage, value, where)
+
+
+def _parse(kind: type[Any], value: Any, where: str) -> Any:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != 2:
         raise CheckpointError(f"{where}: lineage of version {version!r}; this Stackmill reads version 2")
     try:
-        return Lineage.model_validate_json(json.dumps(value))
+        return kind.model_validate_json(json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -352,7 +402,8 @@ def parse(value: Any, where: str) -> Lineage:
 
 def schema() -> str:
     """The JSON Schema (draft 2020-12) of `lineage.json`, as text."""
-    tree = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Lineage.model_json_schema()}
+    either = TypeAdapter(Lineage | MergedLineage).json_schema()
+    tree = {"$schema": "https://json-schema.org/draft/2020-12/schema", **either}
     return json.dumps(tree, indent=1, sort_keys=True) + "\n"
 
 
@@ -392,7 +443,7 @@ def _type(annotation: Any) -> str:
 
 RECORDS: tuple[type[Record], ...] = (
     *(Lineage, Source, Part, RowSet, Rows, Split, Mix, Shares, Tokenizer, Fim, Repository, Packing, Order),
-    *(Seen, SeenEpoch, Group, Stretch, Product, Git, Parent),
+    *(Seen, SeenEpoch, Group, Stretch, Product, Git, Base, Parent, MergedLineage, Merge),
 )
 """In the order of the documentation."""
 
