@@ -16,6 +16,7 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    export,
     generate,
     keys,
     ledger,
@@ -67,6 +68,7 @@ for _group in (
     generate,
     lineage,
     merge,
+    export,
 ):
     _group.register(app)
 
