@@ -8,7 +8,7 @@ for batch in release.batches(["content", "language"], languages=["Python"]):
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -113,8 +113,25 @@ class Release:
         `ReleaseError` for an unknown column or language (at once), and for a shard that is missing or altered
         (when it is reached).
         """
-        wanted = list(DATA.names if columns is None else columns)
-        if unknown := [name for name in wanted if name not in DATA.names]:
+        return (batch for _, batch in self.numbered(columns, languages, batch_rows=batch_rows, verify=verify))
+
+    def numbered(
+        self,
+        columns: Sequence[str] | None = None,
+        languages: Sequence[str] | None = None,
+        *,
+        wanted: Callable[[int, int], bool] = lambda first, stop: True,
+        batch_rows: int = BATCH_ROWS,
+        verify: bool = True,
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """As `batches`, each with the number of its first row; rows are numbered in the order in which `batches` yields
+        them.
+
+        `wanted` is asked with the numbers (first, stop) of a shard's rows, of a row group's and of a batch's: a shard for
+        which it is false is not opened, a row group not read, a batch not yielded.
+        """
+        names = list(DATA.names if columns is None else columns)
+        if unknown := [name for name in names if name not in DATA.names]:
             raise ReleaseError(f"no such columns: {unknown}; the columns are {', '.join(DATA.names)}")
         if batch_rows < 1:
             raise ReleaseError(f"batch_rows must be at least 1, not {batch_rows}")
@@ -123,31 +140,54 @@ class Release:
             if languages is None
             else tuple(shard for language in dict.fromkeys(languages) for shard in self.shards(language))
         )
-        return self._rows(shards, wanted, batch_rows, verify)
+        return self._rows(shards, names, wanted, batch_rows, verify)
 
     def _rows(
-        self, shards: tuple[ShardFacts, ...], columns: list[str], batch_rows: int, verify: bool
-    ) -> Iterator[pa.RecordBatch]:
+        self,
+        shards: tuple[ShardFacts, ...],
+        columns: list[str],
+        wanted: Callable[[int, int], bool],
+        batch_rows: int,
+        verify: bool,
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        first = 0
         for shard in shards:
+            start, first = first, first + shard.rows
+            if not wanted(start, first):
+                continue
             file = self.check_shard(shard) if verify else self._file(shard)
-            rows = 0
             try:
                 with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
                     if not parquet.schema_arrow.equals(DATA):
                         raise ReleaseError(
                             f"{self.directory}: {shard.path} does not have the columns of a shard"
                         )
-                    for batch in parquet.iter_batches(batch_size=batch_rows, columns=columns):
-                        rows += batch.num_rows
-                        yield batch.select(columns)
+                    if parquet.metadata.num_rows != shard.rows:
+                        raise ReleaseError(
+                            f"{self.directory}: {shard.path} has {parquet.metadata.num_rows:,} rows, the manifest says"
+                            f" {shard.rows:,}"
+                        )
+                    for group in range(parquet.num_row_groups):
+                        stop = start + parquet.metadata.row_group(group).num_rows
+                        if wanted(start, stop):
+                            batches = parquet.iter_batches(batch_rows, row_groups=[group], columns=columns)
+                            yield from _some(batches, columns, start, wanted)
+                        start = stop
             except (pa.ArrowException, OSError) as error:
                 raise ReleaseError(
                     f"{self.directory}: {shard.path} cannot be read as Parquet: {error}"
                 ) from error
-            if rows != shard.rows:
-                raise ReleaseError(
-                    f"{self.directory}: {shard.path} has {rows:,} rows, the manifest says {shard.rows:,}"
-                )
+
+
+def _some(
+    batches: Iterator[pa.RecordBatch], columns: list[str], first: int, wanted: Callable[[int, int], bool]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(number of the first row, columns in their order) of the batches that are wanted."""
+    for batch in batches:
+        stop = first + batch.num_rows
+        if wanted(first, stop):
+            yield first, batch.select(columns)
+        first = stop
 
 
 def read_bounded(file: Path, max_bytes: int) -> bytes:

@@ -29,3 +29,11 @@ class CheckpointError(TrainingError):
 
 class OutputError(TrainingError):
     """The output folder cannot be written."""
+
+
+class ProcessError(TrainingError):
+    """A process of a distributed run was killed, or the processes cannot reach each other."""
+
+
+class OutOfMemoryError(TrainingError):
+    """The device has not enough memory for a step; says what to change."""

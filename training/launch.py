@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from manifests.errors import ReleaseError
 from training.config import load
-from training.errors import CheckpointError, OutputError, TrainingError
+from training.errors import CheckpointError, OutputError, ProcessError, TrainingError
+
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
+"""Where torchrun's agent looks for the message of a process that failed."""
 
 
 def _progress(line: str) -> None:
@@ -25,10 +31,23 @@ def _progress(line: str) -> None:
 
 
 def exit_code(error: ValueError) -> int:
-    """2 for a mistake, 4 for stored bytes that are not what they claim to be, 5 for a disk that refuses."""
+    """2 for a mistake, 4 for stored bytes that are not what they claim to be, 5 for a disk or a network that refuses."""
     if isinstance(error, (CheckpointError, ReleaseError)):
         return 4
-    return 5 if isinstance(error, OutputError) else 2
+    return 5 if isinstance(error, (OutputError, ProcessError)) else 2
+
+
+def lost_connection(error: RuntimeError) -> ProcessError | None:
+    """What an error of torch.distributed means for the user, or None for any other error."""
+    from torch.distributed import DistError
+
+    text = str(error)
+    if not isinstance(error, DistError) and "gloo" not in text:
+        return None
+    return ProcessError(
+        "the connection to another process is lost: it ended (its own message says why), or the processes waited for "
+        f"each other longer than trainer.ddp_timeout ({text.partition(chr(10))[0][:300]})"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="training.launch", description=__doc__.partition("\n")[0])
     parser.add_argument("config")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--result", metavar="FILE", help="write the result there instead of on stdout")
     options = parser.parse_args(arguments)
+    rank, world = 0, 1
     try:
         config = load(options.config, options.overrides)
         from training.run.train import train
@@ -45,18 +66,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rank, world = process_place()
         try:
             result = train(config, _progress)
-        finally:
-            if world > 1:
-                import torch.distributed
-
-                if torch.distributed.is_initialized():
-                    torch.distributed.destroy_process_group()
+        except RuntimeError as error:
+            lost = lost_connection(error) if world > 1 else None
+            if lost is None:
+                raise
+            raise lost from error
     except (TrainingError, ReleaseError) as error:
-        _progress(f"error: {error}")
-        return exit_code(error)
+        return _failed(error)
+    if world > 1:  # only now: after an error the others cannot be waited for
+        import torch.distributed
+
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
     if rank == 0:
-        sys.stdout.write(json.dumps(result, sort_keys=True) + "\n")
+        text = json.dumps(result, sort_keys=True) + "\n"
+        if options.result:
+            Path(options.result).write_text(text)
+        else:
+            sys.stdout.write(text)
     return 0
+
+
+def _failed(error: ValueError) -> int:
+    file = os.environ.get(ERROR_FILE)
+    if file:  # the agent tells what failed first
+        Path(file).write_text(json.dumps({"message": str(error), "timestamp": int(time.time())}))
+    else:
+        _progress(f"error: {error}")
+    return exit_code(error)
 
 
 if __name__ == "__main__":

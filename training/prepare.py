@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from training.config import SourceConfig, TrainConfig
+from training.corpus import mixing
 from training.corpus.select import Corpus, select
 from training.corpus.sources import Source, open_source
 from training.errors import OutputError
@@ -37,11 +38,13 @@ class Epoch:
         cache: the tokens (the same object again where an epoch's tokens do not differ).
         documents: numbers of the documents in `cache` that the epoch holds, in order, with repetitions.
         plan: their packing; its document numbers are those of `cache`.
+        shares: what of each source and language there is in it (see `training.corpus.mixing`); none of the held-out.
     """
 
     cache: TokenCache
     documents: np.ndarray
     plan: PackingPlan
+    shares: tuple[mixing.Share, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,19 +97,21 @@ def prepare(
     with _alone(config.cache_folder):
         found = bases.resolve(config.model, config.cache_folder, report) if config.model.path else None
         base = found.folder if found else None
-        corpus = select(sources, config)
+        corpus = select(sources, config, cache=config.cache_folder, report=report)
+        _report_problems(corpus, report)
         tokenizer = _tokenizer(config, corpus, base, report)
         caches.check_fim(tokenizer, config.data.fim.rate)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
-            epoch = _epoch(config, corpus, tokenizer, "train", len(epochs), epochs, report)
+            epoch = _epoch(config, corpus, tokenizer, epochs, report)
             epochs.append(epoch)
             steps += -(-epoch.plan.rows // config.rows_per_step)
         order = TrainingOrder([e.plan for e in epochs], config.seed, config.rows_per_step, config.steps)
         held_out = None
         if corpus.held_out.any():
-            held_out = _epoch(config, corpus, tokenizer, "held_out", 0, [], report)
+            cache = _tokens(config, corpus, tokenizer, "held_out", 0, report)
+            held_out = _packed(config, cache, np.arange(len(cache.length), dtype=np.int64))
     facts = found.facts if found else None
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
@@ -114,18 +119,45 @@ def prepare(
     return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
 
 
-def _epoch(  # noqa: PLR0917
+def _epoch(
     config: TrainConfig,
     corpus: Corpus,
     tokenizer: CodeTokenizer,
-    split: str,
-    number: int,
     earlier: Sequence[Epoch],
     report: Report,
 ) -> Epoch:
-    if earlier and config.data.fim.rate == 0:
+    """The next training epoch after the `earlier` ones."""
+    number, data = len(earlier), config.data
+    weights = mixing.Weights(
+        {source.name: source.weight for source in config.all_sources if source.weight is not None},
+        data.mix.languages,
+        data.mix.max_repeats,
+    )
+    same_tokens = bool(earlier) and data.fim.rate == 0 and data.repository.rate == 0
+    if same_tokens and not (weights.sources or weights.languages):
         return earlier[0]
-    cache = caches.tokenised(
+    cache = earlier[0].cache if same_tokens else _tokens(config, corpus, tokenizer, "train", number, report)
+    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
+    first = earlier[0].cache if earlier else cache
+    documents, shares = mixing.mix(
+        first.length if first.content_id == cache.content_id else cache.length,
+        names,
+        cache.source * len(corpus.languages) + cache.language,
+        weights,
+        seed=config.seed,
+        epoch=number,
+        own_lengths=cache.length,
+    )
+    if number == 0:
+        for line in mixing.lines(shares, number):
+            report(line)
+    return _packed(config, cache, documents, shares)
+
+
+def _tokens(  # noqa: PLR0917
+    config: TrainConfig, corpus: Corpus, tokenizer: CodeTokenizer, split: str, number: int, report: Report
+) -> TokenCache:
+    return caches.tokenised(
         corpus,
         split,
         tokenizer,
@@ -135,8 +167,20 @@ def _epoch(  # noqa: PLR0917
         cache=config.cache_folder,
         report=report,
     )
-    documents = np.arange(len(cache.length), dtype=np.int64)
-    return Epoch(cache, documents, packing.plan(cache.length, config.data.sequence_length, documents))
+
+
+def _packed(
+    config: TrainConfig, cache: TokenCache, documents: np.ndarray, shares: tuple[mixing.Share, ...] = ()
+) -> Epoch:
+    plan = packing.plan(cache.length, config.data.sequence_length, documents)
+    return Epoch(cache, documents, plan, shares)
+
+
+def _report_problems(corpus: Corpus, report: Report) -> None:
+    """Say which lines of JSON lines cannot be used, and where the first of each kind is."""
+    for source in corpus.sources:
+        for problem, (count, first) in sorted(getattr(source, "problems", {}).items()):
+            report(f"{source.name}: {count} lines left out: {problem} (the first is line {first})")
 
 
 def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: Report) -> CodeTokenizer:

@@ -19,6 +19,7 @@ from pipeline.cli import (
     keys,
     ledger,
     license,
+    lineage,
     merge,
     publish,
     query,
@@ -60,6 +61,7 @@ for _group in (
     clean,
     scan,
     train,
+    lineage,
     merge,
 ):
     _group.register(app)

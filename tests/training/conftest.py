@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,19 @@ def settings(release: Path, tmp_path: Path) -> dict[str, Any]:
         "save_every": 3,
         "device": "cpu",
     }
+
+
+@pytest.fixture(scope="session")
+def ranks() -> Iterator[Any]:
+    """Runs processes of distributed runs (see tests/training/ranks.py)."""
+    spec = importlib.util.spec_from_file_location("training_ranks", ROOT / "tests/training/ranks.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    processes = module.Ranks()
+    yield processes
+    processes.close()
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 from manifests.reader import Release
 from training.config import DataConfig, EvaluationConfig, FimConfig, TrainConfig
 from training.corpus import select
+from training.corpus.networks import owner_of
 from training.corpus.sources import ReleaseSource
 from training.errors import OutputError, TrainingConfigError, TrainingDataError
 from training.tokens import cache as caches
+from training.tokens.assemble import encode_documents
+from training.tokens.encoder import Reference
 from training.tokens.tokenizer import CONTROL_TOKENS, CodeTokenizer, train
 
 
@@ -53,7 +56,7 @@ def corpus_of(release: Path, languages=None, **values) -> select.Corpus:
     ],
 )
 def test_owner_of(origin, owner):
-    assert select.owner_of(origin) == owner
+    assert owner_of(origin) == owner
 
 
 def rows_of(release: Release, columns: list[str]) -> pa.Table:
@@ -63,7 +66,7 @@ def rows_of(release: Release, columns: list[str]) -> pa.Table:
 def test_whole_owners_are_held_out(release: Path):
     opened = Release.open(release)
     chosen = corpus_of(release)
-    owners = np.array([select.owner_of(o) for o in rows_of(opened, ["origin"])["origin"].to_pylist()])
+    owners = np.array([owner_of(o) for o in rows_of(opened, ["origin"])["origin"].to_pylist()])
     assert not chosen.train[chosen.held_out].any()
     assert chosen.held_out.any()
     assert not set(owners[chosen.held_out]) & set(owners[chosen.train])
@@ -169,7 +172,7 @@ def undo(ids: np.ndarray, tokenizer: CodeTokenizer) -> str:
 def test_fim_documents_hold_the_whole_text(texts, epoch):
     tokenizer = _fim_tokenizer()
     names = [f"document {n}" for n in range(len(texts))]
-    documents, cut = caches.encode_documents(
+    documents, cut = encoded(
         tokenizer, texts, names, fim=FimConfig(rate=1.0), seed=1, epoch=epoch, row_tokens=1000
     )
     assert cut == len(texts)
@@ -179,6 +182,12 @@ def test_fim_documents_hold_the_whole_text(texts, epoch):
         ):  # decoding a piece alone needs whole characters; ASCII has them
             assert undo(ids, tokenizer) == text
         assert tokenizer.token_bytes()[ids].sum() == len(text.encode())
+
+
+def encoded(tokenizer, texts, names, **settings_):
+    """Ids of each document, and how many were cut."""
+    found = encode_documents(tokenizer, Reference(tokenizer), pa.array(texts), names, **settings_)
+    return np.split(found.tokens, np.cumsum(found.length)[:-1]), found.cut.sum()
 
 
 _fim: list[CodeTokenizer] = []
@@ -193,16 +202,14 @@ def _fim_tokenizer() -> CodeTokenizer:
 def test_documents_do_not_depend_on_their_neighbours(tokenizer):
     texts, names = ["a = 1\n" * 3, "b = 2\n" * 9, "<fim_prefix>"], ["x", "y", "z"]
     settings_ = {"fim": FimConfig(), "seed": 0, "epoch": 0, "row_tokens": 64}
-    together, _ = caches.encode_documents(tokenizer, texts, names, **settings_)
+    together, _ = encoded(tokenizer, texts, names, **settings_)
     for index in range(3):
-        alone, _ = caches.encode_documents(
-            tokenizer, texts[index : index + 1], names[index : index + 1], **settings_
-        )
+        alone, _ = encoded(tokenizer, texts[index : index + 1], names[index : index + 1], **settings_)
         assert alone[0].tolist() == together[index].tolist()
 
 
 def test_a_document_that_does_not_fit_into_a_row_is_not_cut(tokenizer):
-    documents, cut = caches.encode_documents(
+    documents, cut = encoded(
         tokenizer, ["x = 1\n" * 50], ["n"], fim=FimConfig(rate=1.0), seed=0, epoch=0, row_tokens=64
     )
     assert cut == 0
@@ -273,8 +280,8 @@ def test_the_tokenizer_is_learnt_once_from_training_rows_only(release, tmp_path)
 
 
 def test_fim_needs_markers(tokenizer):
-    control = dataclasses.replace(tokenizer.control, middle=None)
     without = CodeTokenizer(tokenizer.data)
+    control = dataclasses.replace(tokenizer.control, middle=None)
     without.control = control
     caches.check_fim(without, 0.0)
     with pytest.raises(TrainingConfigError, match="no fill-in-the-middle tokens"):

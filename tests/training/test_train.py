@@ -224,6 +224,7 @@ def test_lora_trains_adapters_only(finished, tmp_path):
         "lora": {"rank": 4, "alpha": 8.0},
         "steps": 4,
         "save_every": 2,
+        "keep_best": False,
     }
     del settings["tokenizer"]
     lines: list[str] = []

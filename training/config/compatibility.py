@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from training.config import trainer_keys
+
 if TYPE_CHECKING:
     from training.config.root import TrainConfig
 
@@ -116,6 +118,25 @@ def _model_source(c: TrainConfig) -> str | None:
     return None
 
 
+def _trainer(c: TrainConfig) -> str | None:
+    return trainer_keys.wrong(c.trainer)
+
+
+def _compile_mode(c: TrainConfig) -> str | None:
+    given = [key for key in c.trainer if key.startswith("torch_compile_")]
+    return (
+        f"trainer.{given[0]} switches compilation on: set compile: true with it"
+        if given and not c.compile
+        else None
+    )
+
+
+def _measured(c: TrainConfig) -> str | None:
+    if c.evaluation.metric.lstrip("+").startswith("fim/") and not c.evaluation.fim_documents:
+        return "evaluation.metric: fill in the middle is not measured; set evaluation.fim_documents"
+    return None
+
+
 def _concat_window(c: TrainConfig) -> str | None:
     if c.data.packing == "concat" and c.data.packing_window is not None:
         return "data.packing_window belongs to data.packing: bfd"
@@ -184,6 +205,24 @@ RULES: tuple[Rule, ...] = (
         "Both need held-out documents.",
         _evaluated,
         ("evaluation.fraction=0.0", "evaluation.fim_documents=10"),
+    ),
+    Rule(
+        ("evaluation.metric", "evaluation.fim_documents"),
+        "A run goes by what it measures.",
+        _measured,
+        ("evaluation.metric=+fim/exact_match",),
+    ),
+    Rule(
+        ("trainer",),
+        "Keys of TrainingArguments that a key here decides, or that would break packing, order or checkpoints.",
+        _trainer,
+        ("trainer.group_by_length=true",),
+    ),
+    Rule(
+        ("trainer", "compile"),
+        "A mode of compilation means nothing without compilation.",
+        _compile_mode,
+        ("trainer.torch_compile_mode=default",),
     ),
     Rule(
         ("model.path", "model.revision"),

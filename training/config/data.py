@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from training.config.base import Names, Section
 
-Range = Annotated[tuple[float | None, float | None], Field(strict=False)]
+
+def _ordered(limits: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+    if None not in limits and limits[0] > limits[1]:  # type: ignore[operator]
+        raise ValueError(f"[least, most]: {limits[0]} is more than {limits[1]}")
+    return limits
+
+
+Range = Annotated[tuple[float | None, float | None], Field(strict=False), AfterValidator(_ordered)]
 """[least, most], both included; null is no limit."""
 
 
 class FilterConfig(Section):
-    """Which rows of a release are taken. Each filter that is given must hold; what it left out is counted."""
+    """Which rows of a source are taken. Each filter that is given must hold; what it left out is counted."""
 
     licenses: Names | None = None
     """SPDX ids; a row is kept if its license expression can be met with these alone. Null keeps all."""
@@ -24,7 +31,8 @@ class FilterConfig(Section):
     generated: Literal["keep", "drop"] = "keep"
     """What happens to rows with `is_generated`."""
     ranges: dict[str, Range] = Field(default_factory=dict)
-    """For a numeric column of the release, such as `alphanum_fraction`: [least, most]; null is no limit."""
+    """For a numeric column of the release or its `quality-signals.parquet`, such as `alphanum_fraction`: [least, most],
+    both included; null is no limit."""
 
 
 class SourceConfig(Section):
@@ -35,7 +43,8 @@ class SourceConfig(Section):
     release: str | None = None
     """Folder of a release."""
     jsonl: str | None = None
-    """File of JSON objects, one a line, with the key `text` and perhaps `language`, `id`, `origin`, `path`."""
+    """File of JSON objects, one a line, plain or compressed (gzip, Zstandard), with the key `text` and perhaps `language`,
+    `id`, `origin`, `path`, `repo_name`, and what filters ask for."""
     languages: Names | None = None
     """Names as in the `language` column; null is all of them."""
     filters: FilterConfig | None = None

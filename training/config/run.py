@@ -23,13 +23,13 @@ class OptimizerConfig(Section):
     max_grad_norm: float = Field(default=1.0, ge=0)
     """Gradients are clipped to this norm; 0 switches clipping off."""
     schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
-    """After the warm-up. wsd: constant, then a decay over the last `decay_fraction` of the steps."""
+    """After the warm-up. wsd: constant, then a decay over the last `decay_fraction` of the steps. See run/schedules.py."""
     warmup_steps: int = Field(default=0, ge=0)
     """Steps in which the rate rises to its peak."""
     decay_fraction: float = Field(default=0.2, gt=0, le=1)
     """Of wsd: share of all steps in which the rate falls."""
     min_ratio: float = Field(default=0.0, ge=0, lt=1)
-    """The rate at the last step, as a share of the peak."""
+    """What the rate falls to at the end of the last step, as a share of the peak."""
 
 
 class EarlyStoppingConfig(Section):

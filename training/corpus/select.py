@@ -1,9 +1,17 @@
 """Which rows are trained on, which are held out, and which are left aside.
 
-Held out are whole OWNERS (the account or organisation in the origin's URL), never single rows: files of one
-owner quote each other, and a row-wise split would measure memory. Everything here is a function of the
-release and the sizes asked for, not of the training seed, so that runs with different seeds are evaluated on
-the same files.
+A row is in exactly one of the two, or has exactly one reason why it is in neither, the first that applies:
+
+    jsonl.PROBLEM               a line that cannot be used                        training.corpus.jsonl
+    filters.FILTER              a filter of its source                            training.corpus.filters
+    duplicate                   an earlier row has the same text
+    mix.languages               on the training side, in a language without a weight
+    max_train_bytes             on the training side, beyond the limit
+    near_training               on the other side, but much like a training row   training.corpus.leaks
+    max_eval_bytes              on the other side, beyond the limit
+
+Held out are whole groups (`training.corpus.networks`), never single rows. Everything here is a function of the data
+and the configuration, not of the training seed, so that runs with different seeds are evaluated on the same files.
 """
 
 from __future__ import annotations
@@ -12,33 +20,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from training.config import TrainConfig
-from training.corpus.sources import TEXT_COLUMNS, Source
+from training.corpus import filters, leaks, networks
+from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS, Report, Source, check_wanted, hint, silent
 from training.errors import TrainingDataError
 
-
-def owner_of(origin: str) -> str:
-    """The account that an origin belongs to, `host/account` in lower case; the origin itself without one.
-
-    A package URL (`pkg:type/namespace/name@version`) belongs to its namespace if it has one, else it stands
-    alone.
-    """
-    if origin.startswith("pkg:"):
-        name = origin.partition("?")[0].rpartition("@")[0] or origin
-        return name.rpartition("/")[0] if name.count("/") >= 2 else name
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return origin
-    folders = [folder for folder in parts.path.split("/") if folder]
-    if not parts.netloc or len(folders) < 2:
-        return origin
-    return f"{parts.netloc}/{folders[0]}".lower()
+NO_REASON = -1
+_COLUMNS = list(dict.fromkeys([*INDEX_COLUMNS, *networks.COLUMNS]))
 
 
 @dataclass(frozen=True)
@@ -49,10 +43,11 @@ class Corpus:
         sources: what the rows come from.
         first_row: number of each source's first row, and of the row after the last; `len(sources) + 1` entries.
         languages: of all sources, sorted; language numbers elsewhere point into it.
-        language: number of each row's language (int64).
+        language: number of each row's language (int64); -1 for a line that cannot be used.
         train, held_out: bool per row; never both.
-        left_out: rows in neither, by reason; with train and held_out they add up to all rows.
-        held_out_groups: number of owners in the evaluation split.
+        reasons: why rows are in neither.
+        reason: number of each row's reason (int16), `NO_REASON` for rows in one of the two.
+        held_out_groups: number of groups in the evaluation split, of `groups` in all.
     """
 
     sources: tuple[Source, ...]
@@ -61,8 +56,16 @@ class Corpus:
     language: np.ndarray
     train: np.ndarray
     held_out: np.ndarray
-    left_out: dict[str, int]
+    reasons: tuple[str, ...]
+    reason: np.ndarray
     held_out_groups: int
+    groups: int
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows in neither, by reason; with train and held_out they add up to all rows."""
+        counts = np.bincount(self.reason[self.reason >= 0], minlength=len(self.reasons)).tolist()
+        return {name: count for name, count in zip(self.reasons, counts, strict=True) if count}
 
     def source_of(self, rows: np.ndarray) -> np.ndarray:
         """Number of the source of each row."""
@@ -85,69 +88,230 @@ class Corpus:
         return result.hexdigest()
 
 
-def select(sources: Sequence[Source], config: TrainConfig) -> Corpus:
+class _Reasons:
+    """The first reason of each row, as they are found."""
+
+    def __init__(self, rows: int) -> None:
+        self.names: list[str] = []
+        self.of = np.full(rows, NO_REASON, dtype=np.int16)
+
+    @property
+    def none(self) -> np.ndarray:
+        """Rows without a reason so far: bool per row."""
+        return self.of == NO_REASON
+
+    def give(self, reason: str, rows: np.ndarray) -> None:
+        """Leave out the marked rows (bool per row) that have no reason yet."""
+        if reason not in self.names:
+            self.names.append(reason)
+        self.of[rows & self.none] = self.names.index(reason)
+
+
+def select(
+    sources: Sequence[Source], config: TrainConfig, *, cache: Path | None = None, report: Report = silent
+) -> Corpus:
     """Read the index columns of all sources and choose.
 
+    Args:
+        sources: opened from `config.all_sources`, in their order.
+        config: the whole configuration.
+        cache: folder that keeps which rows are near training rows; None computes it each time.
+        report: takes lines for the user.
+
     Raises:
-        TrainingDataError: no row, or nothing left to train on.
+        TrainingConfigError: a filter or weight names what the data do not have.
+        TrainingDataError: no row of a language that was asked for, nothing left to train on, or all held-out
+            rows are near training rows.
     """
-    tables = [source.index() for source in sources]
-    rows = pa.concat_tables(tables)
-    languages = tuple(sorted({name for source in sources for name in source.languages}))
-    bytes_ = rows["length_bytes"].to_numpy().astype(np.int64)
-    ids = rows["content_sha256"].to_pylist()
+    check_wanted(sources, [source.name for source in config.sources or () if source.languages])
+    rows, first_row, reasons = _read(sources, config)
+    language, languages = _languages(rows, sources)
+    bytes_ = rows["length_bytes"].fill_null(0).to_numpy().astype(np.int64)
     # Content ids are hashes: their order is a fixed shuffle of the rows.
-    shuffled = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
-    origin = rows["origin"].combine_chunks().dictionary_encode()
-    owners = [owner_of(name) for name in origin.dictionary.to_pylist()]
-    data, evaluation = config.data, config.evaluation
-    held_out, groups = _hold_out(owners, origin.indices.to_numpy(), bytes_, evaluation.fraction)
-    number = {name: index for index, name in enumerate(languages)}
-    language = np.array([number[name] for name in rows["language"].to_pylist()], dtype=np.int64)
-    train, left_out = ~held_out, {}
-    if data.max_train_bytes is not None:
-        before = int(train.sum())
-        train = _first_bytes(shuffled, train, bytes_, data.max_train_bytes)
-        left_out["max_train_bytes"] = before - int(train.sum())
-    if evaluation.max_bytes is not None and held_out.any():
-        before = int(held_out.sum())
-        held_out = _share_out(shuffled, held_out, bytes_, language, evaluation.max_bytes)
-        left_out["max_eval_bytes"] = before - int(held_out.sum())
+    shuffled = pc.sort_indices(rows["content_sha256"]).to_numpy().astype(np.int64)
+    reasons.give("duplicate", _again(rows["content_sha256"], reasons.none))
+    _check_languages(config, sources, first_row, languages, language, reasons)
+    usable = reasons.none
+
+    group, names = networks.groups(rows, config.evaluation.split_by)
+    held_out, held_groups = _hold_out(names, group, np.where(usable, bytes_, 0), config.evaluation.fraction)
+    if config.data.mix.languages:
+        weighted = np.array([name in config.data.mix.languages for name in languages])
+        reasons.give("mix.languages", ~held_out & ~weighted[language])
+    train = reasons.none & ~held_out
+    if config.data.max_train_bytes is not None:
+        first = _first_bytes(shuffled, train, bytes_, config.data.max_train_bytes)
+        reasons.give("max_train_bytes", train & ~first)
+        train = first
     if not train.any():
-        raise TrainingDataError("no row is left to train on; raise data.max_train_bytes or give more data")
+        raise TrainingDataError(
+            "no row is left to train on; raise data.max_train_bytes or give more data" + _counted(reasons)
+        )
+    held_out &= usable
+    corpus = Corpus(
+        tuple(sources),
+        first_row,
+        languages,
+        language,
+        train,
+        held_out,
+        tuple(reasons.names),
+        reasons.of,
+        held_groups,
+        len(np.unique(group[usable])),
+    )
+    if config.evaluation.near is not None and held_out.any():
+        reasons.give("near_training", leaks.near_training(corpus, config.evaluation.near, cache, report))
+        if not (held_out & reasons.none).any():
+            raise TrainingDataError(
+                f"all {int(held_out.sum())} held-out rows are near-duplicates of training rows; set "
+                "evaluation.near: null (or higher), or evaluation.fraction: 0"
+            )
+        held_out = held_out & reasons.none
+    if config.evaluation.max_bytes is not None and held_out.any():
+        shared = _share_out(shuffled, held_out, bytes_, language, config.evaluation.max_bytes)
+        reasons.give("max_eval_bytes", held_out & ~shared)
+        held_out = shared
+    return Corpus(
+        corpus.sources,
+        first_row,
+        languages,
+        language,
+        train,
+        held_out,
+        tuple(reasons.names),
+        reasons.of,
+        held_groups,
+        corpus.groups,
+    )
+
+
+def _read(sources: Sequence[Source], config: TrainConfig) -> tuple[pa.Table, np.ndarray, _Reasons]:
+    """The rows of all sources (`_COLUMNS`), the first row of each, and what problems and filters leave out."""
+    tables, verdicts = [], []
+    for source, settings in zip(sources, config.all_sources, strict=True):
+        chosen = settings.filters
+        assert chosen is not None
+        filters.check_ranges(source.name, chosen, source.numbers)
+        table = source.index(list(dict.fromkeys([*_COLUMNS, *filters.columns(chosen)])))
+        found = [
+            (f"jsonl.{name}", _equal(table["problem"], name))
+            for name in table["problem"].unique().to_pylist()
+            if name
+        ]
+        verdicts.append([*found, *filters.left_out(table, chosen)])
+        tables.append(pa.table({name: _plain(table[name]) for name in _COLUMNS}))
     first_row = np.cumsum([0, *(table.num_rows for table in tables)])
-    return Corpus(tuple(sources), first_row, languages, language, train, held_out, left_out, groups)
+    reasons = _Reasons(int(first_row[-1]))
+    for number, found in enumerate(verdicts):
+        for reason, mask in found:
+            everywhere = np.zeros(int(first_row[-1]), dtype=bool)
+            everywhere[first_row[number] : first_row[number + 1]] = mask
+            reasons.give(reason, everywhere)
+    return pa.concat_tables(tables), first_row, reasons
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Sources say differently whether a column may be null, and what an empty column is."""
+    wanted = pa.int64() if pa.types.is_integer(column.type) else pa.string()
+    return column.cast(wanted)
+
+
+def _equal(column: pa.ChunkedArray, value: str) -> np.ndarray:
+    return pc.fill_null(pc.equal(column, value), False).to_numpy()
+
+
+def _languages(rows: pa.Table, sources: Sequence[Source]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Number of each row's language, and the languages of all sources, sorted."""
+    languages = tuple(sorted({name for source in sources for name in source.languages}))
+    encoded = rows["language"].combine_chunks().dictionary_encode()
+    number = {name: index for index, name in enumerate(languages)}
+    codes = np.array([number.get(name, -1) for name in encoded.dictionary.to_pylist()] + [-1], dtype=np.int64)
+    return codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()], languages
+
+
+def _again(names: pa.ChunkedArray, among: np.ndarray) -> np.ndarray:
+    """Rows of `among` whose name an earlier row of `among` has, too: bool per row."""
+    encoded = names.combine_chunks().dictionary_encode()
+    code = encoded.indices.fill_null(-1).to_numpy()
+    rows = np.flatnonzero(among)
+    result = np.zeros(len(among), dtype=bool)
+    result[rows] = True
+    result[rows[np.unique(code[rows], return_index=True)[1]]] = False
+    return result
+
+
+def _check_languages(  # noqa: PLR0917
+    config: TrainConfig,
+    sources: Sequence[Source],
+    first_row: np.ndarray,
+    languages: Sequence[str],
+    language: np.ndarray,
+    reasons: _Reasons,
+) -> None:
+    """Refuse a language that was asked for and of which no row is left, and a weight for one that is not there."""
+    kept = reasons.none
+    left = np.bincount(language[kept], minlength=len(languages))
+    wanted = {name: "the data" for name in config.languages or () if name in languages}
+    wanted |= {name: "the data" for name in config.data.mix.languages if name in languages}
+    for name, who in wanted.items():
+        if not left[list(languages).index(name)]:
+            raise TrainingDataError(f"{who} have no row of language {name!r} left{_counted(reasons)}")
+    for number, source in enumerate(sources):
+        part = slice(first_row[number], first_row[number + 1])
+        if not kept[part].any():
+            raise TrainingDataError(
+                f"source {source.name!r} has no row left{_counted(reasons)}; change its filters, or leave it out"
+            )
+    for name in config.data.mix.languages:
+        if name not in languages:
+            raise TrainingDataError(
+                f"data.mix.languages: no source has a row of language {name!r}{hint(name, languages)} "
+                f"(there are: {', '.join(languages[:60])})"
+            )
+
+
+def _counted(reasons: _Reasons) -> str:
+    counts = np.bincount(reasons.of[reasons.of >= 0], minlength=len(reasons.names)).tolist()
+    each = ", ".join(f"{count} by {name}" for name, count in zip(reasons.names, counts, strict=True) if count)
+    return f" (left out: {each})" if each else ""
 
 
 def _hold_out(
-    owners: Sequence[str], origin: np.ndarray, bytes_: np.ndarray, fraction: float
+    groups: Sequence[str], group: np.ndarray, bytes_: np.ndarray, fraction: float
 ) -> tuple[np.ndarray, int]:
-    """Rows of the owners to hold out: bool per row, and the number of owners.
+    """Rows of the groups to hold out: bool per row, and the number of groups.
 
-    Owners are walked in the order of their hash until the wanted bytes are reached; an owner that would bring
-    them above one and a half times that is passed over, unless none was taken.
+    Groups are walked in the order of the hash of their name until the wanted bytes are reached; a group that would
+    bring them above one and a half times that is passed over, unless none was taken.
+
+    Args:
+        groups: their names.
+        group: number of each row's group.
+        bytes_: of each row; groups without any are not looked at.
+        fraction: of all bytes.
     """
     if fraction == 0:
         return np.zeros(len(bytes_), dtype=bool), 0
-    names = sorted(set(owners), key=lambda name: hashlib.sha256(f"held out|{name}".encode()).digest())
-    if len(names) < 2:
+    size = np.bincount(group, weights=bytes_, minlength=len(groups))
+    filled = np.flatnonzero(size)
+    if len(filled) < 2:
+        name = repr(groups[filled[0]]) if len(filled) else "none"
         raise TrainingDataError(
-            f"all rows belong to one owner ({names[0]!r}) and cannot be split by owner; "
+            f"all rows belong to one owner or fork network ({name}) and cannot be split by it; "
             "set evaluation.fraction: 0, or give more data"
         )
-    number = {name: index for index, name in enumerate(names)}
-    owner = np.array([number[name] for name in owners], dtype=np.int64)[origin]
-    size = np.bincount(owner, weights=bytes_, minlength=len(names))
-    wanted, taken, held = fraction * size.sum(), 0.0, np.zeros(len(names), dtype=bool)
-    for index in range(len(names)):
+    order = sorted(filled.tolist(), key=lambda g: hashlib.sha256(f"held out|{groups[g]}".encode()).digest())
+    wanted, taken, held = fraction * size.sum(), 0.0, np.zeros(len(groups), dtype=bool)
+    for index in order:
         if taken >= wanted:
             break
         if taken + size[index] <= 1.5 * wanted:
             held[index] = True
             taken += size[index]
     if not held.any():
-        held[int(np.argmin(size))] = True
-    return held[owner], int(held.sum())
+        held[min(order, key=lambda g: size[g])] = True
+    return held[group], int(held.sum())
 
 
 def _first_bytes(order: np.ndarray, among: np.ndarray, bytes_: np.ndarray, limit: int) -> np.ndarray:

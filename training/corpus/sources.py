@@ -7,7 +7,7 @@ mixing, lineage) is said in these numbers.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,13 @@ INDEX_COLUMNS = ["content_sha256", "language", "origin", "length_bytes"]
 """What the choice of rows needs to know of each."""
 
 TEXT_COLUMNS = ["content_sha256", "language", "content"]
+
+Report = Callable[[str], None]
+"""Takes one line for the user's eyes (stderr)."""
+
+
+def silent(_: str) -> None:
+    """A `Report` that nobody reads."""
 
 
 class ManifestFacts(Protocol):
@@ -55,6 +62,15 @@ class ReleaseReader(Protocol):
     ) -> Iterator[pa.RecordBatch]:
         """Rows by language in the order given, then by shard and row; verified before they are handed out."""
 
+    def numbered(
+        self,
+        columns: Sequence[str] | None = None,
+        languages: Sequence[str] | None = None,
+        *,
+        wanted: Callable[[int, int], bool],
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """As `batches`, with the number of the first row; what `wanted(first, stop)` denies is not read."""
+
 
 class Source(Protocol):
     """Rows that can be trained on."""
@@ -68,19 +84,42 @@ class Source(Protocol):
         """SHA-256 (hex) that names all bytes: of a release's manifest, or of the file."""
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """All languages that it has, sorted."""
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """Those that are read, sorted."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Languages that were asked for and that it does not have."""
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns that hold numbers: what `filters.ranges` may name."""
 
     def about(self) -> dict[str, Any]:
         """For the lineage: kind, name, digest, languages, and what else identifies it."""
 
     def index(self, columns: Sequence[str] = INDEX_COLUMNS) -> pa.Table:
-        """All rows of the languages, without their text, in the source's order."""
+        """All rows of the languages, without their text, in the source's order.
+
+        A last column `problem` (string) says why a row cannot be used; null where it can. Columns that the source
+        does not have are null.
+        """
 
     def texts(
         self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """(row numbers, columns) of the rows marked in `chosen` (bool per row), in the source's order."""
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """`; did you mean ...?`, or nothing if no known name is like it; upper and lower case are no difference."""
+    names = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    return f"; did you mean {names[close[0]]!r}?" if close else ""
 
 
 def check_languages(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
@@ -93,12 +132,41 @@ def check_languages(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple
         raise TrainingDataError("the release holds no row")
     for language in wanted or ():
         if language not in known:
-            close = difflib.get_close_matches(language, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise TrainingDataError(
-                f"the release has no row of language {language!r}{hint} (it has: {', '.join(sorted(known))})"
+                f"the release has no row of language {language!r}{hint(language, known)} "
+                f"(it has: {', '.join(sorted(known))})"
             )
     return tuple(sorted(set(wanted) if wanted else set(known)))
+
+
+def check_wanted(sources: Sequence[Source], own: Sequence[str] = ()) -> None:
+    """Refuse languages that are not there: any that no source has, and any that a source lacks whose own
+    configuration names it.
+
+    Args:
+        sources: as opened.
+        own: names of the sources whose configuration has `languages` of its own.
+
+    Raises:
+        TrainingDataError: names source and language, and what was probably meant.
+    """
+    everywhere = sorted({language for source in sources for language in source.known})
+    for source in sources:
+        if not source.known:
+            raise TrainingDataError(f"source {source.name!r} holds no row")
+        for language in source.missing:
+            if source.name in own or language not in everywhere:
+                known = source.known if source.name in own else everywhere
+                who = f"source {source.name!r} has" if len(sources) > 1 else "the data have"
+                raise TrainingDataError(
+                    f"{who} no row of language {language!r}{hint(language, known)} "
+                    f"(there are: {', '.join(known[:60])}{', ...' if len(known) > 60 else ''})"
+                )
+        if not source.languages:
+            raise TrainingDataError(
+                f"source {source.name!r} has no row of {', '.join(source.missing)} "
+                f"(it has: {', '.join(source.known[:60])}); leave it out, or give it `languages` of its own"
+            )
 
 
 class ReleaseSource:
@@ -107,17 +175,33 @@ class ReleaseSource:
     Attributes:
         name: as in the configuration.
         release: as opened.
+        known: all languages of the release, sorted.
         languages: those that are read, sorted.
+        missing: languages that were asked for and that the release does not have.
     """
 
     def __init__(self, name: str, release: ReleaseReader, languages: Sequence[str] | None) -> None:
         self.name, self.release = name, release
-        self.languages = check_languages(languages, release.languages)
+        self.known = tuple(sorted(release.languages))
+        wanted = set(languages) if languages is not None else set(self.known)
+        self.languages = tuple(sorted(wanted & set(self.known)))
+        self.missing = tuple(sorted(wanted - set(self.known)))
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of the manifest."""
         return self.release.digest
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Numeric columns of the rows."""
+        from manifests.schema import DATA
+
+        return tuple(
+            field.name
+            for field in DATA
+            if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        )
 
     def about(self) -> dict[str, Any]:
         """For the lineage."""
@@ -131,24 +215,25 @@ class ReleaseSource:
         }
 
     def index(self, columns: Sequence[str] = INDEX_COLUMNS) -> pa.Table:
-        """All rows of the languages, without their text."""
+        """All rows of the languages, without their text; none has a `problem`."""
         read = list(self.release.batches(columns=list(columns), languages=list(self.languages)))
         if not sum(batch.num_rows for batch in read):
             raise TrainingDataError(f"the release has no row of {', '.join(self.languages)}")
-        return pa.Table.from_batches(read)
+        table = pa.Table.from_batches(read)
+        return table.append_column("problem", pa.nulls(table.num_rows, pa.string()))
 
     def texts(
         self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """(row numbers, columns) of the chosen rows."""
-        first = 0
-        for batch in self.release.batches(columns=list(columns), languages=list(self.languages)):
+        rows = self.release.numbered(
+            columns=list(columns),
+            languages=list(self.languages),
+            wanted=lambda first, stop: bool(chosen[first:stop].any()),
+        )
+        for first, batch in rows:
             mask = chosen[first : first + batch.num_rows]
-            if mask.any():
-                yield first + np.flatnonzero(mask), batch.filter(pa.array(mask))
-            first += batch.num_rows
-        if first != len(chosen):
-            raise TrainingDataError(f"the release gave {first} rows where it first gave {len(chosen)}")
+            yield first + np.flatnonzero(mask), batch.filter(pa.array(mask))
 
 
 def open_release(folder: str) -> ReleaseReader:
@@ -165,6 +250,9 @@ def open_release(folder: str) -> ReleaseReader:
 
 def open_source(config: SourceConfig) -> Source:
     """The source that a configuration names."""
-    if config.release is None:
-        raise TrainingConfigError("sources: files of JSON lines are not read yet")
-    return ReleaseSource(config.name, open_release(config.release), config.languages)
+    if config.release is not None:
+        return ReleaseSource(config.name, open_release(config.release), config.languages)
+    from training.corpus.jsonl import JsonlSource
+
+    assert config.jsonl is not None
+    return JsonlSource(config.name, config.jsonl, config.languages)

@@ -18,15 +18,26 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from training.errors import CheckpointError, OutputError
 
 SEAL = "checkpoint.json"
 SCHEMA_VERSION = 1
 _NAME = re.compile(r"step-(\d{8,})")
+
+
+ROOM = 1.05
+"""Free space that must be there before a checkpoint is written, relative to its tensors: headers, tokenizer, state."""
+
+_HASHERS = 4
+"""Files hashed at the same time (hashing runs beside the interpreter's lock, about 1 to 2 GB/s per core)."""
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -47,6 +58,11 @@ def _hash(path: Path) -> dict[str, Any]:
         return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def _hashes(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    with ThreadPoolExecutor(_HASHERS) as pool:
+        return list(pool.map(_hash, paths))
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -59,28 +75,78 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SEAL)
 
 
+def _text(about: dict[str, Any]) -> str:
+    return json.dumps(about, indent=2, sort_keys=True) + "\n"
+
+
+def aside(final: Path) -> Path:
+    """Where a checkpoint is written before it is sealed."""
+    return final.with_name(f"{final.name}.tmp-save")
+
+
+@contextmanager
+def writing(temporary: Path) -> Iterator[None]:
+    """Turns what torch, safetensors and the system raise on a disk that refuses into one error; takes the part away.
+
+    Raises:
+        OutputError: nothing of the checkpoint is left; earlier ones are untouched.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        # torch.save and safetensors have errors of their own for a full disk; others are not for here.
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+            raise
+        shutil.rmtree(temporary, ignore_errors=True)
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+        raise OutputError(
+            f"{temporary}: the checkpoint cannot be written: {reason}. Earlier checkpoints are untouched; free some "
+            "space, or change `output` or `keep_checkpoints`"
+        ) from error
+
+
+def make_room(checkpoints: Path, needed: int) -> None:
+    """Remove what earlier crashes left behind, and refuse to begin a checkpoint that will not fit.
+
+    Args:
+        checkpoints: folder of all checkpoints.
+        needed: bytes of the tensors to be written.
+
+    Raises:
+        OutputError: how much is needed and free.
+    """
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for left in checkpoints.glob("*.tmp-*"):
+        shutil.rmtree(left)
+    free = shutil.disk_usage(checkpoints).free
+    if free < needed * ROOM:
+        raise OutputError(
+            f"{checkpoints}: a checkpoint takes about {needed * ROOM / 1e9:.2f} GB and only {free / 1e9:.2f} GB are "
+            "free; earlier checkpoints are untouched. Free some space, or change `output` or `keep_checkpoints`"
+        )
+
+
 def seal(temporary: Path, final: Path) -> None:
     """Turn a written folder into the checkpoint `final`; an older one of that name (unsound) is replaced.
 
     Raises:
         OutputError: the disk is full or not writable; no checkpoint of that name exists then.
     """
-    try:
+    with writing(temporary):
         files = _files(temporary)
+        names = [path.relative_to(temporary).as_posix() for path in files]
         about = {
             "schema_version": SCHEMA_VERSION,
             "step": step_of(final),
-            "files": {path.relative_to(temporary).as_posix(): _hash(path) for path in files},
+            "files": dict(zip(names, _hashes(files), strict=True)),
         }
-        (temporary / SEAL).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
-        for path in [*files, temporary / SEAL, *{path.parent for path in files}]:
+        (temporary / SEAL).write_text(_text(about))
+        for path in [*files, temporary / SEAL, *{path.parent for path in files}, temporary]:
             _sync(path)
         if final.exists():
-            shutil.rmtree(final)
+            _remove(final)
         temporary.rename(final)
         _sync(final.parent)
-    except OSError as error:
-        raise OutputError(f"{final}: the checkpoint cannot be written: {error.strerror or error}") from error
 
 
 def verify(folder: Path) -> int:
@@ -90,20 +156,26 @@ def verify(folder: Path) -> int:
         CheckpointError: names the file that is missing, extra or altered.
     """
     try:
-        about = json.loads((folder / SEAL).read_text())
+        text = (folder / SEAL).read_text()
+        about = json.loads(text)
         listed, step = dict(about["files"]), int(about["step"])
         version = about["schema_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder}: no readable {SEAL}: the checkpoint was not finished") from error
     if version != SCHEMA_VERSION:
         raise CheckpointError(f"{folder}: checkpoint version {version} is not known")
+    named = _NAME.fullmatch(folder.name)
+    if text != _text(about) or (named and int(named[1]) != step):
+        raise CheckpointError(f"{folder}: {SEAL} is not what was written")
     present = {path.relative_to(folder).as_posix() for path in _files(folder)}
     for name in sorted(set(listed) | present):
         if name not in present:
             raise CheckpointError(f"{folder}: {name} is missing")
         if name not in listed:
             raise CheckpointError(f"{folder}: {name} is not part of the checkpoint")
-        if _hash(folder / name) != listed[name]:
+    names = sorted(listed)
+    for name, found in zip(names, _hashes([folder / name for name in names]), strict=True):
+        if found != listed[name]:
             raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differ)")
     return step
 
@@ -128,10 +200,19 @@ def newest_sound(checkpoints: Path, report: Callable[[str], None]) -> Path | Non
     return None
 
 
-def prune(checkpoints: Path, keep: int) -> None:
-    """Remove all but the newest `keep`."""
+def _remove(folder: Path) -> None:
+    """Remove a checkpoint so that a crash halfway leaves none of its name: renamed first."""
+    going = folder.with_name(f"{folder.name}.tmp-gone")
+    folder.rename(going)
+    shutil.rmtree(going)
+
+
+def prune(checkpoints: Path, keep: int, also: Iterable[int] = ()) -> None:
+    """Remove all but the newest `keep` and those of the steps in `also`."""
+    kept = set(also)
     for folder in all_steps(checkpoints)[keep:]:
-        shutil.rmtree(folder)
+        if step_of(folder) not in kept:
+            _remove(folder)
 
 
 def digest(folder: Path) -> str:

@@ -2,8 +2,8 @@
 
 Every held-out token that has a label is counted exactly once, on one rank; padding and boundaries never. Bits
 per byte divide by the bytes of the tokens that were predicted (the first token of a document, or of a
-fragment of one longer than a row, is not), so that models with other tokenizers can be compared. No logits
-are kept.
+fragment of one longer than a row, is not), so that models with other tokenizers can be compared. Logits are
+computed for a few hundred tokens at a time (`training.run.token_loss`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed
-import torch.nn.functional as F
 
-from training.model.attention import packed_inputs
+from training.run.token_loss import TokenLoss
 from training.tokens.cache import TokenCache
 from training.tokens.packing import IGNORE, PackingPlan
 
@@ -83,29 +82,24 @@ def evaluate(
         rows_per_batch: rows per forward pass.
         rank, world: of this process.
     """
-    device = next(model.parameters()).device
     sums = np.zeros((3, len(languages)), dtype=np.float64)  # nats, tokens, bytes
     was_training = model.training
     model.eval()
+    losses = TokenLoss(model, plan.fill(cache.tokens, np.zeros(1, dtype=np.int64), pad))
     mine = np.arange(rank, plan.rows, world)
+    # As many passes in every process: those of a model cut over them run together. -1 is a row of padding.
+    mine = np.append(mine, np.full(-(-plan.rows // world) - len(mine), -1, dtype=mine.dtype))
     for first in range(0, len(mine), rows_per_batch):
         rows = plan.fill(cache.tokens, mine[first : first + rows_per_batch], pad)
-        inputs = {
-            "input_ids": torch.from_numpy(rows.ids).to(device),
-            "position_ids": torch.from_numpy(rows.positions).to(device),
-        }
-        logits = model(**packed_inputs(inputs)).logits[:, :-1].float()
-        target = torch.from_numpy(rows.labels[:, 1:]).to(device)
-        nll = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORE, reduction="none")
+        values = losses(rows).cpu().numpy().astype(np.float64)
         labelled = rows.labels[:, 1:] != IGNORE
         language = cache.language[rows.document[:, 1:][labelled]]
         ids = rows.labels[:, 1:][labelled]
-        values = nll.cpu().numpy().reshape(labelled.shape)[labelled].astype(np.float64)
         for line, weights in enumerate((values, np.ones(len(ids)), token_bytes[ids])):
             sums[line] += np.bincount(language, weights=weights, minlength=len(languages))
     model.train(was_training)
     if world > 1:
-        shared = torch.from_numpy(sums).to(device)
+        shared = torch.from_numpy(sums).to(losses.device)
         torch.distributed.all_reduce(shared)
         sums = shared.cpu().numpy()
     each = [LanguageLoss(float(nll), int(tokens), int(size)) for nll, tokens, size in sums.T]

@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from training.config import TrainConfig
 from training.prepare import Prepared
-from training.run import lineage
+from training.run import checkpoint
 from training.tokens.cache import Report
+from training.tokens.order import TrainingOrder
+
+BEST = "best.json"
+"""In the output: which checkpoint was the best, by which metric."""
+
+
+def tokens_after(order: TrainingOrder) -> np.ndarray:
+    """Non-padding tokens that the first 0, 1, ... steps of a run were trained on (int64, `steps + 1`)."""
+    steps = []
+    for epoch, _, rows in order.seen(order.steps):
+        plan = order.plans[epoch]
+        of_row = np.bincount(plan.row, weights=plan.length, minlength=plan.rows).astype(np.int64)[rows]
+        steps.append(np.add.reduceat(of_row, np.arange(0, len(rows), order.rows_per_step)))
+    return np.concatenate(([0], np.cumsum(np.concatenate(steps))))
 
 
 class Progress(TrainerCallback):
-    """Schedules evaluation and checkpoints, shows progress, and keeps `metrics.jsonl`."""
+    """Schedules evaluation and checkpoints, shows progress, and keeps `metrics.jsonl` and `best.json`."""
 
     def __init__(self, config: TrainConfig, prepared: Prepared, report: Report) -> None:
         self.config, self.prepared, self.report = config, prepared, report
-        self.file = Path(config.output) / "metrics.jsonl"
+        self.output = Path(config.output)
+        self.file = self.output / "metrics.jsonl"
+        self.tokens = tokens_after(prepared.order)
         self.started = time.perf_counter()
         self.first_step = 0
         self.paused = 0.0
-        self.tokens_per_step = prepared.order.rows_per_step * config.data.sequence_length
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -44,19 +61,40 @@ class Progress(TrainerCallback):
     ) -> None:
         """Ask for evaluation, logging and a checkpoint when they are due."""
         step, last = state.global_step, state.global_step >= state.max_steps
-        control.should_log |= last
-        control.should_evaluate = (
-            step % self.config.evaluation.every == 0 or last
-        ) and self.prepared.held_out is not None
-        control.should_save = step % self.config.save_every == 0 or last
+        if self.prepared.held_out is not None:
+            control.should_evaluate |= step % self.config.evaluation.every == 0 or last
+        control.should_save |= step % self.config.save_every == 0 or last
+        # A checkpoint does not hold the losses since the last line: logged with it, a resumed run's lines are the same.
+        control.should_log |= control.should_save
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """The loop has ended: a run that a callback stopped has its last step saved, too."""
+        folder = checkpoint.folder_of(self.output / "checkpoints", state.global_step)
+        control.should_save |= state.global_step > 0 and not folder.exists()
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say in `best.json` which checkpoint is the best."""
+        if not (state.is_world_process_zero and self.config.keep_best and state.best_global_step):
+            return
+        folder = checkpoint.folder_of(Path("checkpoints"), state.best_global_step)
+        about = {
+            "metric": self.config.evaluation.metric,
+            "value": state.best_metric if math.isfinite(state.best_metric) else None,
+            "step": state.best_global_step,
+            "checkpoint": str(folder),
+        }
+        temporary = self.output / f"{BEST}.tmp"
+        temporary.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+        temporary.rename(self.output / BEST)
 
     def speed(self, step: int) -> tuple[float, float]:
         """(training seconds so far, without evaluation and saving; non-padding tokens per second)."""
         seconds = time.perf_counter() - self.started - self.paused
-        seen = (
-            lineage.seen(self.prepared, step)["tokens"]
-            - lineage.seen(self.prepared, self.first_step)["tokens"]
-        )
+        seen = int(self.tokens[step] - self.tokens[self.first_step])
         return seconds, seen / seconds if seconds > 0 else 0.0
 
     def on_log(
@@ -83,6 +121,22 @@ class Progress(TrainerCallback):
                 **{key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs},
             }
         )
+
+    def show_evaluation(self, step: int, report: dict[str, Any]) -> None:
+        """One line on stderr, one in the file."""
+        total = report["all"]
+        largest = sorted(report["languages"].items(), key=lambda item: -item[1]["bytes"])[:4]
+        each = "  ".join(f"{name} {figures['bits_per_byte']:.3f}" for name, figures in largest)
+        line = (
+            f"step {step}/{self.prepared.order.steps}  held-out loss {total['loss']:.4f}  perplexity "
+            f"{total['perplexity']:.1f}  bits/byte {total['bits_per_byte']:.4f}  ({each})"
+        )
+        if "fim" in report:
+            fim = report["fim"]["all"]
+            line += f"  middle: exact {fim['exact_match']:.1%}, similar {fim['edit_similarity']:.3f}"
+        line += "".join(f"  {name} {value:.4g}" for name, value in report.get("custom", {}).items())
+        self.report(line)
+        self.record({"step": step, "evaluation": report})
 
     def record(self, line: dict[str, Any]) -> None:
         """Append to `metrics.jsonl`."""

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed
-from transformers import Trainer
 from transformers.trainer_callback import ExportableState
 
-from training.errors import OutputError
 from training.run import checkpoint, lineage
-from training.run.evaluate import evaluation_report
+from training.run.distributed import DistributedTrainer
 
 METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
 
 
-class SavesCheckpoints(Trainer):
+def checkpoint_bytes(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """About what a checkpoint of them takes: the weights that are written, and the optimizer's tensors."""
+    adapter = hasattr(model, "peft_config")
+    written = {
+        id(p): p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not adapter
+    }
+    state = optimizer.state_dict()["state"].values()
+    tensors = [value for entry in state for value in entry.values() if isinstance(value, torch.Tensor)]
+    return sum(written.values()) + sum(value.numel() * value.element_size() for value in tensors)
+
+
+class SavesCheckpoints(DistributedTrainer):
     """The part of `PackedTrainer` that writes checkpoints; its attributes are set there."""
 
     def _barrier(self) -> None:
@@ -29,22 +37,22 @@ class SavesCheckpoints(Trainer):
             torch.distributed.barrier()
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Write aside, every rank its random state; then rank 0 seals it and removes old ones."""
+        """Write aside, every rank its part; then rank 0 seals it and removes old ones."""
         begun = time.perf_counter()
         step = self.state.global_step
         final = checkpoint.folder_of(self.checkpoints, step)
-        temporary = self.checkpoints / f"{final.name}.tmp-save"
-        try:
+        temporary = checkpoint.aside(final)
+        with checkpoint.writing(temporary):
             if self.args.should_save:
-                for left in self.checkpoints.glob("*.tmp-save"):
-                    shutil.rmtree(left)
+                checkpoint.make_room(self.checkpoints, checkpoint_bytes(self.model, self.optimizer))
                 temporary.mkdir(parents=True)
             self._barrier()
             self._save_rng_state(str(temporary))
+            weights = self.whole_weights()
+            self._save_optimizer_and_scheduler(str(temporary))
             if self.args.should_save:
-                self._write_parts(temporary, step)
-        except OSError as error:
-            raise OutputError(f"{temporary}: cannot be written: {error.strerror or error}") from error
+                self._write_parts(temporary, step, weights)
+        del weights
         self._barrier()
         if self.args.should_save:
             checkpoint.seal(temporary, final)
@@ -52,21 +60,20 @@ class SavesCheckpoints(Trainer):
         self._barrier()
         self.progress.paused += time.perf_counter() - begun
 
-    def _write_parts(self, folder: Path, step: int) -> None:
-        self.model.save_pretrained(str(folder))
+    def _write_parts(self, folder: Path, step: int, weights: dict[str, torch.Tensor] | None) -> None:
+        self.model.save_pretrained(str(folder), state_dict=weights)
         self.prepared.tokenizer.save(folder)
-        self._save_optimizer_and_scheduler(str(folder))
         self._save_scaler(str(folder))
         for callback in [
             c for c in [*self.callback_handler.callbacks, self.control] if isinstance(c, ExportableState)
         ]:
             self.state.stateful_callbacks[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(folder / "trainer_state.json"))
-        lineage.write(folder, lineage.describe(self.config, self.prepared, step, self.args.world_size))
+        lineage.write(folder, self.recorder.describe(step))
         metrics: dict[str, Any] = {"step": step}
         losses = [line["loss"] for line in self.state.log_history if "loss" in line]
         metrics["loss"] = losses[-1] if losses else None
         if self.last_evaluation is not None:
-            at, total, languages = self.last_evaluation
-            metrics["evaluation"] = {"step": at, **evaluation_report(total, languages)}
+            at, report = self.last_evaluation
+            metrics["evaluation"] = {"step": at, **report}
         (folder / METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")

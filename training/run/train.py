@@ -47,9 +47,12 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
+    from training.model import summary
     from training.model.start import model_for
-    from training.run import checkpoint, lineage
+    from training.run import checkpoint, lineage, loggers, reproducible
     from training.run.arguments import arguments
+    from training.run.distributed import agree, check_processes
+    from training.run.interrupted import told
     from training.run.saving import METRICS
     from training.run.trainer import PackedTrainer, process_place
 
@@ -57,42 +60,60 @@ def train(
     if rank:
         report = _silent
     output = Path(config.output)
-    _writable(output)
+    writable(output)
     prepared = prepare(config, report, open_)
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
+    check_processes(config, world)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
-    resume = checkpoint.newest_sound(checkpoints, report)
+    settings = arguments(config, prepared, world)  # joins the processes
+    resume = None if rank else checkpoint.newest_sound(checkpoints, report)
+    resume = agree(config, prepared, resume, world)
     if resume is None and checkpoint.all_steps(checkpoints):
         report("WARNING: no sound checkpoint is left; training starts again from the first step")
     if resume is not None:
         lineage.same_run(resume, config, prepared)
-        if checkpoint.verify(resume) >= prepared.order.steps:
+        if checkpoint.step_of(resume) >= prepared.order.steps or _stopped_early(config, resume):
             report(f"nothing to do: {resume} is this run's last checkpoint")
-            metrics = json.loads((resume / METRICS).read_text())
-            return _result(config, prepared, resume, metrics, resumed_from=None, seconds=0.0, rate=0.0)
+            return _result(config, prepared, resume, resumed_from=None, seconds=0.0, rate=0.0)
         report(f"going on from {resume}")
 
-    model = model_for(config, prepared, report)
-    trainer = PackedTrainer(config, prepared, model, arguments(config, prepared, world), report)
-    if resume is None:
-        trainer.args.eval_on_start = prepared.held_out is not None
-    try:
+    with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
+        reproducible.seed_everything(config.seed)
+        model = model_for(config, prepared, report)
+        for line in summary.table(summary.blocks(model)):
+            report(line)
+        trainer = PackedTrainer(config, prepared, model, settings, report)
+        if resume is not None:
+            trainer.args.eval_on_start = False
+            trainer.remember(json.loads((resume / METRICS).read_text()))
+            trainer.recorder.go_on_from(resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    except OSError as error:  # metrics.jsonl; checkpoints raise their own
-        raise OutputError(f"{output}: cannot be written: {error}") from error
 
-    final = checkpoint.folder_of(checkpoints, prepared.order.steps)
-    seconds, rate = trainer.progress.speed(prepared.order.steps)
-    metrics = json.loads((final / METRICS).read_text())
-    result = _result(config, prepared, final, metrics, resumed_from=resume, seconds=seconds, rate=rate)
+    last = trainer.state.global_step
+    seconds, rate = trainer.progress.speed(last)
+    final = checkpoint.folder_of(checkpoints, last)
+    result = _result(config, prepared, final, resumed_from=resume, seconds=seconds, rate=rate)
     if rank == 0:
         (output / "result.json").write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
     return result
 
 
-def _writable(output: Path) -> None:
+def _stopped_early(config: TrainConfig, folder: Path) -> bool:
+    """Whether the evaluations up to a checkpoint say that the run is over."""
+    from training.run import best
+
+    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
+    return best.judge(config.evaluation, history).stop
+
+
+def writable(output: Path) -> None:
+    """Make the folder and write to it.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
         output.mkdir(parents=True, exist_ok=True)
         probe = output / f".writable.tmp-{os.getpid()}"
@@ -135,21 +156,26 @@ def _result(
     config: TrainConfig,
     prepared: Prepared,
     final: Path,
-    metrics: dict[str, Any],
     *,
     resumed_from: Path | None,
     seconds: float,
     rate: float,
 ) -> dict[str, Any]:
-    from training.run import lineage
+    from training.run import checkpoint, lineage
+    from training.run.progress import BEST
+    from training.run.saving import METRICS
 
+    metrics = json.loads((final / METRICS).read_text())
+    steps, best = checkpoint.step_of(final), Path(config.output) / BEST
     plan = prepared.order.plans[0]
     return {
         "output": config.output,
         "checkpoint": str(final),
         "sources": [source.about() for source in prepared.corpus.sources],
-        "steps": prepared.order.steps,
-        "seen": lineage.seen(prepared, prepared.order.steps),
+        "best": json.loads(best.read_text()) if best.exists() else None,
+        "steps": steps,
+        "stopped_early": steps < prepared.order.steps,
+        "seen": lineage.seen(prepared, steps),
         "loss": metrics["loss"],
         "evaluation": metrics.get("evaluation"),
         "packing": {"rows": plan.rows, "filled": plan.filled},
@@ -162,7 +188,7 @@ def _result(
 
 def start_over(output: Path) -> None:
     """Remove a run's checkpoints and metrics; the token cache stays."""
-    for name in ("checkpoints", "metrics.jsonl", "result.json"):
+    for name in ("checkpoints", "metrics.jsonl", "best.json", "result.json"):
         path = output / name
         if path.is_dir():
             shutil.rmtree(path)

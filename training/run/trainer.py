@@ -1,8 +1,7 @@
-"""transformers.Trainer with our own data order, evaluation and checkpoints in place of its own.
+"""transformers.Trainer with our own data order, schedule, evaluation and checkpoints in place of its own.
 
-What stays Trainer's: mixed precision, gradient accumulation, distributed wrapping, optimizer, schedule,
-clipping, loss normalised by the number of labels over all micro-batches and ranks, device placement,
-callbacks.
+What stays Trainer's: mixed precision, gradient accumulation, distributed wrapping, optimizer, clipping, loss
+normalised by the number of labels over all micro-batches and ranks, device placement, callbacks, loggers.
 """
 
 from __future__ import annotations
@@ -14,16 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, TrainingArguments
+from transformers.trainer_callback import TrainerControl
 from transformers.utils import logging as transformers_logging
 
 from training.config import TrainConfig
 from training.errors import NonFiniteLossError
 from training.model.attention import packed_inputs
 from training.prepare import Prepared
+from training.run import best, lineage, schedules
 from training.run.batches import MicroBatches, loader
-from training.run.evaluate import LanguageLoss, evaluate, evaluation_report
+from training.run.callbacks import callbacks
+from training.run.evaluation import Evaluation
+from training.run.profile import Profiler
 from training.run.progress import Progress
 from training.run.saving import SavesCheckpoints
 from training.tokens.cache import Report
@@ -35,7 +39,7 @@ class PackedTrainer(SavesCheckpoints):
     """Trainer over packed rows of a release.
 
     Attributes:
-        last_evaluation: (step, total, per language) of the newest evaluation, or None.
+        last_evaluation: (step, report) of the newest evaluation, or None.
     """
 
     def __init__(
@@ -48,33 +52,59 @@ class PackedTrainer(SavesCheckpoints):
     ) -> None:
         self.config, self.prepared, self.report = config, prepared, report
         self.progress = Progress(config, prepared, report)
-        self.last_evaluation: tuple[int, LanguageLoss, dict[str, LanguageLoss]] | None = None
-        super().__init__(model=model, args=training_arguments, callbacks=[self.progress])
+        self.recorder = lineage.Recorder(config, prepared, training_arguments.world_size)
+        self.evaluation = Evaluation(config, prepared, report)
+        self.last_evaluation: tuple[int, dict[str, Any]] | None = None
+        self.step_loss: torch.Tensor | None = None
+        profiler = [Profiler(config.profile, Path(config.output), report)] if config.profile else []
+        super().__init__(
+            model=model,
+            args=training_arguments,
+            callbacks=[self.progress, *profiler, *callbacks(config.callbacks)],
+        )
         self.remove_callback(PrinterCallback)
         self.checkpoints = Path(config.output) / "checkpoints"
+
+    def remember(self, metrics: dict[str, Any]) -> None:
+        """Take over the evaluation in a checkpoint's metrics: the newest one until the next."""
+        if "evaluation" in metrics:
+            report = dict(metrics["evaluation"])
+            self.last_evaluation = (report.pop("step"), report)
 
     def get_train_dataloader(self) -> DataLoader:
         """Our own micro-batches; not handed to accelerate, which would shard and pad them again."""
         place = (self.args.process_index, self.args.world_size)
         return loader(MicroBatches(self.prepared, self.config.micro_batch_size, *place))
 
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        """As Trainer's, through `packed_inputs`."""
-        return super().compute_loss(model, packed_inputs(inputs), return_outputs, num_items_in_batch)
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LambdaLR:
+        """The schedule of `training.run.schedules`."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = schedules.scheduler(
+                optimizer or self.optimizer, self.config.optimizer, num_training_steps
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """0: Trainer's own count walks over all modules for every micro-batch, and knows neither padding nor adapters."""
+        return 0
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """As Trainer's; stops before the optimizer steps on a loss that is not finite."""
-        loss = super().training_step(model, inputs, num_items_in_batch)
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(self._non_finite(float(loss)))
+        """As Trainer's, of packed rows; stops before the optimizer steps on a loss that is not finite.
+
+        Looked at once per step: reading a number from a GPU waits for it.
+        """
+        # Checked here, before the batch goes to the device, for the same reason.
+        loss = super().training_step(model, packed_inputs(inputs), num_items_in_batch)
+        self.step_loss = loss if self.step_loss is None else self.step_loss + loss
+        if self.accelerator.sync_gradients:
+            total, self.step_loss = self.step_loss, None
+            if not torch.isfinite(total):
+                raise NonFiniteLossError(self._non_finite(float(total)))
         return loss
 
     def _non_finite(self, loss: float) -> str:
@@ -90,35 +120,48 @@ class PackedTrainer(SavesCheckpoints):
         )
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Held-out loss per language (see `training.run.evaluate`); reported, recorded and logged."""
+        """Measure on the held-out documents (see `training.run.evaluation`); log, judge, and say when to stop."""
         if self.prepared.held_out is None:
             return {}
         begun = time.perf_counter()
-        total, languages = evaluate(
-            self.model,
-            self.prepared.held_out.plan,
-            self.prepared.held_out.cache,
-            self.prepared.tokenizer.token_bytes(),
-            self.prepared.corpus.languages,
-            pad=self.prepared.tokenizer.control.pad,
-            rows_per_batch=2 * self.config.micro_batch_size,
-            rank=self.args.process_index,
-            world=self.args.world_size,
-        )
         step = self.state.global_step
-        self.last_evaluation = (step, total, languages)
+        report = self.evaluation.measure(
+            self.model,
+            2 * self.config.micro_batch_size,
+            self.args.process_index,
+            self.args.world_size,
+            cut=self.config.parallel.strategy == "fsdp",
+        )
+        best.check(self.config.evaluation, report)
+        self.last_evaluation = (step, report)
         if self.is_world_process_zero():
-            best = sorted(languages.items(), key=lambda item: -item[1].bytes)[:4]
-            each = "  ".join(f"{name} {loss.bits_per_byte:.3f}" for name, loss in best)
-            self.report(
-                f"step {step}/{self.state.max_steps}  held-out loss {total.loss:.4f}  perplexity "
-                f"{total.perplexity:.1f}  bits/byte {total.bits_per_byte:.4f}  ({each})"
-            )
-            self.progress.record({"step": step, "evaluation": evaluation_report(total, languages)})
+            self.progress.show_evaluation(step, report)
+        values = best.logged(report)
+        self.log(dict(values))
+        self._judge()
         self.progress.paused += time.perf_counter() - begun
-        result = {"eval_loss": total.loss, "eval_bits_per_byte": total.bits_per_byte}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, result)
-        return result
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, values)
+        return values
+
+    def _judge(self) -> None:
+        """Keep the best step in Trainer's state; ask for its checkpoint; stop when it is time."""
+        found = best.judge(self.config.evaluation, self.state.log_history)
+        self.state.best_global_step, self.state.best_metric = found.step, found.value
+        if not self.state.global_step:
+            return
+        if self.config.keep_best and found.step == self.state.global_step:
+            self.control.should_save = True
+        if found.stop:
+            self.control.should_save = self.control.should_training_stop = True
+            self.report(
+                f"step {self.state.global_step}: stopped early, {self.config.evaluation.metric} was best at step "
+                f"{found.step} and has not become better in {found.waited} evaluations"
+            )
+
+    def _load_callback_state(self) -> None:
+        """As Trainer's, but for what was asked of the loop in the step of the checkpoint: that is done."""
+        self.state.stateful_callbacks.pop(TrainerControl.__name__, None)
+        super()._load_callback_state()
 
 
 def process_place() -> tuple[int, int]:

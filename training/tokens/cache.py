@@ -1,27 +1,31 @@
 """From released text to token ids on disk: read once, tokenised once, memory-mapped after that.
 
-A document is one row of the release. Its tokens are
+A document is one row of the release (`training.tokens.assemble` says what its tokens are). Text cannot become a
+control token (see `training.tokens.tokenizer`).
 
-    plain   text <|endoftext|>
-    FIM     markers and pieces as in `training.corpus.fim`, then <|endoftext|>
+Documents are in the order of the release's shards and rows. A cache is named by a digest of everything that can
+change its bytes: sources, chosen rows, tokenizer, FIM settings (with seed and epoch, unless no document is cut), and
+the sources of the modules that turn text into tokens. Neither the encoder nor the number of workers is in it: they
+cannot change a byte.
 
-Text cannot become a control token (see `training.tokens.tokenizer`), and the end of text is trained on. A FIM
-document that would not fit into one row stays in plain order: split over two rows, its middle would stand
-alone.
-
-Documents are in the order of the release's shards and rows. A cache is named by a digest of everything that
-can change its bytes: manifest, tokenizer, selection, FIM settings (with seed and epoch, unless no document is
-cut), and the sources of this module, `fim`, `select` and `tokenizer`.
+What an opened cache promises: its bytes are those that its hashes name. All are hashed when a cache is first opened
+after it was made, after the machine started, or after any of its files changed; then a mark is left beside it, with
+sizes, times and inode numbers, and the other processes of the machine (64 ranks would read gigabytes 64 times, one
+after the other under the lock) only compare these. So every change that goes through the file system is noticed, and
+damage of the disk itself at the next start of the machine.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,17 +34,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.config import DataConfig, FimConfig
+from training.config import DataConfig
 from training.corpus import fim as fim_module
 from training.corpus import select as select_module
-from training.corpus.fim import Cut, draw, pieces
 from training.corpus.select import Corpus
-from training.errors import OutputError, TrainingConfigError, TrainingDataError
+from training.errors import OutputError, TrainingDataError
+from training.tokens import assemble, control, encoder, parallel, sample
 from training.tokens import tokenizer as tokenizer_module
+from training.tokens.assemble import MAX_CHARACTERS_PER_TOKEN, DifferentTokensError, check_fim
+from training.tokens.parallel import Job
 from training.tokens.tokenizer import CodeTokenizer
 
-MAX_CHARACTERS_PER_TOKEN = 8
-"""A document of more characters than this times the row length is not tried for FIM (code has 3 to 4)."""
+__all__ = ["MAX_CHARACTERS_PER_TOKEN", "TokenCache", "check_fim", "tokenised", "train_tokenizer"]
+
+COMPARED_SHARE = 0.005
+"""Share of the documents that is encoded by the Hugging Face tokenizer as well: a quarter more time."""
+COMPARED_BYTES = 2**20
+"""At least about so many bytes are compared, however few there are in all; and at most 32 times as many."""
+
+_FILES = ("tokens.bin", "documents.parquet", "members.parquet", "cache.json")
+_PROGRESS_SECONDS = 10.0
+_SETTLED_NS = 1_000_000_000
+"""Times of files are no finer than some milliseconds: a file that changed this shortly before the mark is hashed."""
 
 Report = Callable[[str], None]
 """Takes one line for the user's eyes (stderr)."""
@@ -49,7 +64,8 @@ Report = Callable[[str], None]
 def source_digest() -> str:
     """SHA-256 (hex) over the sources that turn text into tokens and the version of tokenizers."""
     result = hashlib.sha256(importlib.metadata.version("tokenizers").encode())
-    for name in (fim_module.__file__, select_module.__file__, tokenizer_module.__file__, __file__):
+    modules = (fim_module, select_module, tokenizer_module, control, assemble, encoder, parallel, sample)
+    for name in (*(module.__file__ for module in modules), __file__):
         assert name is not None
         result.update(Path(name).read_bytes())
     return result.hexdigest()
@@ -91,50 +107,6 @@ class TokenCache:
     fim: int
 
 
-def train_tokenizer(
-    corpus: Corpus,
-    *,
-    vocab_size: int,
-    train_bytes: int,
-    cache: Path,
-    report: Report,
-) -> CodeTokenizer:
-    """The tokenizer learnt from about `train_bytes` of the training rows, from the cache if it is there."""
-    key = _digest(
-        {
-            "rows": corpus.rows_digest(corpus.train),
-            "vocab_size": vocab_size,
-            "train_bytes": train_bytes,
-            "source": source_digest(),
-        }
-    )
-    folder = cache / f"tokenizer-{key[:24]}"
-    if (folder / tokenizer_module.FILE).exists():
-        return CodeTokenizer.load(folder)
-
-    def texts() -> Iterator[str]:
-        # Every k-th document, so that no shard (and no language) is missing from the sample.
-        total = max(
-            1,
-            sum(batch["content"].nbytes for _, batch in corpus.texts(corpus.train)),
-        )
-        share, credit = min(1.0, train_bytes / total), 0.0
-        for _, batch in corpus.texts(corpus.train):
-            for text in batch["content"]:
-                credit += share
-                if credit >= 1.0:
-                    credit -= 1.0
-                    yield text.as_py()
-
-    tokenizer = tokenizer_module.train(texts(), vocab_size)
-    temporary = cache / f"tokenizer-{key[:24]}.tmp-{os.getpid()}"
-    with _writing(cache):
-        tokenizer.save(temporary)
-        temporary.rename(folder)
-    report(f"tokenizer: {tokenizer.size} entries learnt, digest {tokenizer.digest[:12]}")
-    return tokenizer
-
-
 class _writing:
     """Turns an `OSError` inside into an `OutputError` that names the folder."""
 
@@ -149,63 +121,37 @@ class _writing:
             raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
 
 
-def check_fim(tokenizer: CodeTokenizer, rate: float) -> None:
-    """Refuse FIM with a tokenizer that has no markers for it.
-
-    Raises:
-        TrainingConfigError: says which setting to change.
-    """
-    if rate > 0 and None in (tokenizer.control.prefix, tokenizer.control.middle, tokenizer.control.suffix):
-        raise TrainingConfigError(
-            "the tokenizer has no fill-in-the-middle tokens (<fim_prefix>, <fim_middle>, <fim_suffix>); "
-            "set data.fim.rate: 0, or use another tokenizer"
-        )
-
-
-def encode_documents(
-    tokenizer: CodeTokenizer,
-    texts: list[str],
-    content_ids: list[str],
+def train_tokenizer(
+    corpus: Corpus,
     *,
-    fim: FimConfig | None,
-    seed: int,
-    epoch: int,
-    row_tokens: int,
-) -> tuple[list[np.ndarray], int]:
-    """Token ids of each document, the end of text included, and how many were cut for FIM.
+    vocab_size: int,
+    train_bytes: int,
+    cache: Path,
+    report: Report,
+) -> CodeTokenizer:
+    """The tokenizer learnt from about `train_bytes` of the training rows, from the cache if it is there.
 
-    A pure function of its arguments, document by document: neighbours do not matter.
+    See `training.tokens.sample` for which they are.
     """
-    control = tokenizer.control
-    cuts: list[Cut | None] = [None] * len(texts)
-    if fim is not None and fim.rate > 0:
-        check_fim(tokenizer, fim.rate)
-        for index, (text, name) in enumerate(zip(texts, content_ids, strict=True)):
-            if len(text) <= MAX_CHARACTERS_PER_TOKEN * row_tokens:
-                cuts[index] = draw(
-                    name, len(text), seed=seed, epoch=epoch, rate=fim.rate, spm_rate=fim.spm_rate
-                )
-    end = np.array([control.end_of_text])
-    result: list[np.ndarray | None] = [None] * len(texts)
-    cut = [index for index, found in enumerate(cuts) if found is not None]
-    parts = tokenizer.encode([part for index in cut for part in pieces(texts[index], cuts[index])])  # type: ignore[arg-type]
-    kept = 0
-    for number, index in enumerate(cut):
-        prefix, middle, suffix = parts[3 * number : 3 * number + 3]
-        if len(prefix) + len(middle) + len(suffix) + 4 > row_tokens:
-            continue
-        first, second, third = (np.array([i]) for i in (control.prefix, control.suffix, control.middle))
-        found = cuts[index]
-        assert found is not None
-        if found.order == "psm":
-            result[index] = np.concatenate((first, prefix, second, suffix, third, middle, end))
-        else:
-            result[index] = np.concatenate((first, second, suffix, third, prefix, middle, end))
-        kept += 1
-    plain = [index for index, ids in enumerate(result) if ids is None]
-    for index, ids in zip(plain, tokenizer.encode([texts[index] for index in plain]), strict=True):
-        result[index] = np.concatenate((ids, end))
-    return result, kept  # type: ignore[return-value]
+    key = _digest(
+        {
+            "rows": corpus.rows_digest(corpus.train),
+            "vocab_size": vocab_size,
+            "train_bytes": train_bytes,
+            "source": source_digest(),
+        }
+    )
+    folder = cache / f"tokenizer-{key[:24]}"
+    if (folder / tokenizer_module.FILE).exists():
+        return CodeTokenizer.load(folder)
+    chosen = sample.balanced(corpus, corpus.train, train_bytes, seed=0)
+    tokenizer = tokenizer_module.train(sample.texts(corpus, chosen), vocab_size)
+    temporary = cache / f"tokenizer-{key[:24]}.tmp-{os.getpid()}"
+    with _writing(cache):
+        tokenizer.save(temporary)
+        temporary.rename(folder)
+    report(f"tokenizer: {tokenizer.size} entries learnt, digest {tokenizer.digest[:12]}")
+    return tokenizer
 
 
 def tokenised(
@@ -239,79 +185,126 @@ def tokenised(
     )
     folder = cache / f"tokens-{key[:24]}"
     if folder.exists():
-        found = _open_cache(folder, key)
+        found = _open(folder, key)
         if found is not None:
             return found
         report(f"{folder}: the token cache is damaged and is made again")
         shutil.rmtree(folder)
+    if fim is not None:
+        check_fim(tokenizer, fim.rate)
+    trusted = encoder.choose(tokenizer, report).name == encoder.Gigatoken.name
+    sizes = sample.row_sizes(corpus)
+    some = parallel.ranges(sizes, chosen, parallel.UNIT_BYTES)
+    total = max(1, int(sizes[chosen].sum()))
+    job = Job(
+        tokenizer=tokenizer.data,
+        end_of_text=tokenizer.end_of_text,
+        fast=trusted,
+        compared=min(max(COMPARED_SHARE, COMPARED_BYTES / total), 32 * COMPARED_BYTES / total),
+        fim=fim,
+        seed=seed,
+        epoch=epoch,
+        row_tokens=data.sequence_length,
+    )
     with _writing(cache):
-        temporary = cache / f"tokens-{key[:24]}.tmp-{os.getpid()}"
-        temporary.mkdir(parents=True)
-    kind = np.uint16 if tokenizer.size <= 2**16 else np.uint32
-    columns: dict[str, list[Any]] = {
-        "content_id": [],
-        "language": [],
-        "source": [],
-        "length": [],
-        "text_bytes": [],
-    }
-    members: dict[str, list[Any]] = {"document": [], "row": [], "token": []}
-    sha, cut = hashlib.sha256(), 0
-    with _writing(temporary), (temporary / "tokens.bin").open("wb") as file:
-        for rows, batch in corpus.texts(chosen):
-            sources = corpus.source_of(rows)
-            texts = batch["content"].to_pylist()
-            some = [index for index, text in enumerate(texts) if text]
-            names = batch["content_sha256"].to_pylist()
-            documents, cut_here = encode_documents(
-                tokenizer,
-                [texts[index] for index in some],
-                [names[index] for index in some],
-                fim=fim,
-                seed=seed,
-                epoch=epoch,
-                row_tokens=data.sequence_length,
-            )
-            cut += cut_here
-            for index, ids in zip(some, documents, strict=True):
-                part = ids.astype(kind).tobytes()
-                file.write(part)
-                sha.update(part)
-                members["document"].append(len(columns["length"]))
-                members["row"].append(int(rows[index]))
-                members["token"].append(0)
-                columns["content_id"].append(names[index])
-                columns["language"].append(int(corpus.language[rows[index]]))
-                columns["source"].append(int(sources[index]))
-                columns["length"].append(len(ids))
-                columns["text_bytes"].append(len(texts[index].encode()))
-        file.flush()
-        os.fsync(file.fileno())
-    if not columns["length"]:
+        for stale in cache.glob(f"{folder.name}.tmp-*"):  # of a process that was killed
+            shutil.rmtree(stale)
+    temporary = cache / f"{folder.name}.tmp-{os.getpid()}"
+    progress = _Progress(f"{split} tokens, epoch {epoch}", total, report)
+    try:
+        about = _write(job, corpus, chosen, some, data.workers, temporary, progress)
+    except DifferentTokensError as error:
+        report(
+            f"tokenising with the slow encoder: gigatoken differs from the tokenizer on the document {error}; please "
+            "report it to its authors"
+        )
+        slow = dataclasses.replace(job, fast=False)
+        shutil.rmtree(temporary)
+        temporary = cache / f"{folder.name}.tmp-{os.getpid()}-slow"  # tasks may still write to the other one
+        about = _write(slow, corpus, chosen, some, data.workers, temporary, progress)
+    if about is None:
         shutil.rmtree(temporary)
         raise TrainingDataError(f"no row of the {split} split has any text")
     with _writing(temporary):
-        pq.write_table(pa.table(columns), temporary / "documents.parquet")
-        pq.write_table(pa.table(members), temporary / "members.parquet")
-        about = {
-            "key": key,
-            "dtype": np.dtype(kind).name,
-            "tokens_sha256": sha.hexdigest(),
-            "documents_sha256": _sha(temporary / "documents.parquet"),
-            "members_sha256": _sha(temporary / "members.parquet"),
-            "fim": cut,
-        }
-        (temporary / "cache.json").write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
+        _write_json(temporary / "cache.json", {**about, "key": key})
         temporary.rename(folder)
-    made = _open_cache(folder, key)
+    made = _open(folder, key)
     if made is None:
         raise OutputError(f"{folder}: the token cache does not read back as it was written")
-    size = sum(columns["text_bytes"])
+    size = int(made.text_bytes.sum())
     report(
         f"{split} tokens, epoch {epoch}: {len(made.length)} documents, {size / 1e6:.1f} MB, "
-        f"{len(made.tokens)} tokens ({size / len(made.tokens):.2f} bytes per token), {cut} cut for FIM"
+        f"{len(made.tokens)} tokens ({size / len(made.tokens):.2f} bytes per token), {made.fim} cut for FIM"
     )
     return made
+
+
+class _Progress:
+    """Says every few seconds how far it is."""
+
+    def __init__(self, what: str, total: int, report: Report) -> None:
+        self.what, self.total, self.report = what, total, report
+        self.started = self.said = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self.said >= _PROGRESS_SECONDS:
+            self.said = now
+            rate = done / (now - self.started)
+            left = max(0.0, self.total - done) / rate
+            self.report(
+                f"{self.what}: {done / 1e6:,.0f} of about {self.total / 1e6:,.0f} MB, {rate / 1e6:.1f} MB/s, "
+                f"{left:,.0f} s left"
+            )
+
+
+def _write(  # noqa: PLR0917
+    job: Job,
+    corpus: Corpus,
+    chosen: np.ndarray,
+    some: Sequence[tuple[int, int]],
+    workers: int,
+    folder: Path,
+    progress: _Progress,
+) -> dict[str, Any] | None:
+    """Everything of a cache but `cache.json`, whose entries are returned; None if there is no document."""
+    with _writing(folder):
+        folder.mkdir(parents=True)
+    sha, cut, done, tables = hashlib.sha256(), 0, 0, []
+    dtype = np.dtype(np.uint16)
+    with _writing(folder), (folder / "tokens.bin").open("wb") as file:
+        for unit in parallel.encode(job, corpus, chosen, some, workers, folder):
+            if len(unit.tokens):
+                part = memoryview(unit.tokens).cast("B")
+                file.write(part)
+                sha.update(part)
+            cut, dtype = cut + unit.cut, unit.tokens.dtype
+            tables.append(unit.documents)
+            done += int(unit.documents["text_bytes"].to_numpy().sum())
+            progress(done)
+        file.flush()
+        os.fsync(file.fileno())
+    documents = pa.concat_tables(tables) if tables else None
+    if documents is None or not documents.num_rows:
+        return None
+    rows = documents["row"].to_numpy()
+    documents = documents.append_column("language", pa.array(corpus.language[rows]))
+    documents = documents.append_column("source", pa.array(corpus.source_of(rows)))
+    members = {"document": np.arange(len(rows)), "row": rows, "token": np.zeros(len(rows), np.int64)}
+    with _writing(folder):
+        pq.write_table(documents.drop_columns(["row"]), folder / "documents.parquet")
+        pq.write_table(pa.table(members), folder / "members.parquet")
+        return {
+            "dtype": dtype.name,
+            "tokens_sha256": sha.hexdigest(),
+            "documents_sha256": _sha(folder / "documents.parquet"),
+            "members_sha256": _sha(folder / "members.parquet"),
+            "fim": cut,
+        }
+
+
+def _write_json(file: Path, value: dict[str, Any]) -> None:
+    file.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def _sha(file: Path) -> str:
@@ -319,27 +312,22 @@ def _sha(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _open_cache(folder: Path, key: str) -> TokenCache | None:
+def _open(folder: Path, key: str) -> TokenCache | None:
     """The cache in `folder`, or None if it is not complete or not what its hashes say."""
     try:
-        about = json.loads((folder / "cache.json").read_text())
-        tokens_sha = _sha(folder / "tokens.bin")
-        parts = [_sha(folder / f"{part}.parquet") for part in ("documents", "members")]
-    except (OSError, json.JSONDecodeError):
+        about = json.loads((folder / "cache.json").read_bytes())
+        if not _marked(folder) and not _hashes_hold(folder, about):
+            return None
+        if about["key"] != key:
+            return None
+        table, members = (pq.read_table(folder / f"{part}.parquet") for part in ("documents", "members"))
+        tokens = np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r")
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    found = (
-        about.get("key"),
-        about.get("documents_sha256"),
-        about.get("members_sha256"),
-        about.get("tokens_sha256"),
-    )
-    if found != (key, *parts, tokens_sha):
-        return None
-    table, members = pq.read_table(folder / "documents.parquet"), pq.read_table(folder / "members.parquet")
     return TokenCache(
         key=key,
-        digest=tokens_sha,
-        tokens=np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r"),
+        digest=about["tokens_sha256"],
+        tokens=tokens,
         content_id=table["content_id"].to_pylist(),
         language=table["language"].to_numpy(),
         source=table["source"].to_numpy(),
@@ -350,3 +338,43 @@ def _open_cache(folder: Path, key: str) -> TokenCache | None:
         member_token=members["token"].to_numpy(),
         fim=int(about["fim"]),
     )
+
+
+def _hashes_hold(folder: Path, about: dict[str, Any]) -> bool:
+    """Hash all files; if they are what `cache.json` says, leave the mark of this start of this machine."""
+    before = _state(folder)
+    parts = {"tokens": "tokens.bin", "documents": "documents.parquet", "members": "members.parquet"}
+    if any(_sha(folder / file) != about[f"{part}_sha256"] for part, file in parts.items()):
+        return False
+    mark = _mark(folder)
+    with contextlib.suppress(
+        OSError
+    ):  # a cache that others made, and that may only be read: hashed each time
+        if mark is not None:
+            mark.write_text(json.dumps(before))
+    return True
+
+
+def _marked(folder: Path) -> bool:
+    """Whether this machine has hashed these very files since it started."""
+    mark = _mark(folder)
+    try:
+        if mark is None or json.loads(mark.read_bytes()) != (state := _state(folder)):
+            return False
+        return mark.stat().st_mtime_ns - max(times for _, times, _ in state) > _SETTLED_NS
+    except (OSError, ValueError):
+        return False
+
+
+def _state(folder: Path) -> list[list[int]]:
+    found = [(folder / name).stat() for name in _FILES]
+    return [[stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns), stat.st_ino] for stat in found]
+
+
+def _mark(folder: Path) -> Path | None:
+    """Where this machine notes that it has hashed the cache; None where it cannot be told from its last start."""
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    return folder / f".hashed-{hashlib.sha256(start.encode()).hexdigest()[:16]}"

@@ -1,0 +1,30 @@
+"""Further transformers callbacks, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from transformers import TrainerCallback
+
+from training.errors import TrainingConfigError
+from training.run import named
+
+
+def callbacks(names: Sequence[str] | None) -> list[TrainerCallback]:
+    """One callback of each class `module:Class`, made without arguments.
+
+    A class that is an `ExportableState`, too, has its state in every checkpoint and gets it back on resume.
+
+    Raises:
+        TrainingConfigError: no such class, not a TrainerCallback, or it cannot be made.
+    """
+    made = []
+    for name in names or ():
+        kind = named.load("callbacks", name)
+        if not (isinstance(kind, type) and issubclass(kind, TrainerCallback)):
+            raise TrainingConfigError(f"callbacks: {name} is not a class derived from TrainerCallback")
+        try:
+            made.append(kind())
+        except Exception as error:
+            raise TrainingConfigError(f"callbacks: {name}(): {type(error).__name__}: {error}") from error
+    return made

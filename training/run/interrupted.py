@@ -1,0 +1,64 @@
+"""What can end a run from outside: a full memory, a disk that refuses, a user who presses Ctrl-C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from training.config import TrainConfig
+from training.errors import OutOfMemoryError, OutputError
+from training.run import checkpoint
+from training.tokens.cache import Report
+
+_ON_A_PROCESSOR = ("can't allocate memory", "not enough memory")
+"""In the message of the RuntimeError that PyTorch's allocator for processors raises."""
+
+
+@contextmanager
+def told(config: TrainConfig, checkpoints: Path, report: Report) -> Iterator[None]:
+    """Turn such ends into a message that says what to change, or what is left.
+
+    Raises:
+        OutOfMemoryError: names the settings that decide how much memory a step takes.
+        OutputError: a file of the run could not be written.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise OutOfMemoryError(_memory(config, error)) from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _ON_A_PROCESSOR):
+            raise
+        raise OutOfMemoryError(_memory(config, error)) from error
+    except OSError as error:  # metrics.jsonl; checkpoints raise their own
+        raise OutputError(f"{config.output}: cannot be written: {error}") from error
+    except KeyboardInterrupt:
+        left = checkpoint.all_steps(checkpoints)
+        newest = f"the newest checkpoint is {left[0]}" if left else "no checkpoint was written yet"
+        report(f"interrupted: {newest}; the same command goes on from it")
+        raise
+
+
+def _memory(config: TrainConfig, error: BaseException) -> str:
+    smaller = [
+        f"a smaller micro_batch_size (now {config.micro_batch_size}; the batch of a step stays the same)",
+    ]
+    if not config.gradient_checkpointing:
+        smaller.append("gradient_checkpointing: true")
+    if config.precision == "fp32":
+        smaller.append("precision: bf16")
+    if config.lora is None:
+        smaller.append("lora")
+    elif config.quantization is None:
+        smaller.append("quantization (QLoRA)")
+    smaller.append(f"a smaller data.sequence_length (now {config.data.sequence_length})")
+    if config.parallel.strategy == "ddp":
+        smaller.append("parallel.strategy: fsdp over several GPUs")
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return (
+        f"out of memory: {reason}\nWhat takes less, the first first: {'; '.join(smaller)}. "
+        "`--dry-run` shows an estimate of each part. The newest checkpoint is untouched"
+    )
