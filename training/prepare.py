@@ -184,11 +184,11 @@ def _report_problems(corpus: Corpus, report: Report) -> None:
 
 
 def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: Report) -> CodeTokenizer:
-    if config.tokenizer.path is not None:
-        return CodeTokenizer.load(config.tokenizer.path)
-    if base is not None:
-        return CodeTokenizer.load(base)
     wanted = config.tokenizer
+    folder = wanted.path if wanted.path is not None else base
+    if folder is not None:
+        found = CodeTokenizer.load(folder)
+        return found.with_control_tokens() if wanted.add_missing else found
     return caches.train_tokenizer(
         corpus,
         vocab_size=wanted.vocab_size,

@@ -16,6 +16,7 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    export,
     keys,
     ledger,
     license,
@@ -63,6 +64,7 @@ for _group in (
     train,
     lineage,
     merge,
+    export,
 ):
     _group.register(app)
 

@@ -175,7 +175,7 @@ def _result(
         "best": json.loads(best.read_text()) if best.exists() else None,
         "steps": steps,
         "stopped_early": steps < prepared.order.steps,
-        "seen": lineage.seen(prepared, steps),
+        "seen": lineage.seen(config, prepared, steps),
         "loss": metrics["loss"],
         "evaluation": metrics.get("evaluation"),
         "packing": {"rows": plan.rows, "filled": plan.filled},
