@@ -185,10 +185,10 @@ def _report_problems(corpus: Corpus, report: Report) -> None:
 
 
 def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: Report) -> CodeTokenizer:
-    folder = config.tokenizer.path or base
-    if folder is not None:
-        return _loaded(CodeTokenizer.load(folder), config.tokenizer.add_missing, report)
     wanted = config.tokenizer
+    folder = wanted.path if wanted.path is not None else base
+    if folder is not None:
+        return _loaded(CodeTokenizer.load(folder), wanted.add_missing, report)
     return caches.train_tokenizer(
         corpus,
         vocab_size=wanted.vocab_size,

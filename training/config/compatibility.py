@@ -86,6 +86,12 @@ def _quantised_base(c: TrainConfig) -> str | None:
     return None
 
 
+def _quantised_whole(c: TrainConfig) -> str | None:
+    if c.quantization is not None and (c.parallel.strategy == "fsdp" or c.parallel.deepspeed is not None):
+        return "quantization: weights of 4 bits are not sharded; use parallel.strategy: ddp without deepspeed"
+    return None
+
+
 def _one_sharding(c: TrainConfig) -> str | None:
     if c.parallel.deepspeed is not None and c.parallel.strategy == "fsdp":
         return "parallel: DeepSpeed shards by itself; use strategy: ddp with it, or leave deepspeed out"
@@ -187,6 +193,12 @@ RULES: tuple[Rule, ...] = (
         "Weights of 4 bits cannot be trained themselves.",
         _quantised_base,
         ("quantization={}", "model.path=base"),
+    ),
+    Rule(
+        ("quantization", "parallel.strategy", "parallel.deepspeed"),
+        "Packed 4-bit weights cannot be cut over processes; each process holds the whole base.",
+        _quantised_whole,
+        ("quantization={}", "model.path=base", "lora.rank=8", "parallel.strategy=fsdp"),
     ),
     Rule(
         ("parallel.strategy", "parallel.deepspeed"),
