@@ -68,6 +68,13 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train a tokenizer and a model on a release; goes on from the newest sound checkpoint of the output."""
+    if schema:
+        from training.config import TrainConfig
+
+        typer.echo(json.dumps(TrainConfig.model_json_schema(), indent=2, sort_keys=True))
+        return
+    if config is None:
+        raise typer.BadParameter("give a configuration, such as configs/train-tiny.yaml", param_hint="CONFIG")
     result = run(
         config,
         overrides or [],

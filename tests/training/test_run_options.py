@@ -460,4 +460,4 @@ def test_the_summary_of_the_model_is_shown(settings):
         "layers.post_attention_layernorm",
     ]
     total = next(row for row in table if row[0] == "all")
-    assert f"model: {total[1]} parameters, {total[2]} trained" in "\n".join(lines)
+    assert f" {total[1]} parameters, {total[2]} trained" in "\n".join(lines)

@@ -158,8 +158,8 @@ class TestTheMark:
         monkeypatch.setattr(caches, "_SETTLED_NS", -1)
         source = ReleaseSource("r", Release.open(release), None)
         hashed: list[str] = []
-        sha = caches._sha
-        monkeypatch.setattr(caches, "_sha", lambda file: (hashed.append(file.name), sha(file))[1])
+        sha = caches.sha256_of
+        monkeypatch.setattr(caches, "sha256_of", lambda file: (hashed.append(file.name), sha(file))[1])
 
         def open_():
             lines: list[str] = []

@@ -98,16 +98,10 @@ def _one_sharding(c: TrainConfig) -> str | None:
     return None
 
 
-def _sharded_weights(c: TrainConfig) -> str | None:
-    if c.parallel.strategy != "fsdp":
-        return None
-    if c.quantization is not None:
-        return (
-            "parallel.strategy: fsdp cannot cut weights of 4 bits; a quantised base fits on one GPU: use ddp"
-        )
-    return (
-        "parallel.strategy: fsdp has no loss scaling; use precision: bf16" if c.precision == "fp16" else None
-    )
+def _sharded_precision(c: TrainConfig) -> str | None:
+    if c.parallel.strategy == "fsdp" and c.precision == "fp16":
+        return "parallel.strategy: fsdp has no loss scaling; use precision: bf16"
+    return None
 
 
 def _fp16_device(c: TrainConfig) -> str | None:
@@ -207,9 +201,9 @@ RULES: tuple[Rule, ...] = (
         ("parallel.strategy=fsdp", "parallel.deepspeed=zero.json"),
     ),
     Rule(
-        ("parallel.strategy", "quantization", "precision"),
+        ("parallel.strategy", "precision"),
         "Weights that are cut over processes are of one floating type, and computed in fp32 or bf16.",
-        _sharded_weights,
+        _sharded_precision,
         ("parallel.strategy=fsdp", "precision=fp16"),
     ),
     Rule(
