@@ -40,7 +40,7 @@ def hashed_order(count: int, name: str) -> np.ndarray:
     """A permutation of 0 .. count - 1 (int64) that is a function of `name`.
 
     Sorted by mix(mix(i) ^ key): mix is SplitMix64's output function (Steele et al. 2014), a bijection, so no two are equal; key
-    is the first 8 bytes, big-endian, of the SHA-256 of `name`.
+    is the first 8 bytes, big-endian, of the SHA-256 of `name`. Own arithmetic: generators of libraries may change.
     """
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     return np.argsort(_mix(_mix(np.arange(count, dtype=np.uint64)) ^ np.uint64(key))).astype(np.int64)
