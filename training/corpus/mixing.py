@@ -216,7 +216,7 @@ def _check(tokens: Mapping[tuple[str, str], int], weights: Weights) -> None:
         if absent:
             raise TrainingDataError(
                 f"{kind} {absent[0]!r} has a weight and no document to train on: all of its rows are held out or left "
-                "out; take the weight away, or change the split (evaluation.fraction, split_by)"
+                "out; take the weight away, or change what does that (evaluation.fraction, data.max_train_bytes, ...)"
             )
 
 

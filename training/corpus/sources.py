@@ -163,10 +163,10 @@ def check_wanted(sources: Sequence[Source], own: Sequence[str] = ()) -> None:
             raise TrainingDataError(f"source {source.name!r} holds no row")
         for language in source.missing:
             if source.name in own or language not in everywhere:
-                known = source.known if source.name in own else everywhere
-                who = f"source {source.name!r} has" if len(sources) > 1 else "the data have"
+                mine = source.name in own
+                known = source.known if mine else everywhere
                 raise TrainingDataError(
-                    f"{who} no row of language {language!r}{hint(language, known)} "
+                    f"{f'source {source.name!r} has' if mine else 'there is'} no row of language {language!r}{hint(language, known)} "
                     f"(there are: {', '.join(known[:60])}{', ...' if len(known) > 60 else ''})"
                 )
         if not source.languages:
