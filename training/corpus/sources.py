@@ -164,9 +164,11 @@ def check_wanted(sources: Sequence[Source], own: Sequence[str] = ()) -> None:
         for language in source.missing:
             if source.name in own or language not in everywhere:
                 mine = source.name in own
-                known = source.known if mine else everywhere
+                known, who = (
+                    (source.known, f"source {source.name!r} has") if mine else (everywhere, "there is")
+                )
                 raise TrainingDataError(
-                    f"{f'source {source.name!r} has' if mine else 'there is'} no row of language {language!r}{hint(language, known)} "
+                    f"{who} no row of language {language!r}{hint(language, known)} "
                     f"(there are: {', '.join(known[:60])}{', ...' if len(known) > 60 else ''})"
                 )
         if not source.languages:
