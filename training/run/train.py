@@ -138,7 +138,8 @@ def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
     left = ", ".join(f"{count} left out ({reason})" for reason, count in corpus.left_out.items() if count)
     report(
         f"{int(corpus.train.sum())} files to train on, {int(corpus.held_out.sum())} held out of "
-        f"{corpus.held_out_groups} owners, {len(corpus.languages)} languages{'; ' + left if left else ''}"
+        f"{corpus.held_out_groups} of {corpus.groups} groups (owners and their networks), "
+        f"{len(corpus.languages)} languages{'; ' + left if left else ''}"
     )
     plan = order.plans[0]
     report(
