@@ -50,7 +50,7 @@ def other(tokenizer: CodeTokenizer, **parts) -> CodeTokenizer:
 TEXT = st.text(max_size=40) | st.sampled_from(CONTROL_TOKENS) | st.text("a1 \t\r\n'\u0301\u4e2d", max_size=30)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(TEXT, max_size=4).map("".join), max_size=6))
 def test_any_text_gets_the_same_ids(texts):
     tokenizer = shared()
@@ -153,7 +153,7 @@ def test_the_hostile_texts_are_what_they_should_be():
     assert hostile_texts() is hostile_texts()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.text(min_size=1, max_size=80) | st.sampled_from(CONTROL_TOKENS), min_size=1, max_size=6),
     st.floats(0, 1),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training import prepare
 from training.errors import TrainingConfigError
 from training.tokens.control import CONTROL_TOKENS, END_NAMES, FAMILIES
 from training.tokens.tokenizer import CodeTokenizer, train
@@ -179,6 +180,19 @@ def test_a_tokenizer_without_markers_gets_all(tokenizer, tmp_path):
     assert loaded.control == more.control
     assert loaded.new_ids == ()  # whoever saved it has a model that knows them
     assert loaded.with_control_tokens() is loaded
+
+
+def test_a_run_adds_them_only_if_asked_and_says_so(tokenizer):
+    found, lines = CodeTokenizer(renamed(tokenizer, ["<|endoftext|>"], normalizer={"type": "NFC"})), []
+    assert prepare._loaded(found, False, lines.append) is found
+    assert len(lines) == 1
+    assert "NFC is not applied" in lines[0]
+    more = prepare._loaded(found, True, lines.append)
+    assert more.new_ids == tuple(range(found.size, found.size + 5))
+    assert "5 control tokens added at its end (<fim_prefix>, " in lines[-1]
+    lines.clear()
+    assert prepare._loaded(tokenizer, True, lines.append) is tokenizer
+    assert lines == []
 
 
 def test_half_a_set_of_markers_is_none(tokenizer):
