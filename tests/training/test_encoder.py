@@ -232,3 +232,24 @@ def test_pre_tokenisers_of_known_families(tokenizer):
         assert encoder.choose(made, print).name == "gigatoken"
         assert "NFC is not applied" in made.notes[0]
         assert made.decode(made.encode(["e\u0301"])[0]) == "e\u0301"
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c", "d"])
+def test_the_longest_document_that_is_cut_fills_a_row(tokenizer, name):
+    def cut(row_tokens):
+        found = encode_documents(
+            tokenizer,
+            shared_fast(),
+            pa.array(["x = 1\n" * 20]),
+            [name],
+            fim=FimConfig(rate=1.0),
+            seed=0,
+            epoch=0,
+            row_tokens=row_tokens,
+        )
+        return int(found.length[0]), bool(found.cut[0])
+
+    size, was_cut = cut(1000)
+    assert was_cut
+    assert cut(size) == (size, True)
+    assert cut(size - 1)[1] is False
