@@ -3,11 +3,11 @@
     python benchmarks/tokenising.py RELEASE [--vocab-size 32768] [--runs 3] [--slow-bytes 8000000] [--tokenizer DIR]
 
 Every contestant runs in a process of its own, with one thread, on all texts of the release (a sample where the name says
-so), each text once: a second look at a text would measure caches of words. Imports, the loading of the tokenizer and of
-compiled kernels, and the check with built-in texts are not counted (about two seconds of a process); reading the release is
-counted in the whole path only, and there the comparison with the Hugging Face tokenizer, too. MB/s are bytes of text by seconds of processor time,
-the median of `--runs`; memory is the peak of the process, less what it had when it held the texts.
-Ids are compared with those of the Hugging Face tokenizer on the sample.
+so), each text once: a second look at a text would measure caches of words. Not counted are imports, the loading of the
+tokenizer and of compiled kernels, and the check with built-in texts (about two seconds of a process). Reading the release is
+counted in the whole path only, and there the comparison of a sample with the Hugging Face tokenizer, too.
+MB/s are bytes of text by seconds of processor time, the median of `--runs`; memory is the peak of the process, less what it
+had before. Ids are compared with those of the Hugging Face tokenizer on the sample.
 """
 
 from __future__ import annotations
