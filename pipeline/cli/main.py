@@ -16,6 +16,8 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    export,
+    generate,
     keys,
     ledger,
     license,
@@ -63,8 +65,10 @@ for _group in (
     scan,
     tokenizer,
     train,
+    generate,
     lineage,
     merge,
+    export,
 ):
     _group.register(app)
 
