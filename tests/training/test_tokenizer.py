@@ -231,11 +231,21 @@ def test_what_is_not_used_of_a_tokenizer_is_said_and_text_keeps_its_bytes(tokeni
         "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
         "pre_tokenizer": steps,
         "added_tokens": [*tree["added_tokens"], blanks],
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": END_NAMES[0], "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {END_NAMES[0]: {"id": END_NAMES[0], "ids": [0], "tokens": [END_NAMES[0]]}},
+        },
     }
     found = CodeTokenizer(json.dumps({**tree, **parts}).encode())
     assert [
-        bool(found.notes[i].count(word)) for i, word in enumerate(("NFC", "space before", "1 added"))
-    ] == [True] * 3
+        bool(found.notes[i].count(word))
+        for i, word in enumerate(("NFC", "space before", "1 added", "around each"))
+    ] == [True] * 4
     assert tokenizer.notes == ()
     for text in ("e\u0301", "x" + " " * 16 + "y", "\u212b"):
         ids = found.encode([text])[0]
