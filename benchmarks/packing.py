@@ -30,7 +30,9 @@ from typing import Any
 
 import numpy as np
 
-sys.path[0] = str(Path(__file__).parent.parent)  # training.py beside this file has the name of the package
+sys.path.insert(
+    0, str(Path(__file__).parent.parent)
+)  # training.py beside this file has the name of the package
 
 from training.corpus.sources import open_release
 from training.tokens import packing
