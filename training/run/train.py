@@ -137,10 +137,11 @@ def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
         f"{int(corpus.train.sum())} files to train on, {int(corpus.held_out.sum())} held out of "
         f"{corpus.held_out_groups} owners, {len(corpus.languages)} languages{'; ' + left if left else ''}"
     )
-    plan = order.plans[0]
+    plan, blank = order.plans[0], sum(order.remainders())
     report(
         f"packing: {plan.rows} rows of {plan.capacity} tokens, {plan.filled:.3%} filled, no token lost; "
         f"{order.steps} steps of {config.global_batch_tokens} tokens, {len(order.plans)} epoch(s) begun"
+        f"{f'; {blank} rows of padding fill the last steps of epochs' if blank else ''}"
     )
     if prepared.held_out is None:
         report("nothing is held out: there will be no evaluation (evaluation.fraction)")
