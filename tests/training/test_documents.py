@@ -83,7 +83,7 @@ NAMES = st.lists(st.sampled_from([*"ab/.\n\x00\u2028é", "<file_sep>", "<fim_pre
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(
     TEXTS,
     NAMES,
