@@ -141,10 +141,11 @@ def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
         f"{corpus.held_out_groups} of {corpus.groups} groups (owners and their networks), "
         f"{len(corpus.languages)} languages{'; ' + left if left else ''}"
     )
-    plan = order.plans[0]
+    plan, blank = order.plans[0], sum(order.remainders())
     report(
         f"packing: {plan.rows} rows of {plan.capacity} tokens, {plan.filled:.3%} filled, no token lost; "
         f"{order.steps} steps of {config.global_batch_tokens} tokens, {len(order.plans)} epoch(s) begun"
+        f"{f'; {blank} rows of padding fill the last steps of epochs' if blank else ''}"
     )
     if prepared.held_out is None:
         report("nothing is held out: there will be no evaluation (evaluation.fraction)")
