@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers as tokenizers_library
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -432,38 +433,73 @@ def run(settings: dict[str, Any], lines: list[str] | None = None, **more: Any) -
     return train(TrainConfig.model_validate({**copy.deepcopy(settings), **more}), report)
 
 
-def test_qlora_then_merge_then_further_training(settings, tmp_path):
-    """From a run's output to a 4-bit run on it, to one model, to training on that: lineage all the way."""
-    first = run(settings, steps=3)
-    lines: list[str] = []
-    small = {k: v for k, v in settings.items() if k != "tokenizer"}
-    second = run(
-        small,
-        lines,
-        output=str(tmp_path / "qlora"),
-        model={"path": settings["output"]},
-        lora={"rank": 4},
-        quantization={},
-        gradient_checkpointing=True,
-        optimizer={"learning_rate": 1e-2},
+def plain_tokenizer(folder: Path) -> Path:
+    """A folder with a byte-level tokenizer that knows the end of text and no other control token."""
+    tool = tokenizers_library.Tokenizer(tokenizers_library.models.BPE())
+    tool.pre_tokenizer = tokenizers_library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tool.decoder = tokenizers_library.decoders.ByteLevel()
+    trainer = tokenizers_library.trainers.BpeTrainer(
+        vocab_size=300,
+        show_progress=False,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=sorted(tokenizers_library.pre_tokenizers.ByteLevel.alphabet()),
     )
+    tool.train_from_iterator(TEXTS, trainer)
+    folder.mkdir()
+    (folder / "tokenizer.json").write_text(tool.to_str())
+    return folder
+
+
+def test_a_base_without_fill_in_the_middle_learns_it_over_4_bits_is_merged_and_goes_on(settings, tmp_path):
+    """A run; on its output adapters over 4 bits with new tokens, killed and resumed; one model; training on that."""
+    small = {k: v for k, v in settings.items() if k != "tokenizer"} | {
+        "data": {"sequence_length": 64, "max_train_bytes": 20_000},
+        "evaluation": {"every": 4, "fraction": 0.2, "max_bytes": 4_000},
+        "save_every": 2,
+    }
+    plain = {**small["data"], "fim": {"rate": 0.0}}
+    with pytest.raises(TrainingConfigError, match=r"tokenizer\.add_missing: true"):
+        run(small, tokenizer={"path": str(plain_tokenizer(tmp_path / "tokenizer"))})
+    first = run(small, steps=1, data=plain, tokenizer={"path": str(tmp_path / "tokenizer")})
+    lines: list[str] = []
+    second = {
+        **small,
+        "output": str(tmp_path / "qlora"),
+        "model": {"path": settings["output"]},
+        "tokenizer": {"add_missing": True},
+        "lora": {"rank": 4},
+        "quantization": {},
+        "gradient_checkpointing": True,
+        "optimizer": {"learning_rate": 2e-2},
+        "steps": 4,
+    }
+    checkpoint_folder = Path(run(second, lines)["checkpoint"])
     assert any("quantised: " in line for line in lines)
+    assert any("new tokens: " in line for line in lines)
     losses = [float(line.split("loss ")[1].split()[0]) for line in lines if "held-out loss" in line]
     assert losses[-1] < losses[0]
-    about = json.loads((Path(second["checkpoint"]) / "lineage.json").read_text())
+    about = json.loads((checkpoint_folder / "lineage.json").read_text())
     assert about["base"] == {
         "kind": "checkpoint",
         "name": Path(first["checkpoint"]).name,
         "digest": checkpoint.digest(Path(first["checkpoint"])),
     }
+    # resumed to the same bits
+    adapter_bytes = (checkpoint_folder / "adapter_model.safetensors").read_bytes()
+    shutil.rmtree(checkpoint_folder)
+    assert run(second)["resumed_from"].endswith("step-00000002")
+    assert (checkpoint_folder / "adapter_model.safetensors").read_bytes() == adapter_bytes
+    # one model
     done = merge(tmp_path / "qlora", tmp_path / "merged")
     assert done.base == first["checkpoint"]
+    merged = CodeTokenizer.load(tmp_path / "merged")
+    assert merged.control.prefix is not None
+    assert build.load(tmp_path / "merged", ModelConfig(path="x"), merged).config.vocab_size == merged.size
     parent = json.loads((tmp_path / "merged/lineage.json").read_text())["parent"]
-    assert parent["checkpoint_digest"] == checkpoint.digest(Path(second["checkpoint"]))
-    assert parent["lineage"] == about
-    third = run(
-        small, lines, output=str(tmp_path / "more"), model={"path": str(tmp_path / "merged")}, steps=1
-    )
+    assert parent["checkpoint_digest"] == checkpoint.digest(checkpoint_folder)
+    assert parent["lineage"] == json.loads((checkpoint_folder / "lineage.json").read_text())
+    # which can fill in the middle, and go on
+    third = run(small, output=str(tmp_path / "more"), model={"path": str(tmp_path / "merged")}, steps=1)
     about = json.loads((Path(third["checkpoint"]) / "lineage.json").read_text())
     assert about["base"]["digest"] == merging.bases.digest_of(tmp_path / "merged")
     assert about["parent"]["lineage"]["parent"]["checkpoint_digest"] == parent["checkpoint_digest"]
