@@ -23,6 +23,7 @@ from training.corpus.sources import Source, open_source
 from training.errors import OutputError
 from training.model import base as bases
 from training.tokens import cache as caches
+from training.tokens import documents as repository_documents
 from training.tokens import packing
 from training.tokens.cache import Report, TokenCache
 from training.tokens.order import TrainingOrder
@@ -101,6 +102,8 @@ def prepare(
         _report_problems(corpus, report)
         tokenizer = _tokenizer(config, corpus, base, report)
         caches.check_fim(tokenizer, config.data.fim.rate)
+        if config.data.repository.rate > 0:
+            repository_documents.marks(tokenizer)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -157,22 +160,20 @@ def _epoch(
 def _tokens(  # noqa: PLR0917
     config: TrainConfig, corpus: Corpus, tokenizer: CodeTokenizer, split: str, number: int, report: Report
 ) -> TokenCache:
-    return caches.tokenised(
-        corpus,
-        split,
-        tokenizer,
-        config.data,
-        seed=config.seed,
-        epoch=number,
-        cache=config.cache_folder,
-        report=report,
-    )
+    where = {"seed": config.seed, "epoch": number, "cache": config.cache_folder, "report": report}
+    files = caches.tokenised(corpus, split, tokenizer, config.data, **where)
+    if split == "train" and config.data.repository.rate > 0:
+        return repository_documents.with_repositories(files, corpus, tokenizer, config.data, **where)
+    return files
 
 
 def _packed(
     config: TrainConfig, cache: TokenCache, documents: np.ndarray, shares: tuple[mixing.Share, ...] = ()
 ) -> Epoch:
-    plan = packing.plan(cache.length, config.data.sequence_length, documents)
+    data = config.data
+    plan = packing.plan(
+        cache.length, data.sequence_length, documents, method=data.packing, window=data.packing_window
+    )
     return Epoch(cache, documents, plan, shares)
 
 
