@@ -1,6 +1,7 @@
 """LoRA and its relatives, 4 bits, gradient checkpointing, rows of new tokens, merging: what is trained, what comes out."""
 
 import copy
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,8 @@ from training.after.merge import merge
 from training.config import LoraConfig, ModelConfig, QuantizationConfig, TrainConfig
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import adapters, build, new_tokens, quantise, start
-from training.run import checkpoint
+from training.prepare import prepare
+from training.run import checkpoint, lineage
 from training.run.train import train
 from training.tokens import tokenizer as tokenizers
 from training.tokens.tokenizer import CodeTokenizer
@@ -484,6 +486,13 @@ def test_a_base_without_fill_in_the_middle_learns_it_over_4_bits_is_merged_and_g
         "name": Path(first["checkpoint"]).name,
         "digest": checkpoint.digest(Path(first["checkpoint"])),
     }
+    # never over another base, though it has the same name
+    config = TrainConfig.model_validate(second)
+    prepared = prepare(config, lines.append)
+    lineage.same_run(checkpoint_folder, config, prepared)
+    other = dataclasses.replace(prepared, base_facts={**prepared.base_facts, "digest": "0" * 64})
+    with pytest.raises(CheckpointError, match=r"another run \(base model differ"):
+        lineage.same_run(checkpoint_folder, config, other)
     # resumed to the same bits
     adapter_bytes = (checkpoint_folder / "adapter_model.safetensors").read_bytes()
     shutil.rmtree(checkpoint_folder)
