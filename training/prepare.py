@@ -188,8 +188,7 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
     wanted = config.tokenizer
     folder = wanted.path if wanted.path is not None else base
     if folder is not None:
-        found = CodeTokenizer.load(folder)
-        return found.with_control_tokens() if wanted.add_missing else found
+        return _loaded(CodeTokenizer.load(folder), wanted.add_missing, report)
     return caches.train_tokenizer(
         corpus,
         vocab_size=wanted.vocab_size,
@@ -197,3 +196,14 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
         cache=config.cache_folder,
         report=report,
     )
+
+
+def _loaded(tokenizer: CodeTokenizer, add_missing: bool, report: Report) -> CodeTokenizer:
+    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted."""
+    for note in tokenizer.notes:
+        report(f"tokenizer: {note}")
+    result = tokenizer.with_control_tokens() if add_missing else tokenizer
+    if result.new_ids:
+        names = ", ".join(str(result.full.id_to_token(index)) for index in result.new_ids)
+        report(f"tokenizer: {len(result.new_ids)} control tokens added at its end ({names}), to be learnt")
+    return result

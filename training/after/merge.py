@@ -238,6 +238,18 @@ def find_base(source: Path, about: dict[str, Any], given: str | None, report: Re
     )
 
 
+def with_base(source: Path, tokenizer: CodeTokenizer, given: str | None, report: Report) -> tuple[Any, Path]:
+    """(the model of an adapter's checkpoint over its whole base, in the type that the base is stored in; base).
+
+    Raises:
+        CheckpointError: the base is not there, or another model is there.
+    """
+    about = _lineage(source)
+    settings, folder = _settings(about), find_base(source, about, given, report)
+    kind = build.read_config(folder, settings).dtype or torch.float32
+    return _with_adapter(source, folder, settings, tokenizer, kind, None), folder
+
+
 def _with_adapter(  # noqa: PLR0917
     source: Path,
     folder: Path,

@@ -98,6 +98,12 @@ def _one_sharding(c: TrainConfig) -> str | None:
     return None
 
 
+def _sharded_precision(c: TrainConfig) -> str | None:
+    if c.parallel.strategy == "fsdp" and c.precision == "fp16":
+        return "parallel.strategy: fsdp has no loss scaling; use precision: bf16"
+    return None
+
+
 def _fp16_device(c: TrainConfig) -> str | None:
     return (
         "precision: fp16 needs a GPU; use bf16 or fp32 with device: cpu"
@@ -193,6 +199,12 @@ RULES: tuple[Rule, ...] = (
         "Two libraries cannot shard the same weights.",
         _one_sharding,
         ("parallel.strategy=fsdp", "parallel.deepspeed=zero.json"),
+    ),
+    Rule(
+        ("parallel.strategy", "precision"),
+        "Weights that are cut over processes are of one floating type, and computed in fp32 or bf16.",
+        _sharded_precision,
+        ("parallel.strategy=fsdp", "precision=fp16"),
     ),
     Rule(
         ("precision", "device"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -108,13 +109,15 @@ class TrainingOrder:
             -plan.rows % self.rows_per_step for plan, whole in zip(self.plans, ended, strict=True) if whole
         ]
 
-    def accumulation(self, world: int, micro: int) -> int:
+    def accumulation(self, world: int, micro: int | Literal["auto"]) -> int:
         """Micro-batches per step and rank: the wanted rows per step divided by those of one pass of all ranks.
+
+        `auto`, which is settled later, counts as one row.
 
         Raises:
             TrainingConfigError: the step's rows cannot be divided among the ranks; names values that would do.
         """
-        rows = self.rows_per_step
+        rows, micro = self.rows_per_step, 1 if micro == "auto" else micro
         if rows % (world * micro) == 0:
             return rows // (world * micro)
         raise TrainingConfigError(
