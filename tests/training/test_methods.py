@@ -456,13 +456,20 @@ def test_a_base_without_fill_in_the_middle_learns_it_over_4_bits_is_merged_and_g
     """A run; on its output adapters over 4 bits with new tokens, killed and resumed; one model; training on that."""
     small = {k: v for k, v in settings.items() if k != "tokenizer"} | {
         "data": {"sequence_length": 64, "max_train_bytes": 20_000},
-        "evaluation": {"every": 4, "fraction": 0.2, "max_bytes": 4_000},
+        "evaluation": {"every": 4, "fraction": 0.2, "near": None, "max_bytes": 2_000},
         "save_every": 2,
     }
+    nothing_held_out = {"fraction": 0.0}
     plain = {**small["data"], "fim": {"rate": 0.0}}
     with pytest.raises(TrainingConfigError, match=r"tokenizer\.add_missing: true"):
         run(small, tokenizer={"path": str(plain_tokenizer(tmp_path / "tokenizer"))})
-    first = run(small, steps=1, data=plain, tokenizer={"path": str(tmp_path / "tokenizer")})
+    first = run(
+        small,
+        steps=1,
+        data=plain,
+        evaluation=nothing_held_out,
+        tokenizer={"path": str(tmp_path / "tokenizer")},
+    )
     lines: list[str] = []
     second = {
         **small,
@@ -508,7 +515,13 @@ def test_a_base_without_fill_in_the_middle_learns_it_over_4_bits_is_merged_and_g
     assert parent["checkpoint_digest"] == checkpoint.digest(checkpoint_folder)
     assert parent["lineage"] == json.loads((checkpoint_folder / "lineage.json").read_text())
     # which can fill in the middle, and go on
-    third = run(small, output=str(tmp_path / "more"), model={"path": str(tmp_path / "merged")}, steps=1)
+    third = run(
+        small,
+        output=str(tmp_path / "more"),
+        model={"path": str(tmp_path / "merged")},
+        evaluation=nothing_held_out,
+        steps=1,
+    )
     about = json.loads((Path(third["checkpoint"]) / "lineage.json").read_text())
     assert about["base"]["digest"] == merging.bases.digest_of(tmp_path / "merged")
     assert about["parent"]["lineage"]["parent"]["checkpoint_digest"] == parent["checkpoint_digest"]
