@@ -539,6 +539,14 @@ def test_a_base_without_fill_in_the_middle_learns_it_over_4_bits_is_merged_and_g
     assert about["parent"]["lineage"]["parent"]["checkpoint_digest"] == parent["checkpoint_digest"]
 
 
+@pytest.mark.parametrize("attention", ["flex_attention", "flash_attention_2", "flash_attention_3"])
+def test_attention_that_a_processor_cannot_train_with_is_refused(attention, settings):
+    settings["model"]["attention"] = attention
+    config = TrainConfig.model_validate(settings)
+    with pytest.raises(TrainingConfigError, match=f"{attention} .* on a processor"):
+        start.model_for(config, prepare(config, [].append), [].append)
+
+
 def test_the_command(tokenizer, tmp_path):
     import typer
     from typer.testing import CliRunner
