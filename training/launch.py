@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rank, world = 0, 1
     try:
         config = load(options.config, options.overrides)
+        from training.run.distributed import process_place
         from training.run.train import train
-        from training.run.trainer import process_place
 
         rank, world = process_place()
         try:
