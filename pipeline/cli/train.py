@@ -68,6 +68,13 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train a tokenizer and a model on a release; goes on from the newest sound checkpoint of the output."""
+    if schema:
+        from training.config import TrainConfig
+
+        typer.echo(json.dumps(TrainConfig.model_json_schema(), indent=2, sort_keys=True))
+        return
+    if config is None:
+        raise typer.BadParameter("give a configuration, such as configs/train-tiny.yaml", param_hint="CONFIG")
     result = run(
         config,
         overrides or [],
@@ -129,9 +136,8 @@ def run(
                 from training.run.ray_train import train_on_ray
 
                 return train_on_ray(settings, nproc, address, _progress)
-            if (
-                processes.world > 1 or settings.parallel.deepspeed
-            ):  # DeepSpeed wants a process group for one, too
+            # DeepSpeed wants a process group for one, too.
+            if processes.world > 1 or settings.parallel.deepspeed:
                 return _several(config, overrides, processes, settings)
             return train_here(settings, _progress)
         except ImportError as error:
