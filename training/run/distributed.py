@@ -45,6 +45,16 @@ def check_processes(config: TrainConfig, world: int) -> None:
         )
 
 
+def check_rows(prepared: Prepared, config: TrainConfig, world: int) -> None:
+    """Refuse a step that cannot be shared out between the processes.
+
+    Raises:
+        TrainingConfigError: says what to change.
+    """
+    micro = 1 if config.micro_batch_size == "auto" else config.micro_batch_size
+    prepared.order.accumulation(world, micro)
+
+
 def agree(config: TrainConfig, prepared: Prepared, resume: Path | None, world: int) -> Path | None:
     """The checkpoint that all processes go on from: what rank 0 found. Called by every process.
 

@@ -77,10 +77,12 @@ def _drive(settings: dict[str, Any], processes: int, gpu: bool) -> dict[str, Any
     answer = output / f".result-{uuid.uuid4().hex}"
     try:
         from training.prepare import prepare
+        from training.run.distributed import check_processes, check_rows
         from training.run.train import writable
 
+        check_processes(config, processes)
         writable(output)
-        prepare(config, _say).order.accumulation(processes, config.micro_batch_size)
+        check_rows(prepare(config, _say), config, processes)
         mark.write_text(mark.name)
         _fit(config, settings, processes, gpu, mark, answer)
         return json.loads(answer.read_text())
