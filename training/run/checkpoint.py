@@ -40,7 +40,7 @@ _TORCH_WRITER = ("PytorchStreamWriter", "inline_container")
 """In the RuntimeError that `torch.save` raises on a full disk."""
 
 _HASHERS = 4
-"""Files hashed at the same time (hashing runs beside the interpreter's lock, about 1 to 2 GB/s per core)."""
+"""Files hashed at the same time: hashing leaves the interpreter to others."""
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
