@@ -18,6 +18,8 @@ from training.run.loggers import run_name
 def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingArguments:
     """Trainer's settings for this run; evaluation, saving and the learning rate are scheduled by ourselves.
 
+    Gradient checkpointing is the model's (see `training.model.start`).
+
     Raises:
         TrainingConfigError: a value in `trainer:` that TrainingArguments refuses.
     """
@@ -29,10 +31,6 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
         "log_level": "warning",
         **config.trainer,
     }
-    if config.gradient_checkpointing:
-        # The other variant gives no gradient to adapters on a frozen base.
-        settings["activation_checkpointing"] = True
-        settings.setdefault("activation_checkpointing_kwargs", {"use_reentrant": False})
     processor = on_processor(config, world)
     accumulation = prepared.order.accumulation(world, config.micro_batch_size)
     try:

@@ -64,6 +64,7 @@ def train(
     prepared = prepare(config, report, open_)
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
     check_processes(config, world)
+    loggers.check(config)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
@@ -177,7 +178,7 @@ def _result(
         "best": json.loads(best.read_text()) if best.exists() else None,
         "steps": steps,
         "stopped_early": steps < prepared.order.steps,
-        "seen": lineage.seen(prepared, steps),
+        "seen": lineage.seen(config, prepared, steps),
         "loss": metrics["loss"],
         "evaluation": metrics.get("evaluation"),
         "packing": {"rows": plan.rows, "filled": plan.filled},
