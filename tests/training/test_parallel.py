@@ -172,7 +172,7 @@ def test_resumed_with_fsdp_is_bitwise_the_same(ranks, place, ways):
     ("source", "world", "strategy"),
     [
         ("two processes, fsdp", 1, "ddp"),
-        ("two processes", 1, "ddp"),
+        pytest.param("two processes", 1, "ddp", marks=pytest.mark.slow),
         pytest.param("two processes, fsdp", 4, "fsdp", marks=pytest.mark.slow),
         pytest.param("two processes, fsdp", 2, "ddp", marks=pytest.mark.slow),
         pytest.param("accumulated", 2, "fsdp", marks=pytest.mark.slow),
@@ -202,7 +202,7 @@ def adapter(ranks, place, ways):
     return settings, ranks.train({**settings, "output": str(folder / "lora" / "run")})
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_adapters(ranks, place, adapter, strategy):
     """LoRA in two processes is LoRA in one, and only the adapter is written."""
     settings, alone = adapter
