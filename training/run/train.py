@@ -51,10 +51,10 @@ def train(
     from training.model.start import model_for
     from training.run import checkpoint, lineage, loggers, reproducible
     from training.run.arguments import arguments
-    from training.run.distributed import agree, check_processes
+    from training.run.distributed import agree, check_processes, process_place
     from training.run.interrupted import told
     from training.run.saving import METRICS
-    from training.run.trainer import PackedTrainer, process_place
+    from training.run.trainer import PackedTrainer
 
     rank, world = process_place()
     if rank:
