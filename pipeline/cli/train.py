@@ -79,7 +79,7 @@ def run(config: str, overrides: list[str], *, plan_only: bool, nproc: int, fresh
         except ImportError as error:
             raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
         if plan_only:
-            return planning.dry_run(settings)
+            return planning.dry_run(settings, nproc)
         if fresh:
             _remove(start_over, settings.output)
         if nproc > 1:
@@ -138,7 +138,9 @@ def _several(
 
 def _readable(result: dict[str, Any], plan_only: bool) -> str:
     if plan_only:
-        return json.dumps(result, indent=2)
+        from training.run.dry_run import readable
+
+        return readable(result)
     seen = result["seen"]
     lines = [
         f"checkpoint  {result['checkpoint']}",
@@ -150,6 +152,10 @@ def _readable(result: dict[str, Any], plan_only: bool) -> str:
         f"{result['packing']['filled']:.3%} non-padding, {result['tokens_per_second']:,.0f} tokens/s, "
         f"{result['seconds']:.1f} s",
     ]
+    if result.get("mfu") is not None:
+        lines.append(
+            f"MFU         {result['mfu']:.1%} of {result['peak_flops'] / 1e12:,.2f} TFLOP/s ({result['peak_source']})"
+        )
     if result["loss"] is not None:
         lines.append(f"loss        {result['loss']:.4f}")
     if result["evaluation"]:

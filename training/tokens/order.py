@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -81,12 +82,13 @@ class TrainingOrder:
         blank = np.full(self.rows_per_step - len(rows), -1, dtype=np.int64)
         return epoch, np.concatenate((rows, blank))
 
-    def accumulation(self, world: int, micro: int) -> int:
-        """Micro-batches per step and rank.
+    def accumulation(self, world: int, micro: int | Literal["auto"]) -> int:
+        """Micro-batches per step and rank; `auto`, which is settled later, counts as one row.
 
         Raises:
             TrainingConfigError: the step's rows cannot be divided among the ranks.
         """
+        micro = 1 if micro == "auto" else micro
         if self.rows_per_step % (world * micro):
             raise TrainingConfigError(
                 f"{self.rows_per_step} rows per step (global_batch_tokens / data.sequence_length) "
