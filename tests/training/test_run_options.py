@@ -419,6 +419,8 @@ def test_out_of_memory_says_what_to_change(settings, monkeypatch):
         "micro_batch_size (now 2;",
         "gradient_checkpointing: true",
         "lora",
+        "A step takes about 0.00 GB in each process: ",
+        "activations 0.0",
         "sequence_length (now 64)",
     ):
         assert words in text
