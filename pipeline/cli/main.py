@@ -16,6 +16,7 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    export,
     generate,
     keys,
     ledger,
@@ -28,6 +29,7 @@ from pipeline.cli import (
     review,
     scan,
     stats,
+    tokenizer,
     train,
     verify,
     versions,
@@ -61,10 +63,12 @@ for _group in (
     publish,
     clean,
     scan,
+    tokenizer,
     train,
     generate,
     lineage,
     merge,
+    export,
 ):
     _group.register(app)
 

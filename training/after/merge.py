@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import torch
 
+from training.after import sums
 from training.config import ModelConfig, QuantizationConfig
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import adapters, build, new_tokens, quantise
@@ -128,6 +129,7 @@ def merge(
             str(target), str(source), str(folder), _name(kind), parameters, moved, TOLERANCE[kind], moved_4bit
         )
         lineage.write(temporary, _merged_lineage(source, about, folder, result))
+        sums.write(temporary)
         for path in (*sorted(temporary.iterdir()), temporary):
             _sync(path)
         temporary.rename(target)
