@@ -21,6 +21,7 @@ allowance, not a count.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 GIB = 2**30
 
@@ -109,12 +110,29 @@ def fake_model(config: Any, dtype: torch.dtype, adapt: Callable[[Any], Any] | No
     """The model of a transformers configuration, frozen and adapted by `adapt`; call it inside `fake()`."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=COUNTED)
+    # Made on the meta device, which peft knows; then every tensor is replaced by a fake one of the CPU, which autocast
+    # knows.
+    with unset_fake_temporarily(), torch.device("meta"):
+        own = copy.deepcopy(config)  # it would remember the attention
+        model = AutoModelForCausalLM.from_config(own, dtype=dtype, attn_implementation=COUNTED)
+        if adapt is not None:
+            model = adapt(model)
+    known: dict[int, Any] = {}
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = known.setdefault(id(tensor), _faked(tensor))
     model.train()
     for module in model.modules():
         if type(module).__name__.endswith("Experts"):
             module.forward = partial(_experts, module)  # theirs depends on which tokens go where
-    return model if adapt is None else adapt(model)
+    return model
+
+
+def _faked(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _experts(module: Any, hidden: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
