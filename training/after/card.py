@@ -209,10 +209,13 @@ def _languages(facts: Facts) -> str:
 
 
 def _evaluation(facts: Facts) -> Iterator[str]:
-    if facts.evaluation is None:
-        yield "Nothing was held out, and nothing was measured."
-        return
     last = facts.runs[0].lineage
+    if facts.evaluation is None:
+        if last.rows.held_out:
+            yield "No figures: what this was made from holds none. Those of the run are with its checkpoints."
+        else:
+            yield "Nothing was held out, and nothing was measured."
+        return
     near = last.split.near
     similar = f"; files that agree with a training file to {near:g} or more were left out" if near else ""
     yield (
@@ -342,7 +345,7 @@ def _limits(facts: Facts) -> Iterator[str]:
     last = facts.runs[0].lineage
     yield "It continues code; it was not trained to follow instructions."
     if facts.evaluation is None:
-        yield "How well it does that was not measured."
+        yield "How well it does that is not said here."
     else:
         missing = sorted(_tokens(facts.runs).keys() - facts.evaluation["languages"].keys())
         yield "Whether code that it writes is right or safe was not measured: only what is said under Evaluation was."
