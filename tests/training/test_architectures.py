@@ -145,7 +145,7 @@ def test_one_that_does_not_keep_documents_apart_is_refused(name, tokenizer):
 
 
 def test_one_that_sees_later_tokens_is_refused_until_it_is_a_decoder(tokenizer):
-    with pytest.raises(TrainingConfigError, match="sees later tokens.*is_decoder: true"):
+    with pytest.raises(TrainingConfigError, match=r"sees later tokens.*is_decoder: true"):
         proven(made("bert", {"kv_heads": None}, tokenizer), tokenizer.size)
     with pytest.raises(LeakyMaskError):  # causal then, but not made for packed rows
         proven(made("bert", {"kv_heads": None, "is_decoder": True}, tokenizer), tokenizer.size)
@@ -305,7 +305,7 @@ def test_keys_of_a_loaded_model_can_be_changed(tokenizer, tmp_path):
     assert loaded.config.attention_dropout == 0.1
     with pytest.raises(TrainingConfigError, match="did you mean 'attention_dropout'"):
         build.load(tmp_path, ModelConfig(path="x", config={"atention_dropout": 0.1}), tokenizer)
-    with pytest.raises(TrainingConfigError, match="decided by the model at model.path"):
+    with pytest.raises(TrainingConfigError, match=r"decided by the model at model\.path"):
         build.load(tmp_path, ModelConfig(path="x", config={"num_hidden_layers": 1}), tokenizer)
 
 

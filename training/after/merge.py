@@ -24,8 +24,8 @@ import torch
 from training.after import sums
 from training.config import ModelConfig, QuantizationConfig
 from training.errors import CheckpointError, OutputError, TrainingConfigError
+from training.model import adapters, build, new_tokens, quantise
 from training.model import base as bases
-from training.model import build, new_tokens, quantise
 from training.run import checkpoint, lineage
 from training.tokens.tokenizer import CodeTokenizer
 
@@ -238,6 +238,18 @@ def find_base(source: Path, about: dict[str, Any], given: str | None, report: Re
     )
 
 
+def with_base(source: Path, tokenizer: CodeTokenizer, given: str | None, report: Report) -> tuple[Any, Path]:
+    """(the model of an adapter's checkpoint over its whole base, in the type that the base is stored in; base).
+
+    Raises:
+        CheckpointError: the base is not there, or another model is there.
+    """
+    about = _lineage(source)
+    settings, folder = _settings(about), find_base(source, about, given, report)
+    kind = build.read_config(folder, settings).dtype or torch.float32
+    return _with_adapter(source, folder, settings, tokenizer, kind, None), folder
+
+
 def _with_adapter(  # noqa: PLR0917
     source: Path,
     folder: Path,
@@ -251,7 +263,8 @@ def _with_adapter(  # noqa: PLR0917
     model = build.load(folder, settings, None, None, dtype, quantization)
     new_tokens.make_room(model, tokenizer.size)
     try:
-        return PeftModel.from_pretrained(model, str(source)).eval()
+        with adapters.quiet():
+            return PeftModel.from_pretrained(model, str(source)).eval()
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         raise CheckpointError(f"{source}: the adapter does not fit {folder}: {error}") from error
 

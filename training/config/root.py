@@ -24,7 +24,9 @@ WITHOUT_EFFECT = (
     "keep_checkpoints",
     "keep_best",
     "device",
+    "peak_tflops",
     "gradient_checkpointing",
+    "loss_chunk",
     "compile",
     "parallel",
     "loggers",
@@ -87,10 +89,14 @@ class TrainConfig(Section):
     """Of the computation; auto: bf16 where the GPU has it, else fp32."""
     gradient_checkpointing: bool = False
     """Compute activations twice instead of keeping them: less memory, about a third more time."""
+    loss_chunk: int | None = Field(default=None, ge=1)
+    """Tokens whose logits are there at once: much less memory where the vocabulary is large; null: all of a micro-batch."""
     compile: bool = False
     """torch.compile the model."""
     device: Literal["auto", "cpu"] = "auto"
     """auto: a GPU if there is one."""
+    peak_tflops: float | None = Field(default=None, gt=0)
+    """What one device could do, in 10^12 dense FLOP/s, for the utilisation; null: as published, or measured on a CPU."""
     loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(default=(), strict=False)
     """Where metrics go besides `<output>/metrics.jsonl`."""
     run_name: str | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,19 +17,28 @@ from training.errors import TrainingConfigError
 from training.model import architectures, new_tokens
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What a user can do nothing about: peft 0.21 asks transformers 5 under a name that is going away, and sets
+    `fan_in_fan_out` by itself where an adapter over 4 bits goes into the base as it was."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to False but the target module is `Conv1D`")
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
 def _path(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
     return next(path for path, module in model.named_modules() if module is wanted)
 
 
 def _new_rows(model: Any, ids: list[int]) -> dict[str, Any]:
-    """peft's settings with which only these rows of the embeddings are trained; tied ones once."""
+    """peft's settings with which only these rows of the embeddings are trained; peft itself ties those of a tied head."""
     if not ids:
         return {}
     rows = {_path(model, model.get_input_embeddings()): ids}
-    one = new_tokens.tied(model)
-    if not one and model.get_output_embeddings() is not None:
+    if not new_tokens.tied(model) and model.get_output_embeddings() is not None:
         rows[_path(model, model.get_output_embeddings())] = ids
-    return {"trainable_token_indices": rows, "ensure_weight_tying": one}
+    return {"trainable_token_indices": rows}
 
 
 def add_lora(
@@ -69,9 +80,7 @@ def add_lora(
         **_new_rows(model, new_ids or []),
     )
     try:
-        with warnings.catch_warnings():
-            # peft 0.21 asks transformers 5 under a name that is going away
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        with quiet():
             adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise TrainingConfigError(f"lora.target_modules: {error}") from error

@@ -41,8 +41,11 @@ def precision(config: TrainConfig) -> str:
 
 
 def weights_dtype(config: TrainConfig) -> torch.dtype:
-    """Of the weights in memory: fp32 where they are trained; a frozen base is kept in the precision of the computation."""
-    if config.lora is None:
+    """Of the weights in memory: fp32 where they are trained; a frozen base is kept in the precision of the computation.
+
+    Sharded weights are all fp32: FSDP2 puts the weights of a block together, which must be of one kind.
+    """
+    if config.lora is None or config.parallel.strategy == "fsdp":
         return torch.float32
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision(config)]
 
@@ -133,6 +136,8 @@ def load(  # noqa: PLR0917
         raise
     except (OSError, *architectures.UNUSABLE) as error:
         raise TrainingConfigError(f"{folder}: no model that can be loaded: {error}") from error
+    if quantization is not None:
+        quantise.keep_layout(model)
     model.config.use_cache = False
     entries = model.get_input_embeddings().weight.shape[0]
     if tokenizer is not None and tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:

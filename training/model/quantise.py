@@ -47,6 +47,17 @@ def arguments(quantization: QuantizationConfig, dtype: torch.dtype, device: torc
     return {"quantization_config": settings, "device_map": {"": str(device)}}
 
 
+def keep_layout(model: torch.nn.Module) -> None:
+    """Keep bitsandbytes from laying out the weights anew in the first evaluation on a CPU with AVX-512 bf16.
+
+    It would round their constants to bf16 for good, fail for heights that are no multiple of 32, and give no gradients
+    to anything below in the training after it (bitsandbytes 0.50, `Linear4bit.forward` and `matmul_4bit`).
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def elements(parameter: torch.nn.Parameter) -> int:
     """Weights that a parameter stands for; two of 4 bits lie in one byte."""
     state = getattr(parameter, "quant_state", None)

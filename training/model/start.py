@@ -10,7 +10,7 @@ import torch
 
 from training.config import TrainConfig
 from training.errors import CheckpointError, LeakyMaskError, TrainingConfigError
-from training.model import adapters, architectures, attention, build, new_tokens, quantise
+from training.model import adapters, architectures, attention, build, loss, new_tokens, quantise
 from training.prepare import Prepared
 from training.tokens.cache import Report
 
@@ -71,6 +71,8 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
         model.to("cpu")  # sharded from there
     if config.gradient_checkpointing:
         checkpoint_activations(inner, frozen=config.lora is not None)
+    if config.loss_chunk is not None:
+        loss.install(model, config.loss_chunk)
     total, trainable = build.parameters(model)
     why = ", ".join(f"{name}: {reason}" for name, reason in without.items() if name.startswith("flash"))
     report(

@@ -64,6 +64,7 @@ def train(
     prepared = prepare(config, report, open_)
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
     check_processes(config, world)
+    loggers.check(config)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
@@ -96,7 +97,9 @@ def train(
     final = checkpoint.folder_of(checkpoints, last)
     result = _result(config, prepared, final, resumed_from=resume, seconds=seconds, rate=rate)
     if rank == 0:
-        (output / "result.json").write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+        temporary = output / "result.json.tmp"
+        temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+        temporary.rename(output / "result.json")
     return result
 
 

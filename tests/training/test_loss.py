@@ -1,0 +1,150 @@
+"""Chunked cross-entropy: the same loss and gradients as with all logits, for any chunk; refused where it would be wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from training.errors import TrainingConfigError
+from training.model.loss import chunked_cross_entropy, install
+
+
+def build(kind: str = "llama", **more: Any) -> Any:
+    torch.manual_seed(0)
+    sizes = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 96,
+        "tie_word_embeddings": False,
+    }
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**sizes, **more})).train()
+
+
+def batch() -> dict[str, torch.Tensor]:
+    ids = torch.arange(60).reshape(2, 30) * 7 % 96
+    labels = ids.clone()
+    labels[:, :3] = -100
+    labels[1, 20:] = -100
+    positions = torch.arange(30).remainder(11).expand(2, 30)
+    return {"input_ids": ids, "labels": labels, "position_ids": positions}
+
+
+def gradients(model: Any, **more: Any) -> tuple[float, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    loss = model(**batch(), use_cache=False, **more).loss
+    loss.backward()
+    return loss.item(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@given(st.integers(1, 12), st.integers(1, 14), st.booleans(), st.integers(0, 2**32))
+@settings(deadline=None)
+def test_any_chunk_gives_the_sum_of_all_token_losses(tokens, chunk, trained, seed):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(tokens, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    weight = torch.randn(7, 5, generator=generator, dtype=torch.float64).requires_grad_(trained)
+    labels = torch.randint(-1, 7, (tokens,), generator=generator)
+    wanted = functional.cross_entropy(hidden @ weight.t(), labels, ignore_index=-1, reduction="sum")
+    found = chunked_cross_entropy(hidden, weight, labels, chunk, ignore_index=-1)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+    inputs = [hidden, weight] if trained else [hidden]
+    for one, other in zip(
+        torch.autograd.grad(3 * found, inputs), torch.autograd.grad(3 * wanted, inputs), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("count", [None, 40], ids=["mean", "global count"])
+def test_a_model_learns_the_same(tied, count):
+    """Breach: another loss, another gradient, or another division than Trainer's global count."""
+    model = build(tie_word_embeddings=tied)
+    before, wanted = gradients(model, num_items_in_batch=count)
+    names = set(model.state_dict())
+    install(model, 16)
+    after, found = gradients(model, num_items_in_batch=count)
+    assert after == pytest.approx(before, rel=1e-6)
+    assert found.keys() == wanted.keys() and set(model.state_dict()) == names
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_mixed_precision_is_as_near_as_its_rounding():
+    model = build()
+    with torch.autocast("cpu", torch.bfloat16):
+        before, wanted = gradients(model)
+    install(model, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        after, found = gradients(model)
+    assert after == pytest.approx(before, rel=1e-3)
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(
+            found[name], gradient, rtol=2**-6, atol=2**-6 * float(gradient.abs().max())
+        )
+
+
+def test_adapters_on_a_frozen_base_learn_the_same():
+    from training.config import LoraConfig
+    from training.model.adapters import add_lora
+
+    model = add_lora(build(), LoraConfig(rank=2, target_modules=("q_proj", "down_proj")), 0)
+    _, wanted = gradients(model)
+    install(model, 7)
+    _, found = gradients(model)
+    assert found.keys() == wanted.keys() and not any("lm_head" in name for name in found)
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-7)
+
+
+def test_evaluation_and_generation_see_logits():
+    """Breach: perplexity of hidden states."""
+    model = build()
+    model.eval()
+    wanted = model(**batch(), use_cache=False)
+    install(model, 16)
+    found = model(**batch(), use_cache=False)
+    assert torch.equal(found.logits, wanted.logits) and torch.equal(found.loss, wanted.loss)
+    model.train()
+    with torch.no_grad():
+        assert model(**batch(), use_cache=False).logits.shape[-1] == 96
+
+
+def test_a_model_that_changes_its_logits_is_refused():
+    """Breach: a soft cap is left out, and the loss is silently another one."""
+    model = build("gemma2", head_dim=8, final_logit_softcapping=30.0, pad_token_id=0)
+    install(model, 16)
+    with pytest.raises(TrainingConfigError, match="set loss_chunk: null"):
+        gradients(model)
+
+
+def test_a_head_that_is_not_one_matrix_is_refused():
+    model = build()
+    model.lm_head = torch.nn.Linear(32, 96, bias=True)
+    with pytest.raises(TrainingConfigError, match="not one plain matrix"):
+        install(model, 16)
+
+
+def test_logits_are_never_there_at_once(monkeypatch):
+    """Breach: the memory is not saved after all."""
+    model = build()
+    install(model, 16)
+    largest = [0]
+    genuine = functional.linear
+
+    def watched(left: torch.Tensor, right: torch.Tensor, *rest: Any) -> torch.Tensor:
+        result = genuine(left, right, *rest)
+        if result.shape[-1] == 96:
+            largest[0] = max(largest[0], result.numel())
+        return result
+
+    monkeypatch.setattr(functional, "linear", watched)
+    gradients(model)
+    assert 0 < largest[0] <= 16 * 96
