@@ -136,7 +136,9 @@ def run(
                 from training.run.ray_train import train_on_ray
 
                 return train_on_ray(settings, nproc, address, _progress)
-            if processes.world > 1 or settings.parallel.deepspeed:  # DeepSpeed wants a process group for one, too
+            if (
+                processes.world > 1 or settings.parallel.deepspeed
+            ):  # DeepSpeed wants a process group for one, too
                 return _several(config, overrides, processes, settings)
             return train_here(settings, _progress)
         except ImportError as error:

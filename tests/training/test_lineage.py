@@ -577,3 +577,18 @@ def test_rows_inside_repository_documents_are_told_apart(made, tmp_path):
     answer = trace.ask(runs, data, trace.Question("owner", "example.org/owner2"))
     places.add_places(folder, runs, data, answer, print)
     assert any(len(row.get("places", [])) > 1 for row in answer["runs"][0]["rows"])
+
+
+def test_a_base_of_which_nothing_is_known_is_said_so(made, tmp_path):
+    """Breach: "not trained on" is read as true of the weights, where nobody knows what their base was trained on."""
+    config, prepared, _ = made
+    base = tmp_path / "base-of-strangers"
+    base.mkdir()
+    facts = {"kind": "folder", "name": base.name, "digest": "0" * 64}
+    prepared = SimpleNamespace(**{**vars(prepared), "base": base, "base_facts": facts})
+    config = config.model_copy(update={"output": str(tmp_path / "run")})
+    folder = write_checkpoint(config, prepared, STEPS)
+    assert "What base-of-strangers, where the first run began" in _call(folder).stdout
+    answer = _call(folder, "--origin", "https://example.org/nobody/nothing")
+    assert answer.exit_code == 1 and "was trained on is NOT known" in answer.stdout
+    assert json.loads(_call(folder, "--json").stdout)["unknown_base"] == base.name
