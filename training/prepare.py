@@ -24,6 +24,7 @@ from training.corpus.sources import Source, open_source
 from training.errors import OutputError
 from training.model import base as bases
 from training.tokens import cache as caches
+from training.tokens import documents as repository_documents
 from training.tokens import packing
 from training.tokens.cache import Report, TokenCache
 from training.tokens.order import TrainingOrder
@@ -102,6 +103,8 @@ def prepare(
         _report_problems(corpus, report)
         tokenizer = _tokenizer(config, corpus, base, report)
         caches.check_fim(tokenizer, config.data.fim.rate)
+        if config.data.repository.rate > 0:
+            repository_documents.marks(tokenizer)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -160,22 +163,20 @@ def _epoch(
 def _tokens(  # noqa: PLR0917
     config: TrainConfig, corpus: Corpus, tokenizer: CodeTokenizer, split: str, number: int, report: Report
 ) -> TokenCache:
-    return caches.tokenised(
-        corpus,
-        split,
-        tokenizer,
-        config.data,
-        seed=config.seed,
-        epoch=number,
-        cache=config.cache_folder,
-        report=report,
-    )
+    where = {"seed": config.seed, "epoch": number, "cache": config.cache_folder, "report": report}
+    files = caches.tokenised(corpus, split, tokenizer, config.data, **where)
+    if split == "train" and config.data.repository.rate > 0:
+        return repository_documents.with_repositories(files, corpus, tokenizer, config.data, **where)
+    return files
 
 
 def _packed(
     config: TrainConfig, cache: TokenCache, documents: np.ndarray, shares: tuple[mixing.Share, ...] = ()
 ) -> Epoch:
-    plan = packing.plan(cache.length, config.data.sequence_length, documents)
+    data = config.data
+    plan = packing.plan(
+        cache.length, data.sequence_length, documents, method=data.packing, window=data.packing_window
+    )
     return Epoch(cache, documents, plan, shares)
 
 
@@ -187,11 +188,10 @@ def _report_problems(corpus: Corpus, report: Report) -> None:
 
 
 def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: Report) -> CodeTokenizer:
-    if config.tokenizer.path is not None:
-        return CodeTokenizer.load(config.tokenizer.path)
-    if base is not None:
-        return CodeTokenizer.load(base)
     wanted = config.tokenizer
+    folder = wanted.path if wanted.path is not None else base
+    if folder is not None:
+        return _loaded(CodeTokenizer.load(folder), wanted.add_missing, report)
     return caches.train_tokenizer(
         corpus,
         vocab_size=wanted.vocab_size,
@@ -199,3 +199,14 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
         cache=config.cache_folder,
         report=report,
     )
+
+
+def _loaded(tokenizer: CodeTokenizer, add_missing: bool, report: Report) -> CodeTokenizer:
+    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted."""
+    for note in tokenizer.notes:
+        report(f"tokenizer: {note}")
+    result = tokenizer.with_control_tokens() if add_missing else tokenizer
+    if result.new_ids:
+        names = ", ".join(str(result.full.id_to_token(index)) for index in result.new_ids)
+        report(f"tokenizer: {len(result.new_ids)} control tokens added at its end ({names}), to be learnt")
+    return result

@@ -16,6 +16,8 @@ from pipeline.cli import (
     archive,
     clean,
     explain,
+    export,
+    generate,
     keys,
     ledger,
     license,
@@ -27,6 +29,7 @@ from pipeline.cli import (
     review,
     scan,
     stats,
+    tokenizer,
     train,
     verify,
     versions,
@@ -60,9 +63,12 @@ for _group in (
     publish,
     clean,
     scan,
+    tokenizer,
     train,
+    generate,
     lineage,
     merge,
+    export,
 ):
     _group.register(app)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,8 +34,31 @@ def train(
         typer.Option("--dry-run", help="Print the plan (parameters, tokens, steps, memory) and do nothing."),
     ] = False,
     nproc: Annotated[
-        int, typer.Option("--nproc", min=1, help="Processes on this machine, started as torchrun would.")
+        int,
+        typer.Option(
+            "--nproc",
+            min=1,
+            help="Processes on this machine, started as torchrun would; with --address, Ray workers in all.",
+        ),
     ] = 1,
+    nodes: Annotated[
+        int,
+        typer.Option("--nodes", min=1, help="Machines; give the same command on each, with its --node-rank."),
+    ] = 1,
+    node_rank: Annotated[int, typer.Option("--node-rank", min=0, help="Number of this machine, from 0.")] = 0,
+    rendezvous: Annotated[
+        str | None,
+        typer.Option(
+            "--rendezvous", metavar="HOST:PORT", help="With --nodes: where they meet, on machine 0."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Train on a Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local for a new one.",
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Remove the output's checkpoints and begin again.")
     ] = False,
@@ -53,11 +75,32 @@ def train(
         return
     if config is None:
         raise typer.BadParameter("give a configuration, such as configs/train-tiny.yaml", param_hint="CONFIG")
-    result = run(config, overrides or [], plan_only=dry_run, nproc=nproc, fresh=fresh)
+    result = run(
+        config,
+        overrides or [],
+        plan_only=dry_run,
+        nproc=nproc,
+        fresh=fresh,
+        nodes=nodes,
+        node_rank=node_rank,
+        rendezvous=rendezvous,
+        address=address,
+    )
     typer.echo(json.dumps(result, sort_keys=True) if as_json else _readable(result, dry_run))
 
 
-def run(config: str, overrides: list[str], *, plan_only: bool, nproc: int, fresh: bool) -> dict[str, Any]:
+def run(
+    config: str,
+    overrides: list[str],
+    *,
+    plan_only: bool,
+    nproc: int,
+    fresh: bool,
+    nodes: int = 1,
+    node_rank: int = 0,
+    rendezvous: str | None = None,
+    address: str | None = None,
+) -> dict[str, Any]:
     """The command without its printing.
 
     Raises:
@@ -74,23 +117,35 @@ def run(config: str, overrides: list[str], *, plan_only: bool, nproc: int, fresh
         settings = load(config, overrides)
         try:
             from training.run import dry_run as planning
+            from training.run.processes import Processes
             from training.run.train import start_over
             from training.run.train import train as train_here
         except ImportError as error:
             raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
         if plan_only:
-            return planning.dry_run(settings, nproc)
-        if fresh:
+            return planning.dry_run(settings, nproc * nodes)
+        processes = Processes(nproc, nodes, node_rank, rendezvous)
+        if address is not None and nodes > 1:
+            raise ConfigError(
+                "--address lets Ray place the workers: leave --nodes out, and give --nproc for all of them"
+            )
+        if fresh and node_rank == 0:
             _remove(start_over, settings.output)
-        if nproc > 1:
-            return _several(config, overrides, nproc, settings, errors.OutputError)
         try:
+            if address is not None:
+                from training.run.ray_train import train_on_ray
+
+                return train_on_ray(settings, nproc, address, _progress)
+            if (
+                processes.world > 1 or settings.parallel.deepspeed
+            ):  # DeepSpeed wants a process group for one, too
+                return _several(config, overrides, processes, settings)
             return train_here(settings, _progress)
         except ImportError as error:
             raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
     except errors.CheckpointError as error:
         raise IntegrityError(str(error)) from error
-    except errors.OutputError as error:
+    except (errors.OutputError, errors.ProcessError) as error:
         raise SourceError(str(error)) from error
     except ReleaseError as error:
         raise IntegrityError(f"{error}") from error
@@ -103,37 +158,28 @@ def _progress(line: str) -> None:
 
 
 def _remove(start_over: Any, output: str) -> None:
-    from pathlib import Path
-
     try:
         start_over(Path(output))
     except OSError as error:
         raise SourceError(f"{output}: cannot be removed: {error.strerror or error}") from error
 
 
-def _several(
-    config: str, overrides: list[str], nproc: int, settings: Any, output_error: type
-) -> dict[str, Any]:
+def _several(config: str, overrides: list[str], processes: Any, settings: Any) -> dict[str, Any]:
     from training.prepare import prepare
+    from training.run.distributed import check_processes
+    from training.run.processes import check_devices, start
 
+    check_devices(processes.per_node, settings.device)
+    check_processes(settings, processes.world)
     # Prepared here once: mistakes are reported by one process, and no rank waits while another tokenises.
-    prepared = prepare(settings, _progress)
-    prepared.order.accumulation(nproc, settings.micro_batch_size)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(nproc)]
-    command += ["-m", "training.launch", config]
-    for text in overrides:
-        command += ["--set", text]
-    # torchrun would set one thread per process and warn; share the cores out instead.
-    threads = str(max(1, (os.cpu_count() or 1) // nproc))
-    environment = {"OMP_NUM_THREADS": threads, **os.environ}
-    done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, check=False)
-    if done.returncode:
-        raise SourceError(
-            f"a training process ended with exit code {done.returncode}; its message is above. The "
-            "run goes on "
-            "from its newest sound checkpoint when the command is repeated"
-        )
-    return json.loads(done.stdout.decode().strip().rpartition("\n")[2])
+    prepare(settings, _progress).order.accumulation(processes.world, settings.micro_batch_size)
+    arguments = [config, *(part for text in overrides for part in ("--set", text))]
+    with tempfile.TemporaryDirectory(prefix="training-") as folder:
+        file = Path(folder) / "result.json"
+        start([*arguments, "--result", str(file)], processes)
+        if processes.node:  # rank 0 is on another machine; the folder is shared
+            file = Path(settings.output) / "result.json"
+        return json.loads(file.read_text())
 
 
 def _readable(result: dict[str, Any], plan_only: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,3 +90,29 @@ def test_what_is_not_a_release(release, tmp_path):
     (release / "manifest.json").write_bytes(b"{")
     with pytest.raises(ReleaseError, match="not JSON"):
         Release.open(release)
+
+
+@pytest.mark.parametrize("languages", [None, ["Python", "C++"]])
+def test_numbered_rows_are_those_of_batches_and_what_is_not_wanted_is_not_read(pristine, languages):
+    """Breach: a reader of some rows gets others under their numbers, or reads the whole release."""
+    release = Release.open(pristine)
+    whole = pa.Table.from_batches(list(release.batches(["row_id"], languages, batch_rows=7)))
+    numbered = list(release.numbered(["row_id"], languages, batch_rows=7))
+    sizes = [batch.num_rows for _, batch in numbered]
+    assert [first for first, _ in numbered] == np.cumsum([0, *sizes[:-1]]).tolist()
+    assert pa.Table.from_batches([batch for _, batch in numbered]).equals(whole)
+    names = whole["row_id"].to_pylist()
+    for first, stop in ((0, 1), (5, 13), (len(whole) - 1, len(whole)), (3, len(whole)), (4, 4)):
+        opened = Release.open(pristine)
+
+        def wanted(a: int, b: int, first: int = first, stop: int = stop) -> bool:
+            return max(a, first) < min(b, stop)
+
+        got = {}
+        for start, batch in opened.numbered(["row_id"], languages, batch_rows=7, wanted=wanted):
+            got |= dict(enumerate(batch["row_id"].to_pylist(), start))
+        assert set(range(first, stop)) <= set(got)
+        assert all(names[row] == name for row, name in got.items())
+        assert len(got) <= stop - first + 2 * 6
+        if stop - first <= 1:
+            assert len(opened._verified) == stop - first  # no other shard was opened

@@ -64,3 +64,23 @@ def note(rank: int, world: int, argument: dict[str, Any]) -> None:
         return result
 
     PackedTrainer.__init__, PackedTrainer.training_step, PackedTrainer.train = init, step, train
+
+
+def limit_file_size(rank: int, world: int, argument: dict[str, Any]) -> None:
+    """From checkpoint `argument["after"]` on, no file may be larger than `argument["bytes"]`: what a full disk looks like."""
+    import resource
+    import signal
+
+    from training.run import checkpoint
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    genuine, calls = checkpoint.make_room, 0
+
+    def make_room(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > argument["after"]:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (argument["bytes"], argument["bytes"]))
+        genuine(*arguments)
+
+    checkpoint.make_room = make_room

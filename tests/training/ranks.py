@@ -7,6 +7,8 @@ process runs `training.launch.main` with the environment that torchrun would giv
 
 A job: `arguments` of `training.launch`, `world`, and perhaps
     kill    {rank, target: "module:name", call: n, after: bool}: SIGKILL at the n-th call of that function (from 0)
+    patience  seconds that the others may go on when one has failed
+    other   {rank, arguments}: further arguments of one process
     probe   "module file:function" of a test module, called in each process with `probe_argument` before the run
 """
 
@@ -23,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,7 +136,8 @@ def _child(job: dict[str, Any], rank: int, port: int, folder: Path) -> int:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         getattr(module, function)(rank, world, job["probe_argument"])
-    return launch.main(job["arguments"])
+    other = job.get("other")
+    return launch.main(job["arguments"] + (other["arguments"] if other and other["rank"] == rank else []))
 
 
 def _free_port() -> int:
@@ -142,8 +146,8 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def _wait(children: dict[int, int]) -> dict[int, int]:
-    """Exit code of each rank; when one fails, the others are given a moment and then killed, as a launcher does."""
+def _wait(children: dict[int, int], seconds: float) -> dict[int, int]:
+    """Exit code of each rank; when one fails, the others are given so long and then killed, as a launcher does."""
     codes: dict[int, int] = {}
     patience: float | None = None
     while children:
@@ -152,7 +156,7 @@ def _wait(children: dict[int, int]) -> dict[int, int]:
             rank = children.pop(process)
             codes[rank] = os.waitstatus_to_exitcode(status)
             if codes[rank] and patience is None:
-                patience = time.monotonic() + (0.0 if codes[rank] < 0 else 20.0)
+                patience = time.monotonic() + (0.0 if codes[rank] < 0 else seconds)
         else:
             time.sleep(0.01)
         if patience is not None and time.monotonic() > patience:
@@ -188,16 +192,14 @@ def serve() -> None:
                     code = 70
                     try:
                         code = _child(job, rank, port, folder)
-                    except BaseException:
-                        import traceback
-
-                        traceback.print_exc()
-                    finally:
+                    finally:  # whatever happens, a child does not come back into this loop
+                        if sys.exc_info()[0]:
+                            traceback.print_exc()
                         sys.stdout.flush()
                         sys.stderr.flush()
                         os._exit(code)
                 children[child] = rank
-            codes = _wait(children)
+            codes = _wait(children, job.get("patience", 20.0))
             answer = [
                 (codes[rank], *((folder / f"{part}{rank}").read_text() for part in ("out", "err")))
                 for rank in range(job["world"])

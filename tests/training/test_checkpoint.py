@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from training.errors import CheckpointError, OutputError
 from training.run import checkpoint
@@ -117,3 +118,59 @@ def test_what_model_path_may_be(tmp_path):
     shutil.rmtree(folder)
     with pytest.raises(CheckpointError, match="no sound checkpoint"):
         checkpoint.model_folder(run, print)
+
+
+def test_a_checkpoint_that_will_not_fit_is_not_begun(tmp_path, monkeypatch):
+    kept = write(tmp_path / "checkpoints", 5)
+    free = shutil.disk_usage(tmp_path).free
+    checkpoint.make_room(tmp_path / "checkpoints", 1)
+    with pytest.raises(OutputError, match=r"takes about [\d.]+ GB and only [\d.]+ GB are free"):
+        checkpoint.make_room(tmp_path / "checkpoints", 2 * free)
+    assert checkpoint.verify(kept) == 5
+
+
+def test_what_crashes_left_behind_is_removed_before_the_next_checkpoint(tmp_path):
+    for name in ("step-00000009.tmp-save", "step-00000001.tmp-gone"):
+        (tmp_path / name).mkdir()
+    kept = write(tmp_path, 5)
+    checkpoint.make_room(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (
+            RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/0"),
+            "PytorchStreamWriter",
+        ),
+        (SafetensorError("Error while serializing: I/O error: No space left"), "No space left"),
+    ],
+)
+def test_a_disk_that_refuses_is_one_error_whoever_says_it(tmp_path, error, message):
+    (tmp_path / "part").mkdir()
+    with pytest.raises(OutputError, match=message), checkpoint.writing(tmp_path / "part"):
+        raise error
+    assert not (tmp_path / "part").exists()
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="shapes"), checkpoint.writing(tmp_path / "part"):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_the_best_stays(tmp_path):
+    for step in range(1, 7):
+        write(tmp_path, step)
+        checkpoint.prune(tmp_path, 2, [3])
+    assert [checkpoint.step_of(folder) for folder in checkpoint.all_steps(tmp_path)] == [6, 5, 3]
+
+
+def test_a_checkpoint_under_another_step_is_not_taken(tmp_path):
+    folder = write(tmp_path, 5)
+    folder.rename(tmp_path / "step-00000009")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.json is not what was written"):
+        checkpoint.verify(tmp_path / "step-00000009")
+    (tmp_path / "step-00000009").rename(tmp_path / "my-model")  # a name of the user's own is none of ours
+    assert checkpoint.verify(tmp_path / "my-model") == 5

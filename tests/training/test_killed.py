@@ -1,7 +1,8 @@
-"""SIGKILL at any moment, then the same command again: the weights, the optimizer and the metrics of a run that was never killed."""
+"""SIGKILL at any moment, then the same command again: it ends as a run that was never killed, to the bit."""
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,6 +88,8 @@ def killed_and_repeated(ranks, place, name, world, moment, then=None, rank=0, mo
     kill = {"rank": rank, "target": target, "call": call, "after": after}
     exits = ranks.run([configuration(settings)], world, kill=kill)
     assert exits[rank].code == -9, exits[rank].err
+    with (output / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1, "lo')  # a line that was being written
     result = ranks.train(settings, then or world)
     assert not list((output / "checkpoints").glob("*.tmp*"))
     return output, result
@@ -209,3 +212,21 @@ def test_a_part_that_is_missing_or_altered_is_never_used(uninterrupted, place, t
     assert len(said) == 1
     assert "NOT used" in said[0]
     assert part in said[0] or part == checkpoint.SEAL  # a changed hash looks like a changed file
+
+
+@pytest.mark.parametrize("size", [100_000, 200_000], ids=["weights do not fit", "optimizer does not fit"])
+def test_a_disk_that_refuses_leaves_the_earlier_checkpoints(ranks, place, uninterrupted, size):
+    folder, settings = place
+    output = folder / f"full-{size}" / "run"
+    settings = {**settings, "output": str(output)}
+    from training_ranks import configuration
+
+    probe = f"{Path(__file__).parent / 'probes.py'}:limit_file_size"
+    argument = {"after": 1, "bytes": size}
+    (end,) = ranks.run([configuration(settings)], 1, probe=probe, probe_argument=argument)
+    assert end.code == 5, end.err
+    assert "the checkpoint cannot be written" in end.err
+    assert "Earlier checkpoints are untouched" in end.err
+    assert [path.name for path in (output / "checkpoints").iterdir()] == ["step-00000002"]
+    ranks.train(settings)
+    check_the_same(output, uninterrupted(1))

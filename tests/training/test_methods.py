@@ -299,11 +299,10 @@ def adapter(
     return adapted
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", ["llama", "gpt2"])
+@pytest.mark.parametrize(
+    ("name", "method"), [*(("llama", method) for method in METHODS), ("gpt2", "lora"), ("gpt2", "dora")]
+)
 def test_merged_is_base_and_adapter(name, method, tokenizer, tmp_path):
-    if name == "gpt2" and method == "named":
-        pytest.skip("the names are llama's")
     folder = base(tmp_path / "base", tokenizer, name)
     model = adapter(tmp_path / "adapter", folder, tokenizer, METHODS[method])
     lines: list[str] = []

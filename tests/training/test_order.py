@@ -32,9 +32,10 @@ def test_every_row_exactly_once_per_epoch(rows, rows_per_step, seed):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 50), st.integers(0, 3), st.sampled_from([1, 2, 4]), st.sampled_from([1, 2]))
+@given(st.integers(1, 50), st.integers(0, 3), st.sampled_from([1, 2, 4, 8]), st.sampled_from([1, 2, 4]))
 def test_any_number_of_processes_sees_the_same_rows_in_the_same_step(rows, seed, world, micro):
-    order = order_of([rows], 8, seed=seed)
+    order = order_of([rows], 32, seed=seed)
+    assert order.accumulation(world, micro) * world * micro == 32
     for step in range(order.steps):
         parts = [
             order.micro_batch(step, part, rank, world, micro)[1]
@@ -69,6 +70,36 @@ def test_seen_counts_what_the_steps_took():
     assert [(epoch, count) for epoch, count, _ in order.seen(2)] == [(0, 8)]
     assert [(epoch, count) for epoch, count, _ in order.seen(4)] == [(0, 10), (1, 4)]
     assert [(epoch, count) for epoch, count, _ in order.seen(5)] == [(0, 10), (1, 7)]
+
+
+@settings(deadline=None)
+@given(st.integers(1, 64), st.integers(1, 9), st.integers(1, 9))
+def test_what_the_refusal_names_would_do(rows_per_step, world, micro):
+    order = order_of([rows_per_step], rows_per_step)
+    if rows_per_step % (world * micro) == 0:
+        assert order.accumulation(world, micro) == rows_per_step // (world * micro)
+        return
+    with pytest.raises(TrainingConfigError, match="What would do") as refused:
+        order.accumulation(world, micro)
+    choices = str(refused.value).partition("one of: ")[2].split("; ")
+    assert choices
+    for choice in choices:
+        name, _, values = choice.partition(": ")
+        for value in map(int, values.replace(" or ", ", ").split(", ")):
+            if name == "micro_batch_size":
+                assert order.accumulation(world, value) >= 1
+            elif name == "processes":
+                assert order.accumulation(value, micro) >= 1
+            else:
+                assert value % (4 * world * micro) == 0  # rows of four tokens
+                assert value > 0
+
+
+def test_the_remainder_of_each_epoch_is_known():
+    assert order_of([10, 8, 7], 4).remainders() == [2, 0, 1]
+    assert order_of([10, 8, 7], 4, steps=4).remainders() == [2]  # the second epoch is not ended
+    order = order_of([10], 4)
+    assert [(order.rows(step)[1] < 0).sum() for step in range(3)] == [0, 0, 2]
 
 
 def test_digest():

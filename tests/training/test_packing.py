@@ -70,23 +70,100 @@ def test_only_documents_longer_than_a_row_are_cut(lengths, capacity):
 
 
 def best_fit_by_hand(lengths, capacity):
-    """Rows that plain best-fit decreasing needs, looking at every row for every fragment."""
-    fragments = [min(capacity, n - at) for n in lengths for at in range(0, n, capacity)]
-    free: list[int] = []
-    for fragment in sorted(fragments, reverse=True):
-        fits = [space for space in free if space >= fragment]
-        if fits:
-            free.remove(min(fits))
-            free.append(min(fits) - fragment)
+    """[(row, column, document, offset, length)] of best-fit decreasing, as the module's docstring says it."""
+    pieces = [
+        (min(capacity, n - at), document, at)
+        for document, n in enumerate(lengths)
+        for at in range(0, n, capacity)
+    ]
+    placed, free, rows = [], {}, 0
+    for length, document, at in sorted(pieces, key=lambda piece: -piece[0]):
+        space = min((s for s in free if s >= length and free[s]), default=None)
+        if space is None:
+            row, space, rows = rows, capacity, rows + 1
         else:
-            free.append(capacity - fragment)
-    return len(free)
+            row = free[space].pop()
+        free.setdefault(space - length, []).append(row)
+        free.pop(0, None)
+        placed.append((row, capacity - space, document, at, length))
+    return sorted(placed), rows
+
+
+def places(packed, lengths):
+    """The same of a plan, for documents that were each given once or of known starts."""
+    starts = np.cumsum(lengths) - lengths
+    at = packed.source - starts[packed.document]
+    columns = (packed.row, packed.column, packed.document, at, packed.length)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 @settings(deadline=None)
 @given(LENGTHS, st.integers(1, 32))
-def test_as_many_rows_as_best_fit_decreasing(lengths, capacity):
-    assert plan(np.array(lengths, dtype=np.int64), capacity).rows == best_fit_by_hand(lengths, capacity)
+def test_best_fit_decreasing_as_it_is_written_down(lengths, capacity):
+    packed = plan(np.array(lengths, dtype=np.int64), capacity)
+    wanted, rows = best_fit_by_hand(lengths, capacity)
+    assert places(packed, np.array(lengths, dtype=np.int64)) == wanted
+    assert packed.rows == rows
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 32), st.integers(1, 70))
+def test_a_window_is_packed_as_if_it_were_alone(lengths, capacity, window):
+    lengths = np.array(lengths, dtype=np.int64)
+    packed = plan(lengths, capacity, window=window)
+    wanted, rows = [], 0
+    for first in range(0, len(lengths), window):
+        some = np.arange(first, min(first + window, len(lengths)))
+        part = plan(lengths, capacity, some)
+        wanted += [(row + rows, *rest) for row, *rest in places(part, lengths)]
+        rows += part.rows
+    assert (places(packed, lengths), packed.rows) == (wanted, rows)
+    if window >= len(lengths):
+        assert packed.digest() == plan(lengths, capacity).digest()
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 32))
+def test_concatenation_is_one_after_the_other(lengths, capacity):
+    lengths = np.array(lengths, dtype=np.int64)
+    flat = np.arange(1, lengths.sum() + 1, dtype=np.uint32)
+    packed = plan(lengths, capacity, method="concat")
+    rows = rebuild(packed, flat, 0)
+    assert rows.ids.ravel()[: len(flat)].tolist() == flat.tolist()
+    assert packed.rows == -(-len(flat) // capacity)
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    assert rows.document.ravel()[: len(flat)].tolist() == owner.tolist()
+    # positions restart with every document and with every row
+    begins = np.concatenate(([True], owner[1:] != owner[:-1]))[: len(flat)] | (
+        np.arange(len(flat)) % capacity == 0
+    )
+    assert ((rows.positions.ravel()[: len(flat)] == 0) == begins).all()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=12).flatmap(
+        lambda lengths: st.tuples(st.just(lengths), st.lists(st.integers(0, len(lengths) - 1), max_size=40))
+    ),
+    st.integers(1, 32),
+    st.sampled_from([("bfd", None), ("bfd", 1), ("bfd", 7), ("concat", None)]),
+)
+def test_documents_that_come_several_times_or_not_at_all(given_, capacity, how):
+    lengths, documents = np.array(given_[0], dtype=np.int64), np.array(given_[1], dtype=np.int64)
+    method, window = how
+    packed = plan(lengths, capacity, documents, method=method, window=window)
+    flat = np.arange(lengths.sum(), dtype=np.uint32)
+    rows = rebuild(packed, flat, 2**31)
+    seen = np.bincount(rows.ids[rows.document >= 0], minlength=len(flat)) if len(flat) else np.zeros(0)
+    times = np.bincount(documents, minlength=len(lengths))
+    assert seen.tolist() == np.repeat(times, lengths).tolist()
+    assert packed.tokens == lengths[documents].sum()
+    for row in range(packed.rows):  # fragments lie side by side from the first place on
+        some = slice(packed.row_start[row], packed.row_start[row + 1])
+        ends = np.cumsum(packed.length[some])
+        assert packed.column[some].tolist() == [0, *ends[:-1].tolist()]
+        assert 1 <= ends[-1] <= capacity
+    assert packed.targets().tolist() == (rows.labels != IGNORE).sum(axis=1).tolist()
 
 
 @pytest.mark.parametrize("capacity", [512, 2048, 8192])
@@ -108,6 +185,17 @@ def test_digest_is_of_the_plan():
     one, same, other = plan(np.array([3, 2]), 4), plan(np.array([3, 2]), 4), plan(np.array([2, 3]), 4)
     assert one.digest() == same.digest() != other.digest()
     assert plan(np.array([], dtype=np.int64), 4).rows == 0
-    for lengths, capacity in (([-1], 4), ([1], 0)):
+    assert plan(np.array([3, 2]), 4, method="concat").digest() != one.digest()
+    for lengths, capacity, window in (([-1], 4, None), ([1], 0, None), ([1], 4, 0)):
         with pytest.raises(ValueError, match="packing needs"):
-            plan(np.array(lengths), capacity)
+            plan(np.array(lengths), capacity, window=window)
+    with pytest.raises(ValueError, match="not one of the 2"):
+        plan(np.array([3, 2]), 4, np.array([2]))
+
+
+def test_a_plan_is_small():
+    draw = np.random.default_rng(0).lognormal(np.log(1005), 1.585, 20_000)
+    packed = plan(np.clip(draw, 1, 200_000).astype(np.int64), 2048)
+    assert packed.nbytes <= 20 * len(packed.length) + 8 * (packed.rows + 1)
+    assert packed.filled >= 0.9995
+    assert plan(np.clip(draw, 1, 200_000).astype(np.int64), 2048, window=1000).filled >= 0.998

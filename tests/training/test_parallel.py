@@ -225,7 +225,7 @@ def test_random_draws_differ_between_processes_and_steps_and_are_repeated(ways, 
 
 def test_fsdp_needs_several_processes(settings):
     config = TrainConfig.model_validate({**settings, "parallel": {"strategy": "fsdp"}})
-    with pytest.raises(TrainingConfigError, match="fsdp cuts the model over several processes.*--nproc"):
+    with pytest.raises(TrainingConfigError, match=r"fsdp cuts the model over several processes.*--nproc"):
         train(config)
     check_processes(config, 2)
 

@@ -99,6 +99,7 @@ def _train(config, folder, processes, kill=None):
     return done.returncode, done.stderr
 
 
+@pytest.mark.slow
 def test_what_a_killed_and_resumed_run_was_fed_is_made_again(settings, release, tmp_path):
     """One process, killed; two processes from the checkpoint, killed; one to the end: every step that counts is what the
     script says. Breach: a resume, another number of processes or another epoch changes what a step holds."""

@@ -1,5 +1,6 @@
 """Learning rates: exact at the steps that matter, within bounds everywhere, the same after a resume."""
 
+import itertools
 import math
 
 import pytest
@@ -60,8 +61,8 @@ def test_any_schedule_rises_then_never_rises_again_and_stays_within_its_bounds(
 ):
     found = rates(steps, schedule=kind, warmup_steps=warmup, min_ratio=least, decay_fraction=fraction)
     rise, rest = found[:warmup], found[warmup:]
-    assert all(a < b for a, b in zip(rise, rise[1:], strict=False))
-    assert all(a >= b for a, b in zip(rest, rest[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(rise))
+    assert all(a >= b for a, b in itertools.pairwise(rest))
     assert all(least - 1e-12 <= rate <= 1 for rate in rest)
     assert all(0 < rate < 1 for rate in rise)
     assert all(rate > 0 for rate in found[:-1]) or kind == "constant" or least == 0

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.errors import TrainingConfigError
-from training.tokens.tokenizer import CONTROL_TOKENS, CodeTokenizer, train
+from training.tokens.control import CONTROL_TOKENS, END_NAMES, FAMILIES
+from training.tokens.tokenizer import CodeTokenizer, train
 
 TEXTS = [f"def function_{n}(value):\n    return value + {n * 37}\n\n" for n in range(200)]
 
@@ -81,8 +82,12 @@ def test_saved_and_loaded_by_us_and_by_transformers(tokenizer, tmp_path):
     other = AutoTokenizer.from_pretrained(tmp_path)
     assert other.eos_token_id == 0
     assert other.pad_token_id == 1
-    for text in TEXTS[:5]:
-        assert other.encode(text, add_special_tokens=False) == tokenizer.encode([text])[0].tolist()
+    text_only = AutoTokenizer.from_pretrained(tmp_path, split_special_tokens=True)
+    hostile = "# <fim_prefix> <|endoftext|><repo_name>"
+    for text in [*TEXTS[:5], hostile]:
+        assert text_only.encode(text, add_special_tokens=False) == tokenizer.encode([text])[0].tolist()
+    assert other.encode(TEXTS[0], add_special_tokens=False) == tokenizer.encode(TEXTS[:1])[0].tolist()
+    assert 2 in other.encode(hostile, add_special_tokens=False)  # so that prompts can be written with markers
 
 
 def test_tokenizers_that_break_the_rules_are_refused(tokenizer, tmp_path):
@@ -92,8 +97,147 @@ def test_tokenizers_that_break_the_rules_are_refused(tokenizer, tmp_path):
     with pytest.raises(TrainingConfigError, match="not a tokenizer file"):
         CodeTokenizer.load(tmp_path)
     tree = json.loads(tokenizer.data)
-    with pytest.raises(TrainingConfigError, match="not byte-level"):
-        CodeTokenizer(json.dumps({**tree, "decoder": None}).encode())
+    for other in ({**tree, "decoder": None}, {**tree, "model": {**tree["model"], "type": "Unigram"}}, [], {}):
+        with pytest.raises(TrainingConfigError, match="not byte-level"):
+            CodeTokenizer(json.dumps(other).encode())
+    for changes in ({"type": "Lowercase"}, {"type": "Replace", "pattern": {"String": "a"}, "content": "b"}):
+        with pytest.raises(TrainingConfigError, match=f"normaliser {changes['type']} changes text"):
+            CodeTokenizer(json.dumps({**tree, "normalizer": changes}).encode())
+    removes = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
+    steps = {"type": "Sequence", "pretokenizers": [removes, *tree["pre_tokenizer"]["pretokenizers"]]}
+    with pytest.raises(TrainingConfigError, match="does not give text back as it was"):
+        CodeTokenizer(json.dumps({**tree, "pre_tokenizer": steps}).encode())
+    fewer = {name: index for name, index in tree["model"]["vocab"].items() if name != "~"}
+    merges = [pair for pair in tree["model"]["merges"] if "~" not in "".join(pair)]
+    model = {**tree["model"], "vocab": fewer, "merges": merges}
+    with pytest.raises(TrainingConfigError, match="no token for 1 of the 256 bytes"):
+        CodeTokenizer(json.dumps({**tree, "model": model}).encode())
+    with pytest.raises(TrainingConfigError, match="can read"):
+        CodeTokenizer(json.dumps({**tree, "pre_tokenizer": {"type": "Unheard"}}).encode())
     without = [token for token in tree["added_tokens"] if token["content"] != "<|endoftext|>"]
     with pytest.raises(TrainingConfigError, match=r"no <\|endoftext\|> token"):
         CodeTokenizer(json.dumps({**tree, "added_tokens": without}).encode())
+
+
+def renamed(tokenizer: CodeTokenizer, names: list[str], **parts) -> bytes:
+    """The tokenizer without our control tokens, and with these added at its end instead."""
+    tree = json.loads(tokenizer.data)
+    model = tree["model"]
+    vocab = {token: i for token, i in model["vocab"].items() if token not in CONTROL_TOKENS}
+    order = sorted(vocab, key=vocab.__getitem__)
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": len(order) + i, "content": name, **flags} for i, name in enumerate(names)]
+    tree |= {"model": {**model, "vocab": {token: i for i, token in enumerate(order)}}, "added_tokens": added}
+    return json.dumps(tree | parts).encode()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("end", END_NAMES)
+def test_known_families_keep_their_own_names(tokenizer, family, end):
+    names = [
+        family.suffix,
+        end,
+        family.prefix,
+        family.middle,
+        *filter(None, (family.repo_name, family.file_sep)),
+    ]
+    found = CodeTokenizer(renamed(tokenizer, names))
+    first, control = found.size - len(names), found.control
+    assert (control.suffix, control.end_of_text, control.prefix, control.middle) == tuple(
+        range(first, first + 4)
+    )
+    assert control.pad == control.end_of_text
+    assert control.has_fim
+    assert control.has_repository == (family.repo_name is not None)
+    text = "".join(names) + f"x{names[0]}"
+    ids = found.encode([text])[0]
+    assert ids.max() < first
+    assert found.decode([*ids, control.prefix]) == text
+    # What is missing is added behind, and nothing else changes.
+    more = found.with_control_tokens()
+    assert more.control.has_repository
+    assert (more.control.prefix, more.control.end_of_text) == (control.prefix, control.end_of_text)
+    assert more.new_ids == tuple(range(found.size, more.size))
+    assert len(more.new_ids) == (0 if family.repo_name else 2)
+    assert (more is found) == (family.repo_name is not None)
+    assert (more.encode([text])[0] == ids).all()
+
+
+def test_a_tokenizer_without_markers_gets_all(tokenizer, tmp_path):
+    """As of a base model that was trained without fill in the middle."""
+    found = CodeTokenizer(renamed(tokenizer, ["<|endoftext|>"]))
+    assert not found.control.has_fim
+    assert not found.control.has_repository
+    more = found.with_control_tokens()
+    names = [more.full.id_to_token(index) for index in more.new_ids]
+    assert names == ["<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<repo_name>", "<file_sep>"]
+    assert more.size == found.size + 5
+    assert (more.token_bytes()[list(more.new_ids)] == 0).all()
+    more.save(tmp_path)
+    loaded = CodeTokenizer.load(tmp_path)
+    assert loaded.digest == more.digest != found.digest
+    assert loaded.control == more.control
+    assert loaded.new_ids == ()  # whoever saved it has a model that knows them
+    assert loaded.with_control_tokens() is loaded
+
+
+def test_half_a_set_of_markers_is_none(tokenizer):
+    found = CodeTokenizer(
+        renamed(tokenizer, ["<|endoftext|>", "<fim_prefix>", "<|fim_suffix|>", "<fim_middle>"])
+    )
+    assert not found.control.has_fim
+
+
+def test_the_end_of_text_of_an_unknown_family_is_read_from_its_settings(tokenizer, tmp_path):
+    data = renamed(tokenizer, ["<fin>", "<other>"])
+    with pytest.raises(TrainingConfigError, match="nor another end of text that is known"):
+        CodeTokenizer(data)
+    (tmp_path / "tokenizer.json").write_bytes(data)
+    digests = set()
+    for eos in ("<fin>", {"content": "<fin>"}, "<other>"):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": eos}))
+        found = CodeTokenizer.load(tmp_path)
+        digests.add(found.digest)
+        assert found.end_of_text == (eos if isinstance(eos, str) else "<fin>")
+        found.save(tmp_path / "saved")
+        assert CodeTokenizer.load(tmp_path / "saved").digest == found.digest
+    assert len(digests) == 2  # another end of text makes other tokens
+    for broken in ("[]", "{", "\xff"):
+        (tmp_path / "tokenizer_config.json").write_bytes(broken.encode("latin-1"))
+        with pytest.raises(TrainingConfigError, match="not a tokenizer file"):
+            CodeTokenizer.load(tmp_path)
+
+
+def test_what_is_not_used_of_a_tokenizer_is_said_and_text_keeps_its_bytes(tokenizer):
+    tree = json.loads(tokenizer.data)
+    steps = json.loads(json.dumps(tree["pre_tokenizer"]))
+    steps["pretokenizers"][-1]["add_prefix_space"] = True
+    blanks = {**tree["added_tokens"][0], "id": tokenizer.size, "content": "        ", "special": False}
+    parts = {
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
+        "pre_tokenizer": steps,
+        "added_tokens": [*tree["added_tokens"], blanks],
+    }
+    found = CodeTokenizer(json.dumps({**tree, **parts}).encode())
+    assert [
+        bool(found.notes[i].count(word)) for i, word in enumerate(("NFC", "space before", "1 added"))
+    ] == [True] * 3
+    assert tokenizer.notes == ()
+    for text in ("e\u0301", "x" + " " * 16 + "y", "\u212b"):
+        ids = found.encode([text])[0]
+        assert found.decode(ids) == text
+        assert found.token_bytes()[ids].sum() == len(text.encode())
+
+
+def test_merges_that_make_a_control_token_of_letters_are_refused(tokenizer):
+    tree = json.loads(tokenizer.data)
+    vocab = {**tree["model"]["vocab"], "<a>": tokenizer.size}
+    added = [*tree["added_tokens"], {**tree["added_tokens"][0], "id": tokenizer.size, "content": "<a>"}]
+    split = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    model = {**tree["model"], "vocab": vocab, "ignore_merges": True}
+    found = CodeTokenizer(
+        json.dumps({**tree, "model": model, "added_tokens": added, "pre_tokenizer": split}).encode()
+    )
+    assert len(found.encode(["x<a>"])[0]) > 1
+    with pytest.raises(TrainingConfigError, match="make the control token '<a>' of letters"):
+        found.encode(["<a>"])

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import torch
 
+from training.after import sums
 from training.config import ModelConfig, QuantizationConfig
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import adapters, build, new_tokens, quantise
@@ -128,6 +129,7 @@ def merge(
             str(target), str(source), str(folder), _name(kind), parameters, moved, TOLERANCE[kind], moved_4bit
         )
         lineage.write(temporary, _merged_lineage(source, about, folder, result))
+        sums.write(temporary)
         for path in (*sorted(temporary.iterdir()), temporary):
             _sync(path)
         temporary.rename(target)
@@ -234,6 +236,18 @@ def find_base(source: Path, about: dict[str, Any], given: str | None, report: Re
     raise CheckpointError(
         f"{source}: {wanted} is not at {', '.join(places) or 'any place named'}{other}. Say where it is with --base"
     )
+
+
+def with_base(source: Path, tokenizer: CodeTokenizer, given: str | None, report: Report) -> tuple[Any, Path]:
+    """(the model of an adapter's checkpoint over its whole base, in the type that the base is stored in; base).
+
+    Raises:
+        CheckpointError: the base is not there, or another model is there.
+    """
+    about = _lineage(source)
+    settings, folder = _settings(about), find_base(source, about, given, report)
+    kind = build.read_config(folder, settings).dtype or torch.float32
+    return _with_adapter(source, folder, settings, tokenizer, kind, None), folder
 
 
 def _with_adapter(  # noqa: PLR0917

@@ -10,6 +10,7 @@ that lies in several repositories is one row under the origin that the release e
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -24,10 +25,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from training.after import sums
 from training.corpus.networks import owner_of
 from training.errors import CheckpointError, TrainingConfigError
 from training.run import checkpoint, lineage
-from training.run.lineage_format import Lineage, Part, Source, parse
+from training.run.lineage_format import Lineage, Part, Source, parse, parse_merged
 from training.run.row_sets import unpack
 
 STATUSES = ("seen", "not_reached", "held_out", "left_out", "not_read")
@@ -56,7 +58,7 @@ class Run:
 
 
 def open_folder(folder: Path) -> Path:
-    """The checkpoint that a folder is or, of a run's output, the newest; or an exported model. Verified.
+    """The checkpoint that a folder is or, of a run's output, the newest; or an exported or merged model. Verified.
 
     Raises:
         CheckpointError: it is none of them, or its bytes are not those that were written.
@@ -68,41 +70,38 @@ def open_folder(folder: Path) -> Path:
         folder = steps[0]
     if (folder / checkpoint.SEAL).exists():
         checkpoint.verify(folder)
-    elif (folder / "SHA256SUMS").exists():
-        _verify_sums(folder)
+    elif (folder / sums.FILE).exists():
+        sums.verify(folder)
     else:
         raise CheckpointError(
-            f"{folder}: neither a checkpoint ({checkpoint.SEAL}), nor a run's output, nor an exported model (SHA256SUMS)"
+            f"{folder}: neither a checkpoint ({checkpoint.SEAL}), nor a run's output, nor an exported or merged model "
+            f"({sums.FILE})"
         )
     if not (folder / lineage.FILE).is_file():
         raise CheckpointError(f"{folder}: has no {lineage.FILE}")
     return folder
 
 
-def _verify_sums(folder: Path) -> None:
-    for line in (folder / "SHA256SUMS").read_text().splitlines():
-        wanted, _, name = line.partition("  ")
-        file = folder / name
-        if not file.is_file():
-            raise CheckpointError(f"{folder}: {name} is missing")
-        with file.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != wanted:
-                raise CheckpointError(f"{folder}: {name} is not what was written (SHA-256 differs)")
-
-
 def chain(folder: Path) -> list[Run]:
-    """The run of a verified folder (see `open_folder`), and those that it started from, nearest first."""
+    """The run of a verified folder (see `open_folder`), and those that it started from, nearest first.
+
+    Merging an adapter into its base is no run: the chain goes on with the adapter's.
+    """
     try:
         value: Any = json.loads((folder / lineage.FILE).read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{folder / lineage.FILE}: not JSON: {error}") from error
-    found, name = [], folder.name
+    found, name, links = [], folder.name, 0
     while value is not None:
-        if len(found) == MOST_PARENTS:
-            raise CheckpointError(f"{folder / lineage.FILE}: a chain of more than {MOST_PARENTS} parents")
-        run = Run(len(found), name, parse(value, f"{folder / lineage.FILE}, generation {len(found)}"))
-        found.append(run)
-        parent = run.lineage.parent
+        links += 1
+        where = f"{folder / lineage.FILE}, generation {len(found)}"
+        if links > MOST_PARENTS:
+            raise CheckpointError(f"{where}: a chain of more than {MOST_PARENTS} parents")
+        if isinstance(value, dict) and "merge" in value:  # weights put together, nothing learnt
+            parent = parse_merged(value, where).parent
+        else:
+            found.append(Run(len(found), name, parse(value, where)))
+            parent = found[-1].lineage.parent
         value, name = (parent.lineage, parent.folder) if parent else (None, "")
     return found
 
@@ -284,10 +283,8 @@ class Question:
             )
 
         def test(table: pa.Table) -> pa.ChunkedArray:
-            result = pc.equal(table[columns[0]], value)
-            for column in columns[1:]:
-                result = pc.or_(result, pc.equal(table[column], value))
-            return result
+            known = [table[column] for column in columns if column in table.column_names]  # all, of a release
+            return functools.reduce(pc.or_kleene, (pc.equal(column, value) for column in known))
 
         return columns, test
 

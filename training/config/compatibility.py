@@ -86,9 +86,21 @@ def _quantised_base(c: TrainConfig) -> str | None:
     return None
 
 
+def _quantised_whole(c: TrainConfig) -> str | None:
+    if c.quantization is not None and (c.parallel.strategy == "fsdp" or c.parallel.deepspeed is not None):
+        return "quantization: weights of 4 bits are not sharded; use parallel.strategy: ddp without deepspeed"
+    return None
+
+
 def _one_sharding(c: TrainConfig) -> str | None:
     if c.parallel.deepspeed is not None and c.parallel.strategy == "fsdp":
         return "parallel: DeepSpeed shards by itself; use strategy: ddp with it, or leave deepspeed out"
+    return None
+
+
+def _sharded_precision(c: TrainConfig) -> str | None:
+    if c.parallel.strategy == "fsdp" and c.precision == "fp16":
+        return "parallel.strategy: fsdp has no loss scaling; use precision: bf16"
     return None
 
 
@@ -177,10 +189,22 @@ RULES: tuple[Rule, ...] = (
         ("quantization={}", "model.path=base"),
     ),
     Rule(
+        ("quantization", "parallel.strategy", "parallel.deepspeed"),
+        "Packed 4-bit weights cannot be cut over processes; each process holds the whole base.",
+        _quantised_whole,
+        ("quantization={}", "model.path=base", "lora.rank=8", "parallel.strategy=fsdp"),
+    ),
+    Rule(
         ("parallel.strategy", "parallel.deepspeed"),
         "Two libraries cannot shard the same weights.",
         _one_sharding,
         ("parallel.strategy=fsdp", "parallel.deepspeed=zero.json"),
+    ),
+    Rule(
+        ("parallel.strategy", "precision"),
+        "Weights that are cut over processes are of one floating type, and computed in fp32 or bf16.",
+        _sharded_precision,
+        ("parallel.strategy=fsdp", "precision=fp16"),
     ),
     Rule(
         ("precision", "device"),

@@ -12,7 +12,6 @@ from typing import Any
 
 PASSED = frozenset(
     {
-        "activation_checkpointing_kwargs",
         "adam_epsilon",
         "ddp_broadcast_buffers",
         "ddp_bucket_cap_mb",
@@ -92,6 +91,7 @@ _HUB = "a run uploads nothing"
 _COMMAND = "nothing looks at it; the command decides"
 
 REFUSED = {
+    "activation_checkpointing_kwargs": "adapters on a frozen base get gradients in one way only",
     "accelerator_config": _LOADER,
     "auto_find_batch_size": "it would change the batches after a failure; see micro_batch_size: auto",
     "average_tokens_across_devices": "without it the loss is not that of the global batch",
@@ -115,7 +115,7 @@ REFUSED = {
     "eval_on_start": "every run is evaluated before its first step",
     "eval_use_gather_object": _EVALUATION,
     "fp16_full_eval": _EVALUATION,
-    "gradient_checkpointing_kwargs": "its new name is activation_checkpointing_kwargs",
+    "gradient_checkpointing_kwargs": "adapters on a frozen base get gradients in one way only",
     "hub_always_push": _HUB,
     "hub_model_id": _HUB,
     "hub_private_repo": _HUB,

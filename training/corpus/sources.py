@@ -233,7 +233,7 @@ class ReleaseSource:
         )
         for first, batch in rows:
             mask = chosen[first : first + batch.num_rows]
-            yield first + np.flatnonzero(mask), batch.filter(pa.array(mask))
+            yield first + np.flatnonzero(mask), batch if mask.all() else batch.filter(pa.array(mask))
 
 
 def open_release(folder: str) -> ReleaseReader:

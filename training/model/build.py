@@ -41,8 +41,11 @@ def precision(config: TrainConfig) -> str:
 
 
 def weights_dtype(config: TrainConfig) -> torch.dtype:
-    """Of the weights in memory: fp32 where they are trained; a frozen base is kept in the precision of the computation."""
-    if config.lora is None:
+    """Of the weights in memory: fp32 where they are trained; a frozen base is kept in the precision of the computation.
+
+    Sharded weights are all fp32: FSDP2 puts the weights of a block together, which must be of one kind.
+    """
+    if config.lora is None or config.parallel.strategy == "fsdp":
         return torch.float32
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision(config)]
 

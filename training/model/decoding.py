@@ -22,6 +22,11 @@ def control_ids(tokenizer: CodeTokenizer) -> list[int]:
     return sorted(marked | {index for index in astuple(tokenizer.control) if index is not None})
 
 
+def text_of(tokenizer: CodeTokenizer, ids: Sequence[int] | np.ndarray) -> str:
+    """Text of ids that a model wrote: control tokens are left out, other added tokens are text."""
+    return str(tokenizer.full.decode([int(i) for i in ids], skip_special_tokens=True))
+
+
 @torch.no_grad()
 def generate(
     model: Any,

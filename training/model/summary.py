@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from training.model.quantise import elements
+
 _NUMBER = re.compile(r"\.\d+\.")
 
 
@@ -34,7 +36,7 @@ def blocks(model: torch.nn.Module) -> list[Block]:
     result = []
     for kind, found in kinds.items():
         numbers = {match[0] for name, _ in found if (match := _NUMBER.search(name))}
-        sizes = [_size(parameter) for _, parameter in found]
+        sizes = [elements(parameter) for _, parameter in found]
         result.append(
             Block(
                 name=kind,
@@ -59,12 +61,6 @@ def _kind(name: str) -> str:
         at = next(n for n, part in enumerate(parts) if part.isdigit())
         parts = [*parts[:at], *parts[at + 1 : at + 2]]
     return ".".join(parts) + (" (adapter)" if adapter else "")
-
-
-def _size(parameter: torch.nn.Parameter) -> int:
-    # bitsandbytes packs two weights of 4 bits into a byte and keeps the true shape beside them
-    state = getattr(parameter, "quant_state", None)
-    return int(state.shape.numel()) if state is not None else parameter.numel()
 
 
 def table(rows: Iterable[Block]) -> list[str]:

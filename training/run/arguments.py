@@ -10,11 +10,14 @@ from training.config import TrainConfig
 from training.errors import TrainingConfigError
 from training.model.build import precision
 from training.prepare import Prepared
+from training.run import deepspeed
 from training.run.loggers import run_name
 
 
 def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingArguments:
     """Trainer's settings for this run; evaluation, saving and the learning rate are scheduled by ourselves.
+
+    Gradient checkpointing is the model's (see `training.model.start`).
 
     Raises:
         TrainingConfigError: a value in `trainer:` that TrainingArguments refuses.
@@ -27,16 +30,13 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
         "log_level": "warning",
         **config.trainer,
     }
-    if config.gradient_checkpointing:
-        # The other variant gives no gradient to adapters on a frozen base.
-        settings["activation_checkpointing"] = True
-        settings.setdefault("activation_checkpointing_kwargs", {"use_reentrant": False})
+    accumulation = prepared.order.accumulation(world, config.micro_batch_size)
     try:
         result = TrainingArguments(
             output_dir=str(Path(config.output) / "checkpoints"),
             max_steps=prepared.order.steps,
             per_device_train_batch_size=config.micro_batch_size,
-            gradient_accumulation_steps=prepared.order.accumulation(world, config.micro_batch_size),
+            gradient_accumulation_steps=accumulation,
             learning_rate=optimizer.learning_rate,
             adam_beta1=optimizer.beta1,
             adam_beta2=optimizer.beta2,
@@ -47,7 +47,7 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
             bf16=precision(config) == "bf16",
             fp16=precision(config) == "fp16",
             torch_compile=config.compile,
-            deepspeed=config.parallel.deepspeed,
+            deepspeed=deepspeed.resolved(config, world, accumulation),
             logging_strategy="steps",
             logging_steps=config.log_every,
             logging_first_step=True,

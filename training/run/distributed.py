@@ -94,6 +94,8 @@ class DistributedTrainer(Trainer):
 
     def whole_weights(self) -> dict[str, torch.Tensor] | None:
         """What `save_pretrained` is to write in rank 0, where the model itself does not hold it. For all processes."""
+        if self.is_deepspeed_enabled:
+            return self.accelerator.get_state_dict(self.deepspeed)
         return sharded.whole_weights(self.model, keep=self.args.should_save) if self.fsdp else None
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:

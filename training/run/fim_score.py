@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import torch.distributed
 
-from training.model.decoding import generate
+from training.model.decoding import generate, text_of
 from training.run.held_out import HeldOutDocument
 from training.tokens.tokenizer import CodeTokenizer
 
@@ -45,7 +45,7 @@ class Task:
     middle: str
 
 
-def prompt(
+def fim_prompt(
     tokenizer: CodeTokenizer,
     prefix: np.ndarray,
     suffix: np.ndarray,
@@ -115,7 +115,7 @@ def tasks(
             room = context - max_tokens - 4
             if len(wanted) > max_tokens or room < 2:
                 continue
-            asked = prompt(tokenizer, *fit(prefix, suffix, room), order)
+            asked = fim_prompt(tokenizer, *fit(prefix, suffix, room), order)
             made.append(Task(document.content_id, document.language, asked, middle))
             break
         else:
@@ -174,7 +174,7 @@ def score(  # noqa: PLR0917
         # One token more than the longest middle, so that a model which does not stop is not taken for exact.
         written = generate(model, [asked[n].prompt for n in batch], tokenizer, max_tokens=max_tokens + 1)
         for n, ids in zip(batch, written, strict=True):
-            text = tokenizer.decode(ids)
+            text = text_of(tokenizer, ids)
             sums[n] = float(text == asked[n].middle), edit_similarity(text, asked[n].middle)
     if world > 1:
         shared = torch.from_numpy(sums).to(next(model.parameters()).device)

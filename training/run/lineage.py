@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +170,13 @@ class Recorder:
             "config": config.model_dump(mode="json"),
             "config_digest": config.digest(),
             "libraries": _versions(),
+            "base": prepared.base_facts,
             "parent": parent_of(prepared.base),
         }
 
     @functools.cached_property
     def _epochs(self) -> list[dict[str, Any]]:
-        return _epochs(self.prepared)
+        return _epochs(self.config, self.prepared)
 
     @functools.cached_property
     def _parts(self) -> list[list[dict[str, Any]]]:
@@ -248,8 +250,9 @@ class Recorder:
         return [*before, now]
 
 
-def _epochs(prepared: Prepared) -> list[dict[str, Any]]:
+def _epochs(config: TrainConfig, prepared: Prepared) -> list[dict[str, Any]]:
     """What is told of each epoch, whether it was begun or not."""
+    weighted = bool(config.data.mix.languages) or any(s.weight is not None for s in config.all_sources)
     result, first, digests = [], 0, {}
     for number, epoch in enumerate(prepared.epochs):
         plan = epoch.plan
@@ -264,6 +267,7 @@ def _epochs(prepared: Prepared) -> list[dict[str, Any]]:
                 "filled": plan.filled,
                 "plan_digest": digests[id(plan)],
                 "tokens_digest": epoch.cache.digest,
+                "groups": [asdict(share) for share in epoch.shares] if weighted else [],
             }
         )
         first += -(-plan.rows // prepared.order.rows_per_step)
@@ -287,9 +291,9 @@ def _seen(
     }
 
 
-def seen(prepared: Prepared, steps: int) -> dict[str, Any]:
+def seen(config: TrainConfig, prepared: Prepared, steps: int) -> dict[str, Any]:
     """What the first `steps` steps are trained on, in figures; see `SeenCounter` for many questions."""
-    return _seen(prepared, steps, SeenCounter(prepared), _epochs(prepared))
+    return _seen(prepared, steps, SeenCounter(prepared), _epochs(config, prepared))
 
 
 def _counts(names: Any, counts: np.ndarray) -> dict[str, int]:

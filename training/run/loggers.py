@@ -83,9 +83,9 @@ def environment(config: TrainConfig) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in added:
-            os.environ.pop(name, None)
         if "wandb" in config.loggers and "wandb" in sys.modules:
-            sys.modules["wandb"].finish(quiet=True)
+            sys.modules["wandb"].teardown()  # `finish` alone does not wait for an offline run's file
         if "mlflow" in config.loggers and "mlflow" in sys.modules:
             sys.modules["mlflow"].set_tracking_uri(None)
+        for name in added:
+            os.environ.pop(name, None)

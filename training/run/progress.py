@@ -33,6 +33,18 @@ def tokens_after(order: TrainingOrder) -> np.ndarray:
     return np.concatenate(([0], np.cumsum(np.concatenate(steps))))
 
 
+def lines_until(file: Path, step: int) -> list[str]:
+    """Lines of `metrics.jsonl` up to a step; one that a crash has torn is none."""
+    kept = []
+    for line in file.read_text().splitlines() if file.exists() else ():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except ValueError:
+            continue
+    return kept
+
+
 class Progress(TrainerCallback):
     """Schedules evaluation and checkpoints, shows progress, and keeps `metrics.jsonl` and `best.json`."""
 
@@ -53,11 +65,10 @@ class Progress(TrainerCallback):
         """Start the clock; forget the lines of steps that will be done again."""
         self.started, self.first_step, self.paused = time.perf_counter(), state.global_step, 0.0
         if state.is_world_process_zero:
-            kept = []
-            if self.file.exists():
-                lines = self.file.read_text().splitlines()
-                kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-            self.file.write_text("".join(f"{line}\n" for line in kept if state.global_step))
+            kept = lines_until(self.file, state.global_step) if state.global_step else []
+            temporary = self.file.with_suffix(".tmp")
+            temporary.write_text("".join(f"{line}\n" for line in kept))
+            temporary.rename(self.file)  # a crash leaves the old lines or the new ones
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

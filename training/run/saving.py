@@ -56,7 +56,8 @@ class SavesCheckpoints(DistributedTrainer):
         self._barrier()
         if self.args.should_save:
             checkpoint.seal(temporary, final)
-            checkpoint.prune(self.checkpoints, self.config.keep_checkpoints)
+            best = self.state.best_global_step if self.config.keep_best else None
+            checkpoint.prune(self.checkpoints, self.config.keep_checkpoints, [best] if best else [])
         self._barrier()
         self.progress.paused += time.perf_counter() - begun
 

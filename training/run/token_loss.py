@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from training.model.attention import packed_inputs
+from training.model.attention import attention_of, packed_inputs
 from training.tokens.packing import IGNORE, Rows
 
 LOGIT_BYTES = 128 * 2**20
@@ -32,11 +32,11 @@ _AFTER_THE_HEAD = (
 """Keys of transformers' configurations that say what is done to the logits after the output layer."""
 
 
-def _inputs(rows: Rows, device: torch.device) -> dict[str, Any]:
+def _inputs(rows: Rows, model: torch.nn.Module, device: torch.device) -> dict[str, Any]:
     inputs = {"input_ids": torch.from_numpy(rows.ids), "position_ids": torch.from_numpy(rows.positions)}
     return {
         name: value.to(device) if isinstance(value, torch.Tensor) else value
-        for name, value in packed_inputs(inputs).items()
+        for name, value in packed_inputs(inputs, attention_of(model)).items()
     }
 
 
@@ -77,7 +77,7 @@ class TokenLoss:
         return torch.allclose(short, long, rtol=tolerance, atol=tolerance)
 
     def _whole(self, rows: Rows) -> torch.Tensor:
-        logits = self.model(**_inputs(rows, self.device)).logits
+        logits = self.model(**_inputs(rows, self.model, self.device)).logits
         place, target = _labelled(rows, self.device)
         return F.cross_entropy(logits.flatten(0, 1)[place].float(), target, reduction="none")
 
@@ -98,7 +98,7 @@ class TokenLoss:
 
         head.forward = losses
         try:
-            self.model(**_inputs(rows, self.device))
+            self.model(**_inputs(rows, self.model, self.device))
         finally:
             if own:
                 head.forward = forward

@@ -65,6 +65,7 @@ def train(
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
     check_processes(config, world)
     asked, config = config, micro_batch.before(config, world)
+    loggers.check(config)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
@@ -101,7 +102,9 @@ def train(
     result = _result(config, prepared, final, resumed_from=resume, seconds=seconds, rate=rate)
     result |= utilisation.report(trainer.progress.flops, rate)
     if rank == 0:
-        (output / "result.json").write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+        temporary = output / "result.json.tmp"
+        temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
+        temporary.rename(output / "result.json")
     return result
 
 
@@ -180,7 +183,7 @@ def _result(
         "best": json.loads(best.read_text()) if best.exists() else None,
         "steps": steps,
         "stopped_early": steps < prepared.order.steps,
-        "seen": lineage.seen(prepared, steps),
+        "seen": lineage.seen(config, prepared, steps),
         "loss": metrics["loss"],
         "evaluation": metrics.get("evaluation"),
         "packing": {"rows": plan.rows, "filled": plan.filled},

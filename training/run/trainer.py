@@ -21,7 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from training.config import TrainConfig
 from training.errors import NonFiniteLossError
-from training.model.attention import packed_inputs
+from training.model.attention import attention_of, packed_inputs
 from training.prepare import Prepared
 from training.run import best, lineage, schedules
 from training.run.batches import MicroBatches, loader
@@ -99,7 +99,8 @@ class PackedTrainer(SavesCheckpoints):
         Looked at once per step: reading a number from a GPU waits for it.
         """
         # Checked here, before the batch goes to the device, for the same reason.
-        loss = super().training_step(model, packed_inputs(inputs), num_items_in_batch)
+        packed = packed_inputs(inputs, attention_of(model))
+        loss = super().training_step(model, packed, num_items_in_batch)
         self.step_loss = loss if self.step_loss is None else self.step_loss + loss
         if self.accelerator.sync_gradients:
             total, self.step_loss = self.step_loss, None

@@ -125,7 +125,7 @@ def encode_documents(
     return Encoded(tokens, length, order > 0)
 
 
-def _draw(
+def _draw(  # noqa: PLR0917
     texts: pa.Array,
     names: Sequence[str],
     fim: FimConfig | None,
@@ -199,7 +199,7 @@ def _items(order: np.ndarray, piece: np.ndarray, control: ControlIds) -> tuple[n
     return items, documents
 
 
-def emit(
+def emit(  # noqa: PLR0917
     ids: np.ndarray,
     starts: np.ndarray,
     lengths: np.ndarray,

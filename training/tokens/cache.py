@@ -71,7 +71,8 @@ def source_digest() -> str:
     return result.hexdigest()
 
 
-def _digest(parts: dict[str, Any]) -> str:
+def digest_of(parts: dict[str, Any]) -> str:
+    """SHA-256 (hex) of what names a cache."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -107,7 +108,7 @@ class TokenCache:
     fim: int
 
 
-class _writing:
+class writing:
     """Turns an `OSError` inside into an `OutputError` that names the folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -133,7 +134,7 @@ def train_tokenizer(
 
     See `training.tokens.sample` for which they are.
     """
-    key = _digest(
+    key = digest_of(
         {
             "rows": corpus.rows_digest(corpus.train),
             "vocab_size": vocab_size,
@@ -147,7 +148,7 @@ def train_tokenizer(
     chosen = sample.balanced(corpus, corpus.train, train_bytes, seed=0)
     tokenizer = tokenizer_module.train(sample.texts(corpus, chosen), vocab_size)
     temporary = cache / f"tokenizer-{key[:24]}.tmp-{os.getpid()}"
-    with _writing(cache):
+    with writing(cache):
         tokenizer.save(temporary)
         temporary.rename(folder)
     report(f"tokenizer: {tokenizer.size} entries learnt, digest {tokenizer.digest[:12]}")
@@ -175,7 +176,7 @@ def tokenised(
     """
     fim = data.fim if split == "train" and data.fim.rate > 0 else None
     chosen = corpus.train if split == "train" else corpus.held_out
-    key = _digest(
+    key = digest_of(
         {
             "tokenizer": tokenizer.digest,
             "rows": corpus.rows_digest(chosen),
@@ -183,13 +184,9 @@ def tokenised(
             "source": source_digest(),
         }
     )
-    folder = cache / f"tokens-{key[:24]}"
-    if folder.exists():
-        found = _open(folder, key)
-        if found is not None:
-            return found
-        report(f"{folder}: the token cache is damaged and is made again")
-        shutil.rmtree(folder)
+    folder, earlier = folder_of(cache, key), found(cache, key, report)
+    if earlier is not None:
+        return earlier
     if fim is not None:
         check_fim(tokenizer, fim.rate)
     trusted = encoder.choose(tokenizer, report).name == encoder.Gigatoken.name
@@ -206,7 +203,7 @@ def tokenised(
         epoch=epoch,
         row_tokens=data.sequence_length,
     )
-    with _writing(cache):
+    with writing(cache):
         for stale in cache.glob(f"{folder.name}.tmp-*"):  # of a process that was killed
             shutil.rmtree(stale)
     temporary = cache / f"{folder.name}.tmp-{os.getpid()}"
@@ -225,10 +222,10 @@ def tokenised(
     if about is None:
         shutil.rmtree(temporary)
         raise TrainingDataError(f"no row of the {split} split has any text")
-    with _writing(temporary):
-        _write_json(temporary / "cache.json", {**about, "key": key})
+    with writing(temporary):
+        write_json(temporary / "cache.json", {**about, "key": key})
         temporary.rename(folder)
-    made = _open(folder, key)
+    made = open_cache(folder, key)
     if made is None:
         raise OutputError(f"{folder}: the token cache does not read back as it was written")
     size = int(made.text_bytes.sum())
@@ -268,11 +265,11 @@ def _write(  # noqa: PLR0917
     progress: _Progress,
 ) -> dict[str, Any] | None:
     """Everything of a cache but `cache.json`, whose entries are returned; None if there is no document."""
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True)
     sha, cut, done, tables = hashlib.sha256(), 0, 0, []
     dtype = np.dtype(np.uint16)
-    with _writing(folder), (folder / "tokens.bin").open("wb") as file:
+    with writing(folder), (folder / "tokens.bin").open("wb") as file:
         for unit in parallel.encode(job, corpus, chosen, some, workers, folder):
             if len(unit.tokens):
                 part = memoryview(unit.tokens).cast("B")
@@ -291,28 +288,47 @@ def _write(  # noqa: PLR0917
     documents = documents.append_column("language", pa.array(corpus.language[rows]))
     documents = documents.append_column("source", pa.array(corpus.source_of(rows)))
     members = {"document": np.arange(len(rows)), "row": rows, "token": np.zeros(len(rows), np.int64)}
-    with _writing(folder):
+    with writing(folder):
         pq.write_table(documents.drop_columns(["row"]), folder / "documents.parquet")
         pq.write_table(pa.table(members), folder / "members.parquet")
         return {
             "dtype": dtype.name,
             "tokens_sha256": sha.hexdigest(),
-            "documents_sha256": _sha(folder / "documents.parquet"),
-            "members_sha256": _sha(folder / "members.parquet"),
+            "documents_sha256": sha256_of(folder / "documents.parquet"),
+            "members_sha256": sha256_of(folder / "members.parquet"),
             "fim": cut,
         }
 
 
-def _write_json(file: Path, value: dict[str, Any]) -> None:
+def write_json(file: Path, value: dict[str, Any]) -> None:
+    """Indented, with sorted keys."""
     file.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def _sha(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """SHA-256 (hex) of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _open(folder: Path, key: str) -> TokenCache | None:
+def folder_of(cache: Path, key: str) -> Path:
+    """Where the cache of that key lies."""
+    return cache / f"tokens-{key[:24]}"
+
+
+def found(cache: Path, key: str, report: Report) -> TokenCache | None:
+    """The cache of that key, if it is there and sound; a damaged one is removed."""
+    folder = folder_of(cache, key)
+    if not folder.exists():
+        return None
+    earlier = open_cache(folder, key)
+    if earlier is None:
+        report(f"{folder}: the token cache is damaged and is made again")
+        shutil.rmtree(folder)
+    return earlier
+
+
+def open_cache(folder: Path, key: str) -> TokenCache | None:
     """The cache in `folder`, or None if it is not complete or not what its hashes say."""
     try:
         about = json.loads((folder / "cache.json").read_bytes())
@@ -344,7 +360,7 @@ def _hashes_hold(folder: Path, about: dict[str, Any]) -> bool:
     """Hash all files; if they are what `cache.json` says, leave the mark of this start of this machine."""
     before = _state(folder)
     parts = {"tokens": "tokens.bin", "documents": "documents.parquet", "members": "members.parquet"}
-    if any(_sha(folder / file) != about[f"{part}_sha256"] for part, file in parts.items()):
+    if any(sha256_of(folder / file) != about[f"{part}_sha256"] for part, file in parts.items()):
         return False
     mark = _mark(folder)
     with contextlib.suppress(

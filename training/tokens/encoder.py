@@ -74,7 +74,7 @@ class Encoder(Protocol):
         """Of the engine, for the user."""
 
     def encode(self, pieces: Pieces) -> tuple[np.ndarray, np.ndarray]:
-        """(ids of all pieces, one after the other; number of ids of each piece, int64)."""
+        """(ids of all pieces, one after the other, uint32; number of ids of each piece, int64)."""
 
 
 class Reference:
@@ -89,7 +89,8 @@ class Reference:
         """See Encoder."""
         found = self.tokenizer.encode([pieces.text(i) for i in range(len(pieces))])
         lengths = np.array([len(ids) for ids in found], dtype=np.int64)
-        return (np.concatenate(found) if found else np.zeros(0, np.int64)), lengths
+        ids = np.concatenate(found) if found else np.zeros(0, np.int64)
+        return ids.astype(np.uint32), lengths
 
 
 class Gigatoken:

@@ -34,6 +34,27 @@ def permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.argsort(hashed, kind="stable").astype(np.int64)
 
 
+def _what_divides(rows: int, world: int, micro: int, row_tokens: int) -> str:
+    """Values of each of the three settings with which the step can be divided, the other two unchanged."""
+    choices = []
+    if rows % world == 0:
+        sizes = [n for n in range(1, rows // world + 1) if (rows // world) % n == 0]
+        choices.append(f"micro_batch_size: {_nearest(sizes, micro)}")
+    if rows % micro == 0:
+        counts = [n for n in range(1, rows // micro + 1) if (rows // micro) % n == 0]
+        choices.append(f"processes: {_nearest(counts, world)}")
+    whole = world * micro
+    steps = sorted({max(1, rows // whole) * whole, -(-rows // whole) * whole})
+    choices.append("global_batch_tokens: " + " or ".join(str(n * row_tokens) for n in steps))
+    return "What would do, one of: " + "; ".join(choices)
+
+
+def _nearest(values: Sequence[int], wanted: int) -> str:
+    """Up to four of `values`, those closest to `wanted`, in rising order."""
+    closest = sorted(values, key=lambda value: (abs(value - wanted), value))[:4]
+    return ", ".join(map(str, sorted(closest)))
+
+
 class TrainingOrder:
     """The plan of a whole run.
 
@@ -65,9 +86,8 @@ class TrainingOrder:
             barren = np.flatnonzero(targets == 0) + self._first_step[epoch]
             if len(barren) and barren[0] < self.steps:
                 raise TrainingDataError(
-                    f"step {barren[0] + 1}: no token of its batch has a label (all documents there "
-                    "are one token "
-                    "long); use a larger global_batch_tokens or more documents"
+                    f"step {barren[0] + 1}: no token of its batch has a label (all documents there are one "
+                    "token long); use a larger global_batch_tokens or more documents"
                 )
 
     def epoch_of(self, step: int) -> tuple[int, int]:
@@ -82,20 +102,28 @@ class TrainingOrder:
         blank = np.full(self.rows_per_step - len(rows), -1, dtype=np.int64)
         return epoch, np.concatenate((rows, blank))
 
+    def remainders(self) -> list[int]:
+        """Rows of padding in the last step of each epoch that the run ends: no label, so nothing is learnt twice."""
+        ended = self._first_step[1:] <= self.steps
+        return [
+            -plan.rows % self.rows_per_step for plan, whole in zip(self.plans, ended, strict=True) if whole
+        ]
+
     def accumulation(self, world: int, micro: int | Literal["auto"]) -> int:
-        """Micro-batches per step and rank; `auto`, which is settled later, counts as one row.
+        """Micro-batches per step and rank: the wanted rows per step divided by those of one pass of all ranks.
+
+        `auto`, which is settled later, counts as one row.
 
         Raises:
-            TrainingConfigError: the step's rows cannot be divided among the ranks.
+            TrainingConfigError: the step's rows cannot be divided among the ranks; names values that would do.
         """
-        micro = 1 if micro == "auto" else micro
-        if self.rows_per_step % (world * micro):
-            raise TrainingConfigError(
-                f"{self.rows_per_step} rows per step (global_batch_tokens / data.sequence_length) "
-                "cannot be divided "
-                f"among {world} processes x micro_batch_size {micro}; change one of the three"
-            )
-        return self.rows_per_step // (world * micro)
+        rows, micro = self.rows_per_step, 1 if micro == "auto" else micro
+        if rows % (world * micro) == 0:
+            return rows // (world * micro)
+        raise TrainingConfigError(
+            f"{rows} rows per step (global_batch_tokens / data.sequence_length) cannot be divided among {world} "
+            f"processes x micro_batch_size {micro}. {_what_divides(rows, world, micro, self.plans[0].capacity)}"
+        )
 
     def micro_batch(self, step: int, part: int, rank: int, world: int, micro: int) -> tuple[int, np.ndarray]:
         """(epoch, rows) of micro-batch `part` of `rank`."""

@@ -192,10 +192,14 @@ class CodeTokenizer:
     def token_bytes(self) -> np.ndarray:
         """Bytes of text that each id stands for (int32, length `size`); 0 for control tokens."""
         lengths = np.zeros(self.size, dtype=np.int32)
-        for token, index in self._plain.get_vocab(with_added_tokens=False).items():
+        for token, index in self.vocabulary().items():
             lengths[index] = len(token)  # one character of the byte alphabet is one byte
         lengths[self.is_control] = 0
         return lengths
+
+    def vocabulary(self) -> dict[str, int]:
+        """Entries that text may become, in the letters of the byte alphabet, and their ids."""
+        return dict(self._plain.get_vocab(with_added_tokens=False))
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and the small file that transformers' AutoTokenizer looks for."""
