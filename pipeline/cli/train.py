@@ -199,7 +199,7 @@ def _readable(result: dict[str, Any], plan_only: bool) -> str:
     ]
     if result.get("mfu") is not None:
         lines.append(
-            f"MFU         {result['mfu']:.1%} of {result['peak_flops'] / 1e12:,.2f} TFLOP/s ({result['peak_source']})"
+            f"MFU         {result['mfu']:.1%} of {result['peak_flops'] / 1e12:,.3g} TFLOP/s ({result['peak_source']})"
         )
     if result["loss"] is not None:
         lines.append(f"loss        {result['loss']:.4f}")
