@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs/training-data.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.slow  # a whole run: 8 s alone, 27 s on a busy machine
+@pytest.mark.slow  # a whole run: 16 to 27 s on a busy machine
 def test_every_command_of_the_page_works(release, tmp_path, monkeypatch, capsys):
     """Breach: a reader types what the page says, and it fails."""
     shutil.copytree(release, tmp_path / "releases/2.1")
