@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.config import TrainConfig
+from training.corpus import mixing
 from training.corpus.sources import Source
 from training.tokens import cache as caches
+from training.tokens import packing
 
 if TYPE_CHECKING:
     from training.prepare import Prepared
@@ -36,7 +38,8 @@ def _file(config: TrainConfig, sources: Sequence[Source]) -> Path:
     meaning["base"] = [config.model.path, config.model.revision]
     meaning["sources"] = [[source.name, source.digest, list(source.languages)] for source in sources]
     meaning["weights"] = [source.weight for source in config.all_sources]
-    meaning["code"] = caches.source_digest()
+    files = [module.__file__ or "" for module in (packing, mixing)]
+    meaning["code"] = [caches.source_digest(), *(caches.sha256_of(Path(file)) for file in files)]
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
     return config.cache_folder / f"plan-{key[:24]}.json"
 

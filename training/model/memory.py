@@ -159,8 +159,8 @@ def estimate(model: nn.Module, setup: Setup) -> dict[str, int]:
     """Bytes of one process at the peak of a step, by part; `total` is their sum. Call it inside `fake()`.
 
     Parts: weights, adapters, gradients, optimizer, cast_weights (copies in the type of the computation), activations,
-    attention (what grows with the square of a row), logits, exchange (buckets of gradients, or unsharded layers),
-    other.
+    attention (what grows with the square of a row), logits, working (what the backward pass of a layer needs beyond the
+    memory that the logits have left), exchange (buckets of gradients, or unsharded layers), other.
     """
     parts = dict.fromkeys(PARTS, 0)
     parts.update(_weights(model, setup))
@@ -169,13 +169,15 @@ def estimate(model: nn.Module, setup: Setup) -> dict[str, int]:
     if setup.checkpointing:
         config = model.config.get_text_config()  # type: ignore[union-attr,operator]
         kept = setup.tokens * config.hidden_size * setup.compute.itemsize * len(layers)
-        # One layer at a time: what it keeps, and the gradients of about as much.
-        parts["activations"] = outside + kept + 2 * largest
+        parts["activations"] = outside + kept
     else:
-        parts["activations"] = outside + sum(layers) + largest
+        parts["activations"] = outside + sum(layers)
     parts["cast_weights"] = casts
     parts["attention"] = _attention(model, setup, len(layers))
     parts["logits"] = _logits(model, setup)
+    # The backward pass works on one layer at a time, when the logits are gone: what it keeps if that was not kept
+    # already, and the gradients of about as much.
+    parts["working"] = max(0, (2 if setup.checkpointing else 1) * largest - parts["logits"])
     if setup.gpu:
         parts["other"] = int(OTHER)
     parts["total"] = sum(parts.values())
@@ -191,6 +193,7 @@ PARTS = (
     "activations",
     "attention",
     "logits",
+    "working",
     "exchange",
     "other",
 )

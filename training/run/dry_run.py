@@ -140,7 +140,7 @@ def _times(
         device = torch.device("cuda") if gpu else torch.device("cpu")
         top = peak(device, flops.dtype_of(kind), config.peak_tflops)
         found.append(_calculated("this machine", top, per_token, processes))
-    if not gpu:
+    if not gpu and parameters > MEASURED_UP_TO:
         top = Peak(config.peak_tflops * 1e12, "peak_tflops") if config.peak_tflops else listed(ELSEWHERE)
         found.append(_calculated("a GPU", top, per_token, processes))
     for one in found:
@@ -156,7 +156,7 @@ def _calculated(place: str, top: Peak | None, per_token: float, processes: int) 
             "tokens_per_second": None,
             "how": "the device's peak is not known: set peak_tflops",
         }
-    how = f"calculated: FLOPs at {ASSUMED:.0%} of {top.flops / 1e12:,.2f} TFLOP/s ({top.source})"
+    how = f"calculated: FLOPs at {ASSUMED:.0%} of {top.flops / 1e12:,.3g} TFLOP/s ({top.source})"
     return {
         "place": place,
         "tokens_per_second": processes * ASSUMED * top.flops / per_token,
@@ -232,12 +232,16 @@ def _memory_lines(columns: list[dict[str, Any]]) -> list[str]:
         f"{one['place']}, {one['precision']}, {one['attention']}, {one['micro_batch_size']} row(s)"
         for one in columns
     ]
-    lines = ["memory      " + " | ".join(f"{head:>44s}" for head in heads) + "  (GB, estimate, per process)"]
+    largest = max((one["bytes"]["total"] for one in columns if one["bytes"]), default=0)
+    size_of, unit = (1e9, "GB") if largest > 2e9 else (1e6, "MB")
+    lines = [
+        "memory      " + " | ".join(f"{head:>44s}" for head in heads) + f"  ({unit}, estimate, per process)"
+    ]
     for part in (*memory.PARTS, "total"):
         sizes = [one["bytes"][part] if one["bytes"] else None for one in columns]
         if any(sizes):
-            cells = [f"{'?' if size is None else f'{size / 1e9:,.2f}':>44s}" for size in sizes]
-            lines.append(f"  {part:9s} " + " | ".join(cells))
+            cells = [f"{'?' if size is None else f'{size / size_of:,.2f}':>44s}" for size in sizes]
+            lines.append(f"  {part:12s}" + " | ".join(cells))
     return [*lines, *(f"  {one['why']}" for one in columns if "why" in one)]
 
 

@@ -73,7 +73,8 @@ def _estimated(config: TrainConfig, sources: list[Source]) -> PlannedData:
     rows = np.flatnonzero(corpus.train)
     tokens = (sample.row_sizes(corpus)[rows] / BYTES_PER_TOKEN).astype(np.int64) + 1
     documents, shares = _mixed(config, corpus, rows, tokens)
-    plan = packing.plan(tokens, config.data.sequence_length, documents)
+    how: dict[str, Any] = {"method": config.data.packing, "window": config.data.packing_window}
+    plan = packing.plan(tokens, config.data.sequence_length, documents, **how)
     per_epoch = -(-plan.rows // config.rows_per_step)
     languages: dict[str, int] = {}
     for share in shares:
