@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from training import remembered
 from training.config import SourceConfig, TrainConfig
 from training.corpus import mixing
 from training.corpus.select import Corpus, select
@@ -81,7 +82,13 @@ def _alone(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            raise OutputError(
+                f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
+                "of each machine"
+            ) from error
         yield
 
 
@@ -119,7 +126,9 @@ def prepare(
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
+    result = Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
+    remembered.note(config, result)
+    return result
 
 
 def _epoch(

@@ -123,7 +123,7 @@ def run(
         except ImportError as error:
             raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
         if plan_only:
-            return planning.dry_run(settings)
+            return planning.dry_run(settings, nproc * nodes)
         processes = Processes(nproc, nodes, node_rank, rendezvous)
         if address is not None and nodes > 1:
             raise ConfigError(
@@ -136,9 +136,8 @@ def run(
                 from training.run.ray_train import train_on_ray
 
                 return train_on_ray(settings, nproc, address, _progress)
-            if (
-                processes.world > 1 or settings.parallel.deepspeed
-            ):  # DeepSpeed wants a process group for one, too
+            # DeepSpeed wants a process group for one, too.
+            if processes.world > 1 or settings.parallel.deepspeed:
                 return _several(config, overrides, processes, settings)
             return train_here(settings, _progress)
         except ImportError as error:
@@ -166,13 +165,13 @@ def _remove(start_over: Any, output: str) -> None:
 
 def _several(config: str, overrides: list[str], processes: Any, settings: Any) -> dict[str, Any]:
     from training.prepare import prepare
-    from training.run.distributed import check_processes
+    from training.run.distributed import check_processes, check_rows
     from training.run.processes import check_devices, start
 
     check_devices(processes.per_node, settings.device)
     check_processes(settings, processes.world)
     # Prepared here once: mistakes are reported by one process, and no rank waits while another tokenises.
-    prepare(settings, _progress).order.accumulation(processes.world, settings.micro_batch_size)
+    check_rows(prepare(settings, _progress), settings, processes.world)
     arguments = [config, *(part for text in overrides for part in ("--set", text))]
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         file = Path(folder) / "result.json"
@@ -184,7 +183,9 @@ def _several(config: str, overrides: list[str], processes: Any, settings: Any) -
 
 def _readable(result: dict[str, Any], plan_only: bool) -> str:
     if plan_only:
-        return json.dumps(result, indent=2)
+        from training.run.dry_run import readable
+
+        return readable(result)
     seen = result["seen"]
     lines = [
         f"checkpoint  {result['checkpoint']}",
@@ -196,6 +197,10 @@ def _readable(result: dict[str, Any], plan_only: bool) -> str:
         f"{result['packing']['filled']:.3%} non-padding, {result['tokens_per_second']:,.0f} tokens/s, "
         f"{result['seconds']:.1f} s",
     ]
+    if result.get("mfu") is not None:
+        lines.append(
+            f"MFU         {result['mfu']:.1%} of {result['peak_flops'] / 1e12:,.3g} TFLOP/s ({result['peak_source']})"
+        )
     if result["loss"] is not None:
         lines.append(f"loss        {result['loss']:.4f}")
     if result["evaluation"]:
