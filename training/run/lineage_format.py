@@ -202,6 +202,8 @@ class Group(Record):
     """The document after the last."""
     shown: Count
     """Tokens of these."""
+    held_back: bool
+    """`max_repeats` kept the group below its share."""
 
 
 class SeenEpoch(Record):
