@@ -9,9 +9,11 @@ rows a share has been seen, at random. Prints processor seconds of one thread, t
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # benchmarks/training.py is not the package
 from training.run.row_sets import pack
 
 ROWS, SHARDS = (int(text) for text in (sys.argv[1:] + ["33000000", "4000"][len(sys.argv) - 1 :])[:2])

@@ -203,7 +203,7 @@ class Group(Record):
     shown: Count
     """Tokens of these."""
     held_back: bool
-    """The largest number of repeats gives it less than its share."""
+    """`max_repeats` kept the group below its share."""
 
 
 class SeenEpoch(Record):
