@@ -105,7 +105,12 @@ def measure(options: argparse.Namespace, work: Path) -> dict[str, Any]:
             # Forward, then backward: a drift of the machine favours nobody.
             for name in options.contestants[:: 1 if number % 2 == 0 else -1]:
                 runs[name].append(contestant(name, config, options))
-                print(f"{model} round {number + 1} {name}: {runs[name][-1]['rate']:,.0f}", file=sys.stderr)
+                last = runs[name][-1]
+                print(
+                    f"{model} round {number + 1} {name}: {last['rate']:,.0f} tokens/s, {last['cpu_rate']:,.0f} per CPU second",
+                    file=sys.stderr,
+                    flush=True,
+                )
         result[model] = {name: summary(each, runs.get("plain loop")) for name, each in runs.items()}
     return result
 

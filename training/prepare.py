@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from training import remembered
 from training.config import SourceConfig, TrainConfig
 from training.corpus import mixing
 from training.corpus.select import Corpus, select
@@ -125,7 +126,9 @@ def prepare(
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    return Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
+    result = Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
+    remembered.note(config, result)
+    return result
 
 
 def _epoch(

@@ -123,7 +123,7 @@ def run(
         except ImportError as error:
             raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
         if plan_only:
-            return planning.dry_run(settings)
+            return planning.dry_run(settings, nproc * nodes)
         processes = Processes(nproc, nodes, node_rank, rendezvous)
         if address is not None and nodes > 1:
             raise ConfigError(
@@ -183,7 +183,9 @@ def _several(config: str, overrides: list[str], processes: Any, settings: Any) -
 
 def _readable(result: dict[str, Any], plan_only: bool) -> str:
     if plan_only:
-        return json.dumps(result, indent=2)
+        from training.run.dry_run import readable
+
+        return readable(result)
     seen = result["seen"]
     lines = [
         f"checkpoint  {result['checkpoint']}",
@@ -195,6 +197,10 @@ def _readable(result: dict[str, Any], plan_only: bool) -> str:
         f"{result['packing']['filled']:.3%} non-padding, {result['tokens_per_second']:,.0f} tokens/s, "
         f"{result['seconds']:.1f} s",
     ]
+    if result.get("mfu") is not None:
+        lines.append(
+            f"MFU         {result['mfu']:.1%} of {result['peak_flops'] / 1e12:,.3g} TFLOP/s ({result['peak_source']})"
+        )
     if result["loss"] is not None:
         lines.append(f"loss        {result['loss']:.4f}")
     if result["evaluation"]:

@@ -148,3 +148,27 @@ def test_logits_are_never_there_at_once(monkeypatch):
     monkeypatch.setattr(functional, "linear", watched)
     gradients(model)
     assert 0 < largest[0] <= 16 * 96
+
+
+def test_a_run_with_chunks_is_the_run_without(settings, tmp_path):
+    """Breach: the setting is declared and does nothing, or changes what is learnt. Also: what a run says of its use."""
+    from training.config import TrainConfig
+    from training.run.train import train
+
+    results = []
+    for number, chunk in enumerate((None, 48)):
+        output = {
+            "output": str(tmp_path / str(number)),
+            "steps": 3,
+            "evaluation": {"every": 3, "fraction": 0.2},
+        }
+        lines: list[str] = []
+        config = TrainConfig.model_validate({**settings, **output, "loss_chunk": chunk, "peak_tflops": 0.5})
+        results.append(train(config, lines.append))
+        assert any("MFU" in line for line in lines if line.startswith("step 3/3  loss"))
+    whole, chunked = results
+    assert chunked["loss"] == pytest.approx(whole["loss"], rel=1e-5)
+    assert chunked["evaluation"]["all"]["loss"] == pytest.approx(whole["evaluation"]["all"]["loss"], rel=1e-5)
+    per_device = whole["tokens_per_second_per_device"]
+    assert whole["mfu"] == pytest.approx(per_device * whole["flops_per_token"] / 0.5e12)
+    assert whole["hfu"] == whole["mfu"] and whole["peak_source"] == "peak_tflops"

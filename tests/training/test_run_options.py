@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -11,13 +13,27 @@ import torch
 from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
-from training.config import TrainConfig, load, trainer_keys
+from training.config import EvaluationConfig, TrainConfig, load, trainer_keys
 from training.errors import OutOfMemoryError, OutputError, TrainingConfigError
-from training.run import best, loggers, named, reproducible
+from training.run import best, custom_metrics, loggers, named, reproducible
+from training.run.callbacks import callbacks
+from training.run.interrupted import told
 from training.run.train import train
 from training.run.trainer import PackedTrainer
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def settings(settings, cache):
+    """Tokens and tokenizer are made once for all of these runs."""
+    settings["data"]["cache"] = cache
+    return settings
 
 
 def run(settings, lines=None, **more):
@@ -112,8 +128,6 @@ def here(monkeypatch):
 
 
 def test_a_callback_of_the_users_own_keeps_its_state_over_a_resume(settings, here):
-    import shutil
-
     settings |= {"callbacks": ["own_callbacks:Counts"], "evaluation": {"fraction": 0.0}}
     result = run(settings)
     shutil.rmtree(result["checkpoint"])
@@ -138,9 +152,9 @@ def test_a_run_that_a_callback_stops_is_saved_where_it_stops(settings, here):
         ("own_callbacks:TrainConfig", "not a class derived from TrainerCallback"),
     ],
 )
-def test_a_callback_that_cannot_be_had_is_told(settings, here, name, message):
+def test_a_callback_that_cannot_be_had_is_told(here, name, message):
     with pytest.raises(TrainingConfigError, match=f"callbacks: .*{message}"):
-        run(settings, callbacks=[name])
+        callbacks([name])
 
 
 # --- loggers -------------------------------------------------------------------------------------------------------
@@ -176,14 +190,15 @@ def test_wandb_writes_offline_and_a_resumed_run_is_the_same_run(settings, monkey
     data = file.read_bytes()
     assert b"eval/Cplusplus/loss" in data
     assert b"train/loss" in data
-    assert "WANDB_RUN_ID" not in __import__("os").environ
+    assert "WANDB_RUN_ID" not in os.environ
 
 
 def test_a_logger_that_is_not_installed_names_the_extra(settings, monkeypatch):
     monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
     for name, extra in (("mlflow", "mlflow"), ("tensorboard", "loggers")):
+        config = TrainConfig.model_validate({**settings, "loggers": [name]})
         with pytest.raises(TrainingConfigError, match=rf"{name} needs the package .*stackmill\[{extra}\]"):
-            run(settings, loggers=[name])
+            train(config)
 
 
 def test_mlflow(settings):
@@ -214,8 +229,6 @@ def history(*values, key="eval_loss"):
 
 
 def judged(*values, metric="loss", patience=2, min_delta=0.0):
-    from training.config import EvaluationConfig
-
     settings = EvaluationConfig.model_validate(
         {"metric": metric, "early_stopping": {"patience": patience, "min_delta": min_delta}}
     )
@@ -237,8 +250,9 @@ def test_best_and_stop_from_the_history():
 
 
 def test_a_run_stops_early_keeps_its_best_and_is_then_finished(settings):
-    settings |= {"steps": 40, "optimizer": {"learning_rate": 0.3, "schedule": "constant"}, "save_every": 40}
+    settings |= {"steps": 40, "optimizer": {"learning_rate": 0.3, "schedule": "constant"}, "save_every": 1}
     settings["evaluation"] = {"every": 2, "fraction": 0.2, "early_stopping": {"patience": 2}}
+    settings["keep_checkpoints"] = 3
     lines = []
     result = run(settings, lines)
     assert result["stopped_early"]
@@ -252,31 +266,23 @@ def test_a_run_stops_early_keeps_its_best_and_is_then_finished(settings):
     again = run(settings, lines)
     assert any("nothing to do" in line for line in lines)
     assert again["best"] == result["best"]
+    # resumed in the middle of waiting, it decides the same; with more patience it goes on
+    shutil.rmtree(result["checkpoint"])
+    resumed = run(settings)
+    assert resumed["resumed_from"] is not None
+    assert (resumed["steps"], resumed["best"]) == (result["steps"], result["best"])
     settings["evaluation"]["early_stopping"] = {"patience": 3}
     assert run(settings)["steps"] > result["steps"]
 
 
-def test_early_stopping_counts_on_over_a_resume(settings):
-    """The same decision with and without a resume in the middle of waiting."""
-    import shutil
-
-    settings |= {"steps": 40, "optimizer": {"learning_rate": 0.3, "schedule": "constant"}, "save_every": 1}
-    settings["evaluation"] = {"every": 2, "fraction": 0.2, "early_stopping": {"patience": 2}}
-    whole = run(settings)
-    shutil.rmtree(
-        whole["checkpoint"]
-    )  # the newest left is one step after the first evaluation that was not better
-    resumed = run(settings)
-    assert resumed["resumed_from"] is not None
-    assert (resumed["steps"], resumed["best"]) == (whole["steps"], whole["best"])
-
-
-def test_a_metric_that_is_not_measured_names_those_that_are(settings):
-    settings["evaluation"]["metric"] = "Pyton/loss"
+def test_a_metric_that_is_not_measured_names_those_that_are():
+    figures = dict.fromkeys(best.FIGURES, 1.0)
+    report = {"all": figures, "languages": {"Python": figures}}
+    best.check(EvaluationConfig(metric="+Python/loss"), report)
     with pytest.raises(
         TrainingConfigError, match=r"'Pyton/loss' is not measured; there are: loss, .*Python/loss"
     ):
-        run(settings)
+        best.check(EvaluationConfig(metric="Pyton/loss"), report)
 
 
 # --- custom metrics ------------------------------------------------------------------------------------------------
@@ -301,6 +307,9 @@ def taken(model, tokenizer, documents):
     return {"loss": 1.0}
 
 
+taken_too = taken
+
+
 def test_own_metrics_are_reported_and_can_decide(settings, here):
     settings["evaluation"] |= {"metrics": ["own_callbacks:characters"], "metric": "+characters"}
     result = run(settings)
@@ -313,46 +322,61 @@ def test_own_metrics_are_reported_and_can_decide(settings, here):
     }
 
 
-def test_an_entry_point_is_a_metric(settings, here, monkeypatch):
+def test_an_entry_point_is_a_metric(here, monkeypatch):
     point = named.importlib.metadata.EntryPoint("mine", "own_callbacks:characters", "stackmill.metrics")
     monkeypatch.setattr(
         named.importlib.metadata,
         "entry_points",
         lambda group, name=None: [point] if name in (None, "mine") and group == "stackmill.metrics" else [],
     )
-    settings["evaluation"] |= {"metrics": ["mine"]}
-    assert "characters" in run(settings, steps=1)["evaluation"]["custom"]
-    settings |= {"output": settings["output"] + "-2"}
-    settings["evaluation"] |= {"metrics": ["other"]}
+    found = custom_metrics.load(["mine"])["mine"]
+    assert found.__name__ == "characters"
     with pytest.raises(TrainingConfigError, match=r"no installed package has an entry point 'other'.*mine"):
-        run(settings)
+        custom_metrics.load(["other"])
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("names", "message"),
     [
-        ("broken", "failed with KeyError: 'nothing'"),
-        ("no_numbers", "must return a dict of names and numbers"),
-        ("taken", "'loss' is the name of another figure"),
+        (["broken"], "broken failed with KeyError: 'nothing'"),
+        (["no_numbers"], "must return a dict of names and numbers"),
+        (["taken", "taken_too"], "taken_too gives 'loss', which another one gave"),
     ],
 )
-def test_a_metric_that_fails_is_named(settings, here, name, message):
-    settings["evaluation"] |= {"metrics": [f"own_callbacks:{name}"]}
+def test_a_metric_that_fails_is_named(here, names, message):
+    found = custom_metrics.load([f"own_callbacks:{name}" for name in names])
     with pytest.raises(TrainingConfigError, match=message):
-        run(settings)
+        custom_metrics.measure(found, torch.nn.Linear(1, 1), None, lambda: iter(()))
+
+
+def test_an_own_metric_has_a_name_of_its_own():
+    figures = dict.fromkeys(best.FIGURES, 1.0)
+    with pytest.raises(TrainingConfigError, match="'loss' is the name of another figure"):
+        best.flat({"all": figures, "languages": {}, "custom": {"loss": 1.0}})
 
 
 # --- profile, deterministic mode, ends from outside ----------------------------------------------------------------
 
 
-def test_a_profile_is_a_trace_of_the_steps_asked_for(settings):
-    run(settings, profile={"first_step": 2, "steps": 2}, evaluation={"fraction": 0.0})
+def test_a_profile_is_a_trace_of_the_steps_asked_for_and_the_model_is_shown(settings):
+    lines = []
+    run(settings, lines, profile={"first_step": 2, "steps": 2}, evaluation={"fraction": 0.0}, steps=4)
     (file,) = (Path(settings["output"]) / "profile").iterdir()
     assert file.name == "steps-2-3-rank-0.json"
     events = json.loads(file.read_text())["traceEvents"]
     steps = [e for e in events if str(e.get("name", "")).startswith("Optimizer.step#")]
     assert len(steps) == 2
     assert any("aten::" in str(event.get("name")) for event in events)
+    at = next(n for n, line in enumerate(lines) if line.startswith("block "))
+    table = [line.split() for line in lines[at : at + 12]]
+    assert [row[0] for row in table if row[0].startswith("layers")] == [
+        "layers.self_attn",
+        "layers.mlp",
+        "layers.input_layernorm",
+        "layers.post_attention_layernorm",
+    ]
+    total = next(row for row in table if row[0] == "all")
+    assert f" {total[1]} parameters, {total[2]} trained" in "\n".join(lines)
 
 
 def test_deterministic_mode_is_on_in_a_run_and_off_behind_it(settings, monkeypatch):
@@ -361,14 +385,14 @@ def test_deterministic_mode_is_on_in_a_run_and_off_behind_it(settings, monkeypat
 
     def step(self, *rest):
         seen.append(torch.are_deterministic_algorithms_enabled())
-        seen.append(__import__("os").environ["CUBLAS_WORKSPACE_CONFIG"])
+        seen.append(os.environ["CUBLAS_WORKSPACE_CONFIG"])
         return genuine(self, *rest)
 
     monkeypatch.setattr(PackedTrainer, "training_step", step)
     run(settings, deterministic=True, steps=1, evaluation={"fraction": 0.0})
     assert set(seen) == {True, ":4096:8"}
     assert not torch.are_deterministic_algorithms_enabled()
-    assert "CUBLAS_WORKSPACE_CONFIG" not in __import__("os").environ
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
 
 
 def test_seed_everything_seeds_every_generator():
@@ -405,59 +429,47 @@ def raises(error):
     return failure
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")),
-        lambda: torch.empty(2**55),
-    ],
-    ids=["gpu", "processor"],
-)
-def test_out_of_memory_says_what_to_change(settings, monkeypatch, failure):
-    fails_with(monkeypatch, failure)
+def test_out_of_memory_says_what_to_change(settings, monkeypatch):
+    fails_with(monkeypatch, raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")))
     with pytest.raises(OutOfMemoryError) as caught:
         run(settings)
     text = str(caught.value)
     for words in (
-        "llocate",
+        "Tried to allocate",
         "micro_batch_size (now 2;",
         "gradient_checkpointing: true",
         "lora",
+        "A step takes about 0.00 GB in each process: ",
+        "activations 0.0",
         "sequence_length (now 64)",
     ):
         assert words in text
     assert len(list(Path(settings["output"]).glob("checkpoints/step-*"))) == 1
-    monkeypatch.undo()
-    assert run(settings)["resumed_from"].endswith("step-00000003")
 
 
-def test_ctrl_c_says_what_is_left_and_the_run_goes_on(settings, monkeypatch):
-    fails_with(monkeypatch, raises(KeyboardInterrupt()))
-    lines = []
-    with pytest.raises(KeyboardInterrupt):
-        run(settings, lines)
-    assert "interrupted: the newest checkpoint is" in lines[-1]
-    assert "step-00000003; the same command goes on from it" in lines[-1]
-    monkeypatch.undo()
-    assert run(settings)["resumed_from"].endswith("step-00000003")
+@pytest.mark.parametrize(
+    ("failure", "error", "message"),
+    [
+        (lambda: torch.empty(2**55), OutOfMemoryError, "out of memory: .*llocate"),
+        (raises(MemoryError()), OutOfMemoryError, "out of memory: MemoryError"),
+        (raises(RuntimeError("of another kind")), RuntimeError, "^of another kind$"),
+        (raises(OSError(28, "No space left on device")), OutputError, "cannot be written: .*No space left"),
+    ],
+    ids=["processor", "python", "other", "disk"],
+)
+def test_ends_from_outside_are_told(settings, tmp_path, failure, error, message):
+    with pytest.raises(error, match=message), told(TrainConfig.model_validate(settings), tmp_path, print):
+        failure()
 
 
-def test_a_disk_that_refuses_the_metrics_is_told(settings, monkeypatch):
-    fails_with(monkeypatch, raises(OSError(28, "No space left on device")))
-    with pytest.raises(OutputError, match=r"cannot be written: .*No space left"):
-        run(settings)
-
-
-def test_the_summary_of_the_model_is_shown(settings):
-    lines = []
-    run(settings, lines, steps=1, evaluation={"fraction": 0.0})
-    at = next(n for n, line in enumerate(lines) if line.startswith("block "))
-    table = [line.split() for line in lines[at : at + 12]]
-    assert [row[0] for row in table if row[0].startswith("layers")] == [
-        "layers.self_attn",
-        "layers.mlp",
-        "layers.input_layernorm",
-        "layers.post_attention_layernorm",
-    ]
-    total = next(row for row in table if row[0] == "all")
-    assert f" {total[1]} parameters, {total[2]} trained" in "\n".join(lines)
+def test_ctrl_c_says_what_is_left(settings, tmp_path):
+    config, lines = TrainConfig.model_validate(settings), []
+    with pytest.raises(KeyboardInterrupt), told(config, tmp_path, lines.append):
+        raise KeyboardInterrupt
+    (tmp_path / "step-00000003").mkdir()
+    with pytest.raises(KeyboardInterrupt), told(config, tmp_path, lines.append):
+        raise KeyboardInterrupt
+    assert "no checkpoint was written yet" in lines[0]
+    assert lines[1] == (
+        f"interrupted: the newest checkpoint is {tmp_path}/step-00000003; the same command goes on from it"
+    )

@@ -1,7 +1,9 @@
 """What is trained on: rows of releases and local files, chosen, split and put in order. No torch here.
 
-sources     a release or a file of JSON lines, row by row
-filters     licenses, quality signals
+sources     a release, or a file of JSON lines, row by row
+jsonl       files of JSON lines
+filters     licenses, vendored and generated files, ranges of numbers
+licenses    SPDX expressions
 networks    origins that belong together: owners, fork networks
 select      which rows are trained on, which are held out, which are left aside
 leaks       held-out rows that are near-duplicates of training rows

@@ -8,4 +8,6 @@ attention      what a forward pass of packed rows may be called with, and the pr
 new_tokens     rows for tokens that the model did not have
 quantise       the frozen base in 4 bits
 adapters       low-rank adapters
+summary        the blocks as a table
+decoding       generation
 """

@@ -89,7 +89,7 @@ def pairs(lengths: np.ndarray, window: int | None = None) -> np.ndarray:
     return np.asarray(inside * (inside + 1) // 2 + (lengths - inside) * window)
 
 
-def mfu(tokens: int, seconds: float, flops: RunFlops, *, hardware: bool = False) -> float | None:
+def mfu(tokens: float, seconds: float, flops: RunFlops, *, hardware: bool = False) -> float | None:
     """Model FLOPs utilisation per device, 0..1: `tokens` non-padding tokens of all devices in `seconds`.
 
     None where the peak is not known or no time has passed. `hardware`: what gradient checkpointing computes again

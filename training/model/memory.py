@@ -21,6 +21,7 @@ allowance, not a count.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 GIB = 2**30
 
@@ -109,12 +110,29 @@ def fake_model(config: Any, dtype: torch.dtype, adapt: Callable[[Any], Any] | No
     """The model of a transformers configuration, frozen and adapted by `adapt`; call it inside `fake()`."""
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=COUNTED)
+    # Made on the meta device, which peft knows; then every tensor is replaced by a fake one of the CPU, which autocast
+    # knows.
+    with unset_fake_temporarily(), torch.device("meta"):
+        own = copy.deepcopy(config)  # it would remember the attention
+        model = AutoModelForCausalLM.from_config(own, dtype=dtype, attn_implementation=COUNTED)
+        if adapt is not None:
+            model = adapt(model)
+    known: dict[int, Any] = {}
+    for module in model.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = known.setdefault(id(tensor), _faked(tensor))
     model.train()
     for module in model.modules():
         if type(module).__name__.endswith("Experts"):
             module.forward = partial(_experts, module)  # theirs depends on which tokens go where
-    return model if adapt is None else adapt(model)
+    return model
+
+
+def _faked(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
 def _experts(module: Any, hidden: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -141,8 +159,8 @@ def estimate(model: nn.Module, setup: Setup) -> dict[str, int]:
     """Bytes of one process at the peak of a step, by part; `total` is their sum. Call it inside `fake()`.
 
     Parts: weights, adapters, gradients, optimizer, cast_weights (copies in the type of the computation), activations,
-    attention (what grows with the square of a row), logits, exchange (buckets of gradients, or unsharded layers),
-    other.
+    attention (what grows with the square of a row), logits, working (what the backward pass of a layer needs beyond the
+    memory that the logits have left), exchange (buckets of gradients, or unsharded layers), other.
     """
     parts = dict.fromkeys(PARTS, 0)
     parts.update(_weights(model, setup))
@@ -151,13 +169,15 @@ def estimate(model: nn.Module, setup: Setup) -> dict[str, int]:
     if setup.checkpointing:
         config = model.config.get_text_config()  # type: ignore[union-attr,operator]
         kept = setup.tokens * config.hidden_size * setup.compute.itemsize * len(layers)
-        # One layer at a time: what it keeps, and the gradients of about as much.
-        parts["activations"] = outside + kept + 2 * largest
+        parts["activations"] = outside + kept
     else:
-        parts["activations"] = outside + sum(layers) + largest
+        parts["activations"] = outside + sum(layers)
     parts["cast_weights"] = casts
     parts["attention"] = _attention(model, setup, len(layers))
     parts["logits"] = _logits(model, setup)
+    # The backward pass works on one layer at a time, when the logits are gone: what it keeps if that was not kept
+    # already, and the gradients of about as much.
+    parts["working"] = max(0, (2 if setup.checkpointing else 1) * largest - parts["logits"])
     if setup.gpu:
         parts["other"] = int(OTHER)
     parts["total"] = sum(parts.values())
@@ -173,6 +193,7 @@ PARTS = (
     "activations",
     "attention",
     "logits",
+    "working",
     "exchange",
     "other",
 )

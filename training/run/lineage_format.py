@@ -202,6 +202,8 @@ class Group(Record):
     """The document after the last."""
     shown: Count
     """Tokens of these."""
+    held_back: bool
+    """The largest number of repeats gives it less than its share."""
 
 
 class SeenEpoch(Record):

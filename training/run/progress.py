@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from training.config import TrainConfig
+from training.model.flops import RunFlops, mfu
 from training.prepare import Prepared
 from training.run import checkpoint
 from training.tokens.cache import Report
@@ -55,6 +56,8 @@ class Progress(TrainerCallback):
         self.started = time.perf_counter()
         self.first_step = 0
         self.paused = 0.0
+        self.flops: RunFlops | None = None
+        """What a token costs; set when the model is there, for the utilisation in the lines."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -122,8 +125,10 @@ class Progress(TrainerCallback):
         step = state.global_step
         seconds, rate = self.speed(step)
         left = seconds / max(1, step - self.first_step) * (state.max_steps - step)
+        share = mfu(rate, 1.0, self.flops) if self.flops else None
+        used = "" if share is None else f"MFU {share:.1%}  "
         self.report(
-            f"step {step}/{state.max_steps}  loss {logs['loss']:.4f}  {rate:,.0f} tokens/s  "
+            f"step {step}/{state.max_steps}  loss {logs['loss']:.4f}  {rate:,.0f} tokens/s  {used}"
             f"{int(left) // 60}:{int(left) % 60:02d} left"
         )
         self.record(

@@ -49,7 +49,7 @@ def train(
     """
     from training.model import summary
     from training.model.start import model_for
-    from training.run import checkpoint, lineage, loggers, reproducible
+    from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
     from training.run.arguments import arguments
     from training.run.distributed import agree, check_processes, process_place
     from training.run.interrupted import told
@@ -65,6 +65,7 @@ def train(
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
     check_processes(config, world)
     loggers.check(config)
+    asked, config = config, micro_batch.before(config, world)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
@@ -83,9 +84,12 @@ def train(
     with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
         reproducible.seed_everything(config.seed)
         model = model_for(config, prepared, report)
+        config = micro_batch.settle(asked, config, prepared, model, world, report)
+        settings = arguments(config, prepared, world)
         for line in summary.table(summary.blocks(model)):
             report(line)
         trainer = PackedTrainer(config, prepared, model, settings, report)
+        trainer.progress.flops = utilisation.of_run(config, prepared, model, world)
         if resume is not None:
             trainer.args.eval_on_start = False
             trainer.remember(json.loads((resume / METRICS).read_text()))
@@ -96,6 +100,7 @@ def train(
     seconds, rate = trainer.progress.speed(last)
     final = checkpoint.folder_of(checkpoints, last)
     result = _result(config, prepared, final, resumed_from=resume, seconds=seconds, rate=rate)
+    result |= utilisation.report(trainer.progress.flops, rate)
     if rank == 0:
         temporary = output / "result.json.tmp"
         temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
@@ -138,12 +143,14 @@ def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
     left = ", ".join(f"{count} left out ({reason})" for reason, count in corpus.left_out.items() if count)
     report(
         f"{int(corpus.train.sum())} files to train on, {int(corpus.held_out.sum())} held out of "
-        f"{corpus.held_out_groups} owners, {len(corpus.languages)} languages{'; ' + left if left else ''}"
+        f"{corpus.held_out_groups} of {corpus.groups} groups (owners and their networks), "
+        f"{len(corpus.languages)} languages{'; ' + left if left else ''}"
     )
-    plan = order.plans[0]
+    plan, blank = order.plans[0], sum(order.remainders())
     report(
         f"packing: {plan.rows} rows of {plan.capacity} tokens, {plan.filled:.3%} filled, no token lost; "
         f"{order.steps} steps of {config.global_batch_tokens} tokens, {len(order.plans)} epoch(s) begun"
+        f"{f'; {blank} rows of padding fill the last steps of epochs' if blank else ''}"
     )
     if prepared.held_out is None:
         report("nothing is held out: there will be no evaluation (evaluation.fraction)")
@@ -186,6 +193,7 @@ def _result(
         "resumed_from": str(resumed_from) if resumed_from else None,
         "seconds": seconds,
         "tokens_per_second": rate,
+        "micro_batch_size": config.micro_batch_size,
     }
 
 
