@@ -192,8 +192,8 @@ def test_stopped_by_a_signal_and_gone_on(two, tmp_path):
         if line.startswith("step 3/6  loss"):
             break
     running.send_signal(signal.SIGTERM)
-    rest = running.stderr.read()
-    assert running.wait() == 5
+    _, rest = running.communicate()
+    assert running.returncode == 5
     assert "stopped by SIGTERM" in rest
     done = subprocess.run(
         command(config, *more), env=environment(), cwd=tmp_path, capture_output=True, text=True, check=True
