@@ -48,6 +48,8 @@ def _memory(config: TrainConfig, error: BaseException) -> str:
     ]
     if not config.gradient_checkpointing:
         smaller.append("gradient_checkpointing: true")
+    if config.loss_chunk is None:
+        smaller.append("loss_chunk: 1024")
     if config.precision == "fp32":
         smaller.append("precision: bf16")
     if config.lora is None:
