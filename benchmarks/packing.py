@@ -22,12 +22,17 @@ import json
 import platform
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(
+    0, str(Path(__file__).parent.parent)
+)  # training.py beside this file has the name of the package
 
 from training.corpus.sources import open_release
 from training.tokens import packing

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from manifests.canonical import MAX_BYTES
 from manifests.checksums import sha256_file
 from manifests.errors import ManifestError, ReleaseError
-from manifests.facts import ShardFacts
+from manifests.facts import FileFacts, ShardFacts
 from manifests.manifest import Manifest
-from manifests.names import MANIFEST
+from manifests.names import MANIFEST, QUALITY_SIGNALS_FILE
 from manifests.schema import DATA
 
 BATCH_ROWS = 1_024
@@ -73,10 +73,10 @@ class Release:
             raise ReleaseError(f"{self.directory}: no language {ascii(language)[:80]}; it has {known}")
         return tuple(shard for shard in self.manifest.shards if shard.language == language)
 
-    def check_shard(self, shard: ShardFacts) -> Path:
-        """Check size and SHA-256 of a shard's file against the manifest, and return its path on disk.
+    def check_shard(self, shard: ShardFacts | FileFacts) -> Path:
+        """Check size and SHA-256 of a shard's (or another listed) file against the manifest; its path on disk.
 
-        A shard is hashed once per opened release. Raises `ReleaseError` naming the shard.
+        A file is hashed once per opened release. Raises `ReleaseError` naming it.
         """
         file = self._file(shard)
         if shard.path not in self._verified:
@@ -90,11 +90,42 @@ class Release:
             self._verified.add(shard.path)
         return file
 
-    def _file(self, shard: ShardFacts) -> Path:
+    def _file(self, shard: ShardFacts | FileFacts) -> Path:
         file = self.directory / shard.path
         if file.is_symlink() or not file.is_file():
             raise ReleaseError(f"{self.directory}: {shard.path} is missing or is not a plain file")
         return file
+
+    def quality_signals(self) -> pa.Schema | None:
+        """The columns of `quality-signals.parquet`, checked like a shard; None where the release has no such file."""
+        facts = next((file for file in self.manifest.files if file.path == QUALITY_SIGNALS_FILE), None)
+        if facts is None:
+            return None
+        file = self.check_shard(facts)
+        try:
+            return pq.read_schema(file)
+        except (pa.ArrowException, OSError) as error:
+            raise ReleaseError(
+                f"{self.directory}: {facts.path} cannot be read as Parquet: {error}"
+            ) from error
+
+    def read_quality_signals(self, columns: Sequence[str]) -> pa.Table:
+        """These columns of `quality-signals.parquet`, sorted by row_id.
+
+        Raises `ReleaseError` for an unknown column, and for a file that is missing, altered or damaged.
+        """
+        schema = self.quality_signals()
+        known = [] if schema is None else schema.names
+        if unknown := [name for name in columns if name not in known]:
+            raise ReleaseError(f"{self.directory}: {QUALITY_SIGNALS_FILE} has no columns {unknown}")
+        try:
+            return pq.read_table(
+                self.directory / QUALITY_SIGNALS_FILE, columns=list(columns), page_checksum_verification=True
+            )
+        except (pa.ArrowException, OSError) as error:
+            raise ReleaseError(
+                f"{self.directory}: {QUALITY_SIGNALS_FILE} cannot be read as Parquet: {error}"
+            ) from error
 
     def batches(
         self,

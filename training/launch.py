@@ -1,6 +1,6 @@
 """One process of a distributed run, or a run without the command line:
 
-    torchrun --nproc-per-node 2 -m training.launch configs/train-tiny.yaml --set steps=20
+    torchrun --nproc-per-node 2 -m training.launch configs/train-small.yaml --set steps=20
 
 Every process prepares the data (the first under a lock, the others find its caches), then Trainer joins them:
 gloo on CPU, NCCL on GPUs. Rank 0 prints the result as one JSON line on stdout; progress goes to stderr. Exit
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rank, world = 0, 1
     try:
         config = load(options.config, options.overrides)
+        from training.run.distributed import process_place
         from training.run.train import train
-        from training.run.trainer import process_place
 
         rank, world = process_place()
         try:

@@ -82,7 +82,13 @@ def _alone(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems have no locks
+            raise OutputError(
+                f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
+                "of each machine"
+            ) from error
         yield
 
 

@@ -81,7 +81,11 @@ def lineage(
         runs = trace.chain(folder)
         if not asked:
             facts = trace.summary(runs)
-            typer.echo(json.dumps({"runs": facts}, sort_keys=True) if as_json else _facts(facts, folder))
+            unknown = trace.unknown_base(runs)
+            if as_json:
+                typer.echo(json.dumps({"runs": facts, "unknown_base": unknown}, sort_keys=True))
+            else:
+                typer.echo("\n".join(visible(line) for line in [*_facts(facts, folder), *_unknown(unknown)]))
             return
         data = trace.Data.find(runs, release or [])
         if removals is not None:
@@ -144,7 +148,11 @@ def _generation(number: int) -> str:
     return "this run" if number == 0 else "its base" if number == 1 else f"base {number} before it"
 
 
-def _facts(runs: list[dict[str, Any]], folder: Path) -> str:
+def _unknown(base: str | None) -> list[str]:
+    return [] if base is None else [f"What {base}, where the first run began, was trained on is NOT known."]
+
+
+def _facts(runs: list[dict[str, Any]], folder: Path) -> list[str]:
     lines = [f"{folder}: verified"]
     for run in runs:
         seen = run["seen"]
@@ -178,7 +186,7 @@ def _facts(runs: list[dict[str, Any]], folder: Path) -> str:
         git = run["product"]["git"]
         code = f", commit {git['commit']}{' with changes' if git['dirty'] else ''}" if git else ""
         lines.append(f"  code         stackmill {run['product']['version']}{code}")
-    return "\n".join(lines)
+    return lines
 
 
 _WORDS = {
@@ -211,6 +219,7 @@ def _answer(answer: dict[str, Any]) -> str:
                 )
         if len(run["rows"]) > SHOWN_ROWS:
             lines.append(f"    and {len(run['rows']) - SHOWN_ROWS:,} more (--out FILE or --json gives all)")
+    lines += _unknown(answer["unknown_base"])
     if kind in ("origin", "owner"):
         lines.append(
             "A file that other repositories have, too, is one row, under one of them: ask for it with --id."

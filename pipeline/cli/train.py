@@ -136,9 +136,8 @@ def run(
                 from training.run.ray_train import train_on_ray
 
                 return train_on_ray(settings, nproc, address, _progress)
-            if (
-                processes.world > 1 or settings.parallel.deepspeed
-            ):  # DeepSpeed wants a process group for one, too
+            # DeepSpeed wants a process group for one, too.
+            if processes.world > 1 or settings.parallel.deepspeed:
                 return _several(config, overrides, processes, settings)
             return train_here(settings, _progress)
         except ImportError as error:
@@ -166,13 +165,13 @@ def _remove(start_over: Any, output: str) -> None:
 
 def _several(config: str, overrides: list[str], processes: Any, settings: Any) -> dict[str, Any]:
     from training.prepare import prepare
-    from training.run.distributed import check_processes
+    from training.run.distributed import check_processes, check_rows
     from training.run.processes import check_devices, start
 
     check_devices(processes.per_node, settings.device)
     check_processes(settings, processes.world)
     # Prepared here once: mistakes are reported by one process, and no rank waits while another tokenises.
-    prepare(settings, _progress).order.accumulation(processes.world, settings.micro_batch_size)
+    check_rows(prepare(settings, _progress), settings, processes.world)
     arguments = [config, *(part for text in overrides for part in ("--set", text))]
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         file = Path(folder) / "result.json"

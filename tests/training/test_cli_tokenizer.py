@@ -1,13 +1,19 @@
 """`pipeline tokenizer`: made twice alike, loaded by transformers, refused with reasons."""
 
 import json
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli.main import app
 from pipeline.errors import ConfigError, IntegrityError, SourceError
+from training.tokens.control import FAMILIES
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments, code=0):
@@ -123,3 +129,23 @@ def test_check_says_what_is_missing(release, tmp_path, added, missing):
     assert (
         len(json.loads(run("tokenizer", "check", tmp_path / "made", "--json").stdout)["missing"]) == missing
     )
+
+
+def test_every_command_of_the_page_works(make_release, tmp_path, monkeypatch):
+    """Breach: a reader types what docs/tokenizer.md says, and it fails."""
+    make_release(tmp_path / "releases", rows={"Python": 60, "C++": 20, "Shell": 10})
+    monkeypatch.chdir(tmp_path)
+    ran = 0
+    page = (ROOT / "docs/tokenizer.md").read_text(encoding="utf-8")
+    for kind, block in re.findall(r"^```(console|python)\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        if kind == "python":
+            exec(compile(block, "tokenizer.md", "exec"), {})
+            continue
+        for line in block.splitlines():
+            run(*shlex.split(line.removeprefix("$ "))[1:])
+            ran += 1
+    assert ran == 2
+    # The table is the one of the code.
+    for family in FAMILIES:
+        for name in filter(None, (family.prefix, family.middle, family.suffix)):
+            assert f"`{name}`".replace("|", "\\|") in page or f"`{name}`" in page

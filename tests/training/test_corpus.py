@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import shutil
 from collections import Counter, defaultdict
 
 import numpy as np
@@ -348,6 +349,51 @@ def test_ranges_hold_their_limits(release):
     )
     assert corpus.train.tolist() == ((values >= low) & (values <= high)).tolist()
     assert 0 < corpus.left_out["filters.ranges.num_lines"] < len(values)
+
+
+@pytest.fixture(scope="module")
+def with_signals(tmp_path_factory):
+    """A release with `quality-signals.parquet`."""
+    import importlib.util
+    from pathlib import Path
+
+    from manifests.quality_signals import quality_signals_schema, write_quality_signals
+
+    spec = importlib.util.spec_from_file_location(
+        "factory", Path(__file__).parents[1] / "manifests/release_factory.py"
+    )
+    factory = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(factory)
+    folder = tmp_path_factory.mktemp("signals") / "2.1"
+    folder.mkdir()
+    tables = {"C": factory.make_rows("C", 30), "Go": factory.make_rows("Go", 10)}
+    shards = factory.write_shards(folder, tables)
+    rows = pa.concat_tables(tables.values()).sort_by("row_id").select(["row_id", "language", "length_bytes"])
+    schema = quality_signals_schema([pa.field("twice", pa.float32()), pa.field("not_parsed", pa.bool_())])
+    twice = [None if size % 5 == 0 else 2.0 * size for size in rows["length_bytes"].to_pylist()]
+    table = pa.table(
+        [rows["row_id"], rows["language"], pa.array(twice, pa.float32()), [True] * 40], schema=schema
+    )
+    write_quality_signals([table], folder / "quality-signals.parquet", schema)
+    factory.finish(folder, shards, extra=["quality-signals.parquet"])
+    return folder
+
+
+def test_ranges_over_the_signals_beside_the_rows(with_signals, tmp_path):
+    source = {"name": "r", "release": str(with_signals)}
+    size = chosen_of([source]).sources[0].index(["length_bytes"])["length_bytes"].to_numpy()
+    middle = int(np.median(size))
+    corpus = chosen_of([source], filters={"ranges": {"twice": [2 * middle, None]}})
+    assert corpus.train.tolist() == ((size >= middle) & (size % 5 != 0)).tolist()
+    with pytest.raises(TrainingConfigError, match="no numeric column 'not_parsed'"):
+        chosen_of([source], filters={"ranges": {"not_parsed": [0, 1]}})
+    shutil.copytree(with_signals, tmp_path / "2.1")
+    file = tmp_path / "2.1/quality-signals.parquet"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(
+        ValueError, match=r"quality-signals.parquet is not the file that the manifest describes"
+    ):
+        chosen_of([{"name": "r", "release": str(file.parent)}], filters={"ranges": {"twice": [1, None]}})
 
 
 def test_misspelt_filters_are_refused(release, tmp_path):

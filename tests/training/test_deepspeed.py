@@ -14,12 +14,14 @@ from training.run import deepspeed
 def made(settings, tmp_path, monkeypatch):
     """`made(content, installed=True)`: the resolved configuration in 2 processes with 1 micro-batch each."""
 
-    def make(content, installed=True):
+    def make(content, installed=True, processor=False):
         file = tmp_path / "zero.json"
         file.write_text(content if isinstance(content, str) else json.dumps(content))
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
-        config = TrainConfig.model_validate({**settings, "parallel": {"deepspeed": str(file)}})
-        return deepspeed.resolved(config, 2, 1)
+        config = TrainConfig.model_validate(
+            {**settings, "device": "auto", "parallel": {"deepspeed": str(file)}}
+        )
+        return deepspeed.resolved(config, 2, 1, processor=processor)
 
     return make
 
@@ -30,12 +32,11 @@ def test_what_the_run_decides_is_filled_in(made):
         "zero_optimization": {"stage": 2},
         "train_micro_batch_size_per_gpu": 2,
         "gradient_accumulation_steps": 1,
-        "train_batch_size": 4,
         "gradient_clipping": 1.0,
         "bf16": {"enabled": False},
         "fp16": {"enabled": False},
     }
-    assert made({"train_batch_size": 4})["train_batch_size"] == 4
+    assert made({"train_batch_size": 4})["train_micro_batch_size_per_gpu"] == 2
 
 
 @pytest.mark.parametrize(
@@ -67,10 +68,17 @@ def test_deepspeed_that_is_not_installed(made):
 
 
 def test_a_file_that_is_not_there(settings):
-    config = TrainConfig.model_validate({**settings, "parallel": {"deepspeed": "/nowhere.json"}})
+    config = TrainConfig.model_validate(
+        {**settings, "device": "auto", "parallel": {"deepspeed": "/nowhere.json"}}
+    )
     with pytest.raises(TrainingConfigError, match=r"/nowhere\.json: cannot be read"):
-        deepspeed.resolved(config, 1, 1)
+        deepspeed.resolved(config, 1, 1, processor=False)
 
 
 def test_no_deepspeed(settings):
-    assert deepspeed.resolved(TrainConfig.model_validate(settings), 1, 1) is None
+    assert deepspeed.resolved(TrainConfig.model_validate(settings), 1, 1, processor=True) is None
+
+
+def test_deepspeed_without_a_gpu(made):
+    with pytest.raises(TrainingConfigError, match="needs a GPU"):
+        made({}, processor=True)

@@ -50,7 +50,7 @@ def other(tokenizer: CodeTokenizer, **parts) -> CodeTokenizer:
 TEXT = st.text(max_size=40) | st.sampled_from(CONTROL_TOKENS) | st.text("a1 \t\r\n'\u0301\u4e2d", max_size=30)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.lists(TEXT, max_size=4).map("".join), max_size=6))
 def test_any_text_gets_the_same_ids(texts):
     tokenizer = shared()
@@ -153,7 +153,7 @@ def test_the_hostile_texts_are_what_they_should_be():
     assert hostile_texts() is hostile_texts()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.text(min_size=1, max_size=80) | st.sampled_from(CONTROL_TOKENS), min_size=1, max_size=6),
     st.floats(0, 1),
@@ -232,3 +232,24 @@ def test_pre_tokenisers_of_known_families(tokenizer):
         assert encoder.choose(made, print).name == "gigatoken"
         assert "NFC is not applied" in made.notes[0]
         assert made.decode(made.encode(["e\u0301"])[0]) == "e\u0301"
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c", "d"])
+def test_the_longest_document_that_is_cut_fills_a_row(tokenizer, name):
+    def cut(row_tokens):
+        found = encode_documents(
+            tokenizer,
+            shared_fast(),
+            pa.array(["x = 1\n" * 20]),
+            [name],
+            fim=FimConfig(rate=1.0),
+            seed=0,
+            epoch=0,
+            row_tokens=row_tokens,
+        )
+        return int(found.length[0]), bool(found.cut[0])
+
+    size, was_cut = cut(1000)
+    assert was_cut
+    assert cut(size) == (size, True)
+    assert cut(size - 1)[1] is False

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,10 +21,10 @@ from manifests.reader import Release
 from pipeline.cli.main import app
 from pipeline.errors import StackmillError
 from training.after import export as exporting
-from training.after import trace
+from training.after import merge, trace
 from training.config import TrainConfig
 from training.errors import CheckpointError, TrainingConfigError
-from training.run import checkpoint
+from training.run import checkpoint, lineage_format
 from training.run.train import train
 from training.tokens.tokenizer import CodeTokenizer
 
@@ -194,15 +195,20 @@ def test_a_model_that_reads_back_otherwise_is_not_exported(run, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-def test_an_adapter_stays_an_adapter(run, release, tmp_path):
+def _lora(run, release, tmp_path):
+    """A checkpoint with an adapter for the model of `run`."""
     settings = {
         **_settings(release, tmp_path / "lora"),
         "model": {"path": run[0]["output"]},
         "lora": {"rank": 4, "alpha": 8.0},
     }
     del settings["tokenizer"]
-    folder = Path(train(TrainConfig.model_validate(settings))["checkpoint"])
+    return Path(train(TrainConfig.model_validate(settings))["checkpoint"])
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_an_adapter_stays_an_adapter(run, release, tmp_path):
+    folder = _lora(run, release, tmp_path)
     out = tmp_path / "adapter"
     result = exporting.export(folder, out)
     assert result["adapter"]
@@ -224,3 +230,25 @@ def test_an_adapter_stays_an_adapter(run, release, tmp_path):
         assert torch.equal(model(ids).logits, was(ids).logits)
     with pytest.raises(TrainingConfigError, match="--dtype is for whole models"):
         exporting.export(folder, tmp_path / "other", "bf16")
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_a_merged_model_answers_for_its_runs_and_is_exported(run, release, tmp_path):
+    """Merging is no run: the chain is that of the adapter, and the merged folder is checked like an exported one."""
+    merged = tmp_path / "merged"
+    merge.merge(_lora(run, release, tmp_path), merged)
+    runs = trace.chain(trace.open_folder(merged))
+    assert [one.lineage.seen.steps for one in runs] == [2, 2]
+    value = json.loads((merged / "lineage.json").read_text())
+    jsonschema.validate(value, json.loads(lineage_format.SCHEMA.read_text()))
+    exporting.export(merged, tmp_path / "out")
+    text = (tmp_path / "out/README.md").read_text()
+    assert (
+        "in 2 runs" in text
+        and "LlamaForCausalLM" in text
+        and "No figures" in text
+        and "Nothing was held out" not in text
+    )
+    (merged / "config.json").write_text((merged / "config.json").read_text() + " ")
+    with pytest.raises(CheckpointError, match=r"config\.json is not what was written"):
+        trace.open_folder(merged)

@@ -266,3 +266,23 @@ def test_a_tokenizer_without_markers_is_told(loaded, made):
     with pytest.raises(TrainingConfigError, match="no fill-in-the-middle tokens"):
         generate.fill(bare, "a", "b", generate.Sampling())
     assert Path(bare.folder).exists()
+
+
+def test_the_commands_of_the_page_work(app, made, tmp_path, monkeypatch):
+    """Breach: a reader types what docs/training-evaluation.md says, and it fails."""
+    import shlex
+
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/tiny").symlink_to(made[0])
+    (tmp_path / "runs/lora").symlink_to(made[1])
+    (tmp_path / "start.py").write_text("import os\n")
+    (tmp_path / "hole.py").write_text("def f(<FILL>):\n    return 1\n")
+    (tmp_path / "before.py").write_text("def f(")
+    (tmp_path / "after.py").write_text("):\n    return 1\n")
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs/training-evaluation.md").read_text()
+    lines = [line.strip() for line in page.splitlines() if line.startswith("    pipeline generate ")]
+    assert len(lines) == 4
+    for line in lines:
+        done = invoke(app, *shlex.split(line)[2:])
+        assert done.exit_code == 0, (line, done.output, done.exception)

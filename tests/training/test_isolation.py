@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import AutoModelForCausalLM, modeling_flash_attention_utils
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
@@ -286,12 +288,14 @@ def test_collators_of_transformers_are_refused_or_right():
     """A padding collator makes a mask; the flattening one makes positions, and is right."""
     flat, _, _, _ = packed_rows()
     rows = [{"input_ids": ids.tolist()} for ids in documents_of(flat)]
-    masked = {
-        "input_ids": torch.ones(2, 4, dtype=torch.long),
-        "attention_mask": torch.ones(2, 4, dtype=torch.long),
-    }
-    with pytest.raises(LeakyMaskError, match="attention_mask"):
-        packed_inputs(masked)
+    words = Tokenizer(WordLevel({str(n): n for n in range(VOCABULARY)}, unk_token="0"))
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="1")
+    for collator in (
+        transformers.DataCollatorForLanguageModeling(tokenizer, mlm=False),
+        transformers.DataCollatorWithPadding(tokenizer),
+    ):
+        with pytest.raises(LeakyMaskError, match="attention_mask"):
+            packed_inputs(collator(copy.deepcopy(rows)))
     flattened = transformers.DataCollatorWithFlattening()(copy.deepcopy(rows))
     documents = np.repeat(np.arange(len(LENGTHS)), LENGTHS)[None]
     inputs = {name: flattened[name] for name in ("input_ids", "position_ids")}

@@ -543,3 +543,52 @@ def test_a_plan_that_cannot_be_made_again_is_said_so(made):
     answer = trace.ask(runs, data, trace.Question("owner", "example.org/owner1"))
     with pytest.raises(CheckpointError, match="the stream of tokens made again has the digest"):
         places.add_places(folder, runs, data, answer, print)
+
+
+def test_rows_inside_repository_documents_are_told_apart(made, tmp_path):
+    """Several files in one document, cut over rows: each row is seen by its own tokens only."""
+    config, _, base = made
+    changed = {
+        "output": str(tmp_path / "run"),
+        "tokenizer": {"path": str(base)},
+        "data": {"sequence_length": 320, "repository": {"rate": 1.0}},
+    }
+    config = TrainConfig.model_validate({**config.model_dump(), **changed})
+    prepared = prepare(config, print)
+    folder = write_checkpoint(config, prepared, STEPS)
+    cache = prepared.epochs[0].cache
+    assert len(cache.member_row) > len(cache.length)
+    counter, order = SeenCounter(prepared), prepared.order
+    begin = np.cumsum(cache.length) - cache.length
+    at = begin[cache.member_document] + cache.member_token
+    consumed = np.zeros(len(cache.tokens), dtype=bool)
+    plan = order.plans[0]
+    for step in range(STEPS):
+        for fragment in np.flatnonzero(np.isin(plan.row, order.rows(step)[1])):
+            consumed[plan.source[fragment] : plan.source[fragment] + plan.length[fragment]] = True
+    first = np.append(True, cache.member_document[1:] != cache.member_document[:-1])
+    at[first] = begin[cache.member_document[first]]  # the name of a repository counts to its first file
+    ends = np.append(at[1:], len(cache.tokens))
+    wanted = {row for row, a, b in zip(cache.member_row, at, ends, strict=True) if consumed[a:b].any()}
+    assert set(np.flatnonzero(counter.rows(STEPS)).tolist()) == wanted
+    assert 0 < len(wanted) < len(cache.member_row)
+    assert counter.tokens(STEPS) == consumed.sum()
+    runs, data = _opened(folder)
+    answer = trace.ask(runs, data, trace.Question("owner", "example.org/owner2"))
+    places.add_places(folder, runs, data, answer, print)
+    assert any(len(row.get("places", [])) > 1 for row in answer["runs"][0]["rows"])
+
+
+def test_a_base_of_which_nothing_is_known_is_said_so(made, tmp_path):
+    """Breach: "not trained on" is read as true of the weights, where nobody knows what their base was trained on."""
+    config, prepared, _ = made
+    base = tmp_path / "base-of-strangers"
+    base.mkdir()
+    facts = {"kind": "folder", "name": base.name, "digest": "0" * 64}
+    prepared = SimpleNamespace(**{**vars(prepared), "base": base, "base_facts": facts})
+    config = config.model_copy(update={"output": str(tmp_path / "run")})
+    folder = write_checkpoint(config, prepared, STEPS)
+    assert "What base-of-strangers, where the first run began" in _call(folder).stdout
+    answer = _call(folder, "--origin", "https://example.org/nobody/nothing")
+    assert answer.exit_code == 1 and "was trained on is NOT known" in answer.stdout
+    assert json.loads(_call(folder, "--json").stdout)["unknown_base"] == base.name

@@ -145,7 +145,8 @@ def test_max_repeats_holds_a_small_group_back_and_it_is_said():
         "repeats": 3.0,
     }
     said = list(lines(shares, 2))
-    assert len(said) == 1  # one source: nothing to say of sources
+    assert len(said) == 2  # one source: nothing to say of sources
+    assert "max_repeats gives a Go less than wanted" in said[1]
     assert "Go 5." in said[0] and "(50.0%) x3.00" in said[0]
 
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from training.config import TrainConfig
-from training.errors import TrainingConfigError
-from training.run.distributed import check_processes
+from training.errors import ProcessError, TrainingConfigError
+from training.run.distributed import agree, check_processes
 from training.run.seeds import step_seed
 from training.run.train import train
 
@@ -172,7 +172,7 @@ def test_resumed_with_fsdp_is_bitwise_the_same(ranks, place, ways):
     ("source", "world", "strategy"),
     [
         ("two processes, fsdp", 1, "ddp"),
-        ("two processes", 1, "ddp"),
+        pytest.param("two processes", 1, "ddp", marks=pytest.mark.slow),
         pytest.param("two processes, fsdp", 4, "fsdp", marks=pytest.mark.slow),
         pytest.param("two processes, fsdp", 2, "ddp", marks=pytest.mark.slow),
         pytest.param("accumulated", 2, "fsdp", marks=pytest.mark.slow),
@@ -202,7 +202,7 @@ def adapter(ranks, place, ways):
     return settings, ranks.train({**settings, "output": str(folder / "lora" / "run")})
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
 def test_adapters(ranks, place, adapter, strategy):
     """LoRA in two processes is LoRA in one, and only the adapter is written."""
     settings, alone = adapter
@@ -221,6 +221,21 @@ def test_random_draws_differ_between_processes_and_steps_and_are_repeated(ways, 
     seeds = {step_seed(seed, step, rank) for seed in range(3) for step in range(20) for rank in range(4)}
     assert len(seeds) == 240
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the processes would use the GPUs")
+def test_processes_join_where_there_is_no_gpu(ranks, place, ways):
+    """`device: auto`: left to Trainer, each process would train by itself, without a word."""
+    folder, settings = place
+    auto = {**settings, **WAYS["two processes"][1], "device": "auto", "output": str(folder / "auto" / "run")}
+    result = ranks.train(auto, 2)
+    weights = load_file(Path(result["checkpoint"]) / "model.safetensors")
+    assert largest(weights, ways["two processes"].weights) == 0
+
+
+def test_processes_that_did_not_join_are_refused(settings):
+    with pytest.raises(ProcessError, match=r"one of 2 processes .* they did not join"):
+        agree(TrainConfig.model_validate(settings), None, None, 2)
 
 
 def test_fsdp_needs_several_processes(settings):

@@ -236,6 +236,18 @@ Path("found.json").write_text(json.dumps(found))
     assert "belongs to another run" in found["seed"][1]
 
 
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_a_cluster_that_is_not_there(form):
+    from training.run import ray_train
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = form.format(free.getsockname()[1])
+    with pytest.raises(ProcessError, match=f"no Ray cluster at {address}"):
+        ray_train._reachable(address)
+    ray_train._reachable("auto")
+
+
 def test_a_node_that_does_not_see_the_output(tmp_path, settings):
     from training.run import ray_train
 

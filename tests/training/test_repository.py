@@ -22,7 +22,7 @@ ORDERS = ("path", "dependency", "random")
 
 
 def file(path, text="", language="Python", content_id=None):
-    return File(content_id or f"id of {path}", path, imports.scan(text, path, language))
+    return File(content_id or f"id of {path}", path, imports.packed(imports.scan(text, path, language)))
 
 
 def arranged(files, order="dependency", seed=0, epoch=0):
@@ -33,7 +33,8 @@ def arranged(files, order="dependency", seed=0, epoch=0):
 @given(st.lists(PATHS, max_size=12), st.sampled_from(ORDERS), st.integers(0, 3), st.randoms())
 def test_an_order_holds_each_file_once_whatever_the_order_given(paths, order, epoch, chance):
     files = [
-        File(f"id {n}", path, (("/a/x.py", "b.py"), ("src/",), (f"{path}",))) for n, path in enumerate(paths)
+        File(f"id {n}", path, imports.packed([("/a/x.py", "b.py"), ("src/",), (path,)]))
+        for n, path in enumerate(paths)
     ]
     found = arrange(files, order, seed=1, epoch=epoch)
     assert sorted(found) == list(range(len(files)))
@@ -164,7 +165,7 @@ EXAMPLES = {
 def test_imports_are_found(language):
     contents, wanted = EXAMPLES[language]
     files = [file(path, text, language) for path, text in contents.items()]
-    needs = imports.resolve([f.path for f in files], [f.imports for f in files])
+    needs = imports.resolve([f.path for f in files], [imports.unpacked(f.imports) for f in files])
     found = {(files[other].path, files[n].path) for n, others in enumerate(needs) for other in others}
     assert found == set(wanted)
     order = arranged(files)
@@ -188,6 +189,7 @@ def test_no_text_breaks_the_scan(text, path, language):
     assert len(found) <= imports.IMPORTS
     assert all(places and all(isinstance(place, str) for place in places) for places in found)
     imports.resolve([path], [found])
+    assert tuple(imports.unpacked(imports.packed(found))) == found
 
 
 @pytest.mark.parametrize("language", EXAMPLES)

@@ -63,9 +63,10 @@ def test_the_script_is_short_and_stands_alone():
     [
         ({"data": {"sequence_length": 320}}, True),
         ({"data": {"sequence_length": 512, "fim": {"rate": 1.0, "spm_rate": 0.2}}, "seed": 7}, True),
+        ({"data": {"sequence_length": 320, "packing_window": 7}}, True),
         ({"data": {"sequence_length": 64, "fim": {"rate": 0.0}}, "languages": ["C++", "Shell"]}, False),
     ],
-    ids=["plain", "all cut", "languages"],
+    ids=["plain", "all cut", "window", "languages"],
 )
 def test_every_step_of_several_epochs_is_made_again(settings, release, tmp_path, change, cut):
     """Breach: lineage.json does not say all that the batches depend on."""

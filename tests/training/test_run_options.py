@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -14,10 +16,23 @@ from transformers.trainer_callback import ExportableState
 from training.config import TrainConfig, load, trainer_keys
 from training.errors import OutOfMemoryError, OutputError, TrainingConfigError
 from training.run import best, loggers, named, reproducible
+from training.run.interrupted import told
 from training.run.train import train
 from training.run.trainer import PackedTrainer
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def settings(settings, cache):
+    """Tokens and tokenizer are made once for all of these runs."""
+    settings["data"]["cache"] = cache
+    return settings
 
 
 def run(settings, lines=None, **more):
@@ -112,8 +127,6 @@ def here(monkeypatch):
 
 
 def test_a_callback_of_the_users_own_keeps_its_state_over_a_resume(settings, here):
-    import shutil
-
     settings |= {"callbacks": ["own_callbacks:Counts"], "evaluation": {"fraction": 0.0}}
     result = run(settings)
     shutil.rmtree(result["checkpoint"])
@@ -176,7 +189,7 @@ def test_wandb_writes_offline_and_a_resumed_run_is_the_same_run(settings, monkey
     data = file.read_bytes()
     assert b"eval/Cplusplus/loss" in data
     assert b"train/loss" in data
-    assert "WANDB_RUN_ID" not in __import__("os").environ
+    assert "WANDB_RUN_ID" not in os.environ
 
 
 def test_a_logger_that_is_not_installed_names_the_extra(settings, monkeypatch):
@@ -237,8 +250,9 @@ def test_best_and_stop_from_the_history():
 
 
 def test_a_run_stops_early_keeps_its_best_and_is_then_finished(settings):
-    settings |= {"steps": 40, "optimizer": {"learning_rate": 0.3, "schedule": "constant"}, "save_every": 40}
+    settings |= {"steps": 40, "optimizer": {"learning_rate": 0.3, "schedule": "constant"}, "save_every": 1}
     settings["evaluation"] = {"every": 2, "fraction": 0.2, "early_stopping": {"patience": 2}}
+    settings["keep_checkpoints"] = 3
     lines = []
     result = run(settings, lines)
     assert result["stopped_early"]
@@ -252,23 +266,13 @@ def test_a_run_stops_early_keeps_its_best_and_is_then_finished(settings):
     again = run(settings, lines)
     assert any("nothing to do" in line for line in lines)
     assert again["best"] == result["best"]
-    settings["evaluation"]["early_stopping"] = {"patience": 3}
-    assert run(settings)["steps"] > result["steps"]
-
-
-def test_early_stopping_counts_on_over_a_resume(settings):
-    """The same decision with and without a resume in the middle of waiting."""
-    import shutil
-
-    settings |= {"steps": 40, "optimizer": {"learning_rate": 0.3, "schedule": "constant"}, "save_every": 1}
-    settings["evaluation"] = {"every": 2, "fraction": 0.2, "early_stopping": {"patience": 2}}
-    whole = run(settings)
-    shutil.rmtree(
-        whole["checkpoint"]
-    )  # the newest left is one step after the first evaluation that was not better
+    # resumed in the middle of waiting, it decides the same; with more patience it goes on
+    shutil.rmtree(result["checkpoint"])
     resumed = run(settings)
     assert resumed["resumed_from"] is not None
-    assert (resumed["steps"], resumed["best"]) == (whole["steps"], whole["best"])
+    assert (resumed["steps"], resumed["best"]) == (result["steps"], result["best"])
+    settings["evaluation"]["early_stopping"] = {"patience": 3}
+    assert run(settings)["steps"] > result["steps"]
 
 
 def test_a_metric_that_is_not_measured_names_those_that_are(settings):
@@ -361,14 +365,14 @@ def test_deterministic_mode_is_on_in_a_run_and_off_behind_it(settings, monkeypat
 
     def step(self, *rest):
         seen.append(torch.are_deterministic_algorithms_enabled())
-        seen.append(__import__("os").environ["CUBLAS_WORKSPACE_CONFIG"])
+        seen.append(os.environ["CUBLAS_WORKSPACE_CONFIG"])
         return genuine(self, *rest)
 
     monkeypatch.setattr(PackedTrainer, "training_step", step)
     run(settings, deterministic=True, steps=1, evaluation={"fraction": 0.0})
     assert set(seen) == {True, ":4096:8"}
     assert not torch.are_deterministic_algorithms_enabled()
-    assert "CUBLAS_WORKSPACE_CONFIG" not in __import__("os").environ
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
 
 
 def test_seed_everything_seeds_every_generator():
@@ -405,47 +409,46 @@ def raises(error):
     return failure
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")),
-        lambda: torch.empty(2**55),
-    ],
-    ids=["gpu", "processor"],
-)
-def test_out_of_memory_says_what_to_change(settings, monkeypatch, failure):
-    fails_with(monkeypatch, failure)
+def test_out_of_memory_says_what_to_change(settings, monkeypatch):
+    fails_with(monkeypatch, raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")))
     with pytest.raises(OutOfMemoryError) as caught:
         run(settings)
     text = str(caught.value)
     for words in (
-        "llocate",
+        "Tried to allocate",
         "micro_batch_size (now 2;",
         "gradient_checkpointing: true",
         "lora",
+        "A step takes about 0.00 GB in each process: ",
+        "activations 0.0",
         "sequence_length (now 64)",
     ):
         assert words in text
     assert len(list(Path(settings["output"]).glob("checkpoints/step-*"))) == 1
-    monkeypatch.undo()
-    assert run(settings)["resumed_from"].endswith("step-00000003")
 
 
-def test_ctrl_c_says_what_is_left_and_the_run_goes_on(settings, monkeypatch):
+@pytest.mark.parametrize(
+    ("failure", "error", "message"),
+    [
+        (lambda: torch.empty(2**55), OutOfMemoryError, "out of memory: .*llocate"),
+        (raises(MemoryError()), OutOfMemoryError, "out of memory: MemoryError"),
+        (raises(RuntimeError("of another kind")), RuntimeError, "^of another kind$"),
+        (raises(OSError(28, "No space left on device")), OutputError, "cannot be written: .*No space left"),
+    ],
+    ids=["processor", "python", "other", "disk"],
+)
+def test_ends_from_outside_are_told(settings, tmp_path, failure, error, message):
+    with pytest.raises(error, match=message), told(TrainConfig.model_validate(settings), tmp_path, print):
+        failure()
+
+
+def test_ctrl_c_says_what_is_left(settings, monkeypatch):
     fails_with(monkeypatch, raises(KeyboardInterrupt()))
     lines = []
     with pytest.raises(KeyboardInterrupt):
         run(settings, lines)
     assert "interrupted: the newest checkpoint is" in lines[-1]
     assert "step-00000003; the same command goes on from it" in lines[-1]
-    monkeypatch.undo()
-    assert run(settings)["resumed_from"].endswith("step-00000003")
-
-
-def test_a_disk_that_refuses_the_metrics_is_told(settings, monkeypatch):
-    fails_with(monkeypatch, raises(OSError(28, "No space left on device")))
-    with pytest.raises(OutputError, match=r"cannot be written: .*No space left"):
-        run(settings)
 
 
 def test_the_summary_of_the_model_is_shown(settings):

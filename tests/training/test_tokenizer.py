@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training import prepare
 from training.errors import TrainingConfigError
 from training.tokens.control import CONTROL_TOKENS, END_NAMES, FAMILIES
 from training.tokens.tokenizer import CodeTokenizer, train
@@ -181,6 +182,19 @@ def test_a_tokenizer_without_markers_gets_all(tokenizer, tmp_path):
     assert loaded.with_control_tokens() is loaded
 
 
+def test_a_run_adds_them_only_if_asked_and_says_so(tokenizer):
+    found, lines = CodeTokenizer(renamed(tokenizer, ["<|endoftext|>"], normalizer={"type": "NFC"})), []
+    assert prepare._loaded(found, False, lines.append) is found
+    assert len(lines) == 1
+    assert "NFC is not applied" in lines[0]
+    more = prepare._loaded(found, True, lines.append)
+    assert more.new_ids == tuple(range(found.size, found.size + 5))
+    assert "5 control tokens added at its end (<fim_prefix>, " in lines[-1]
+    lines.clear()
+    assert prepare._loaded(tokenizer, True, lines.append) is tokenizer
+    assert lines == []
+
+
 def test_half_a_set_of_markers_is_none(tokenizer):
     found = CodeTokenizer(
         renamed(tokenizer, ["<|endoftext|>", "<fim_prefix>", "<|fim_suffix|>", "<fim_middle>"])
@@ -217,11 +231,21 @@ def test_what_is_not_used_of_a_tokenizer_is_said_and_text_keeps_its_bytes(tokeni
         "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}]},
         "pre_tokenizer": steps,
         "added_tokens": [*tree["added_tokens"], blanks],
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": END_NAMES[0], "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {END_NAMES[0]: {"id": END_NAMES[0], "ids": [0], "tokens": [END_NAMES[0]]}},
+        },
     }
     found = CodeTokenizer(json.dumps({**tree, **parts}).encode())
     assert [
-        bool(found.notes[i].count(word)) for i, word in enumerate(("NFC", "space before", "1 added"))
-    ] == [True] * 3
+        bool(found.notes[i].count(word))
+        for i, word in enumerate(("NFC", "space before", "1 added", "around each"))
+    ] == [True] * 4
     assert tokenizer.notes == ()
     for text in ("e\u0301", "x" + " " * 16 + "y", "\u212b"):
         ids = found.encode([text])[0]

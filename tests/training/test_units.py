@@ -14,9 +14,9 @@ from manifests.reader import Release
 from training.config import DataConfig, EvaluationConfig, TrainConfig
 from training.corpus import select
 from training.corpus.sources import ReleaseSource
-from training.errors import TrainingDataError
+from training.errors import TrainingConfigError, TrainingDataError
 from training.tokens import cache as caches
-from training.tokens import parallel
+from training.tokens import encoder, parallel
 from training.tokens.tokenizer import CodeTokenizer, train
 
 
@@ -122,16 +122,33 @@ def test_ray_tasks_give_the_same_bytes_and_dead_workers_are_replaced(
     cloudpickle.unregister_pickle_by_value(here)
 
 
+def test_no_cluster_is_said(release, tokenizer, tmp_path, monkeypatch):
+    import ray
+
+    def init(**settings_):
+        raise ConnectionError(f"nothing at {settings_['address']}\nand more")
+
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(parallel, "UNIT_BYTES", 3000)
+    source = ReleaseSource("r", Release.open(release), None)
+    with pytest.raises(
+        TrainingConfigError, match=r"nothing at 127.0.0.1:1\): unset it to tokenise on this machine"
+    ):
+        _made(source, tokenizer, tmp_path, 2)
+
+
 def test_a_difference_ends_the_use_of_the_fast_encoder(release, tokenizer, tmp_path, monkeypatch):
     source = ReleaseSource("r", Release.open(release), None)
     _made(source, tokenizer, tmp_path / "right", 1)
 
-    class Wrong(parallel.Gigatoken):
+    class Wrong(encoder.Gigatoken):
         def encode(self, pieces):
             ids, lengths = super().encode(pieces)
             return np.concatenate((ids[:-1], ids[:1])), lengths
 
-    monkeypatch.setattr(parallel, "Gigatoken", Wrong)
+    monkeypatch.setattr(encoder, "Gigatoken", Wrong)
+    monkeypatch.setattr(encoder, "_why_not", {tokenizer.digest: None})
     parallel._tools.cache_clear()
     lines: list[str] = []
     _made(source, tokenizer, tmp_path / "wrong", 1, lines)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from manifests.markdown import bullets, code, plain, share, table
-from training.after.trace import Run
+from training.after.trace import Run, unknown_base
 from training.run.lineage_format import Lineage, Source
 
 MOST_ROWS = 40
@@ -192,6 +192,8 @@ def _data(facts: Facts) -> Iterator[str]:
                 else " (this run)"
             )
             yield f"Left out{which}: {each}."
+    if base := unknown_base(facts.runs):
+        yield f"What {code(base)}, which the first of these runs started from, was trained on is not known here."
     if facts.redactions:
         each = ", ".join(f"{count:,} {plain(kind)}" for kind, count in sorted(facts.redactions.items()))
         yield f"In the releases' texts secrets and personal data were replaced by placeholders: {each}, in all of their rows."
@@ -209,10 +211,13 @@ def _languages(facts: Facts) -> str:
 
 
 def _evaluation(facts: Facts) -> Iterator[str]:
-    if facts.evaluation is None:
-        yield "Nothing was held out, and nothing was measured."
-        return
     last = facts.runs[0].lineage
+    if facts.evaluation is None:
+        if last.rows.held_out:
+            yield "No figures: what this was made from holds none. Those of the run are with its checkpoints."
+        else:
+            yield "Nothing was held out, and nothing was measured."
+        return
     near = last.split.near
     similar = f"; files that agree with a training file to {near:g} or more were left out" if near else ""
     yield (
@@ -340,9 +345,9 @@ def _use(facts: Facts) -> Iterator[str]:
 
 def _limits(facts: Facts) -> Iterator[str]:
     last = facts.runs[0].lineage
-    yield "It continues code; it was not trained to follow instructions."
+    yield "It was trained here to continue code, not to follow instructions."
     if facts.evaluation is None:
-        yield "How well it does that was not measured."
+        yield "How well it does that is not said here."
     else:
         missing = sorted(_tokens(facts.runs).keys() - facts.evaluation["languages"].keys())
         yield "Whether code that it writes is right or safe was not measured: only what is said under Evaluation was."
@@ -351,10 +356,10 @@ def _limits(facts: Facts) -> Iterator[str]:
                 f" and {len(missing) - 12} more" if len(missing) > 12 else ""
             )
             yield f"Trained on, but not measured for lack of held-out files: {shown}."
-    yield f"It was trained on rows of {last.packing.sequence_length:,} tokens; longer contexts were not tried."
+    yield f"It was trained on rows of {last.packing.sequence_length:,} tokens; longer contexts were not tried here."
     yield "It can repeat files that it was trained on; how often was not measured."
     yield (
-        "The tokenizer of transformers reads the control tokens' names in text as control tokens; in training, text never "
+        "The tokenizer of transformers reads the control tokens' names in text as control tokens; in these runs, text never "
         "became one. For text from strangers pass `split_special_tokens=True`."
     )
 

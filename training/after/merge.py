@@ -33,8 +33,13 @@ Report = Callable[[str], None]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1.5e-1}
-"""How far a logit may move, as a share of the logits' standard deviation: a merged weight is rounded once more."""
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-1, torch.bfloat16: 1.0}
+"""How far a logit may move at most, and ten times how far on average, as a share of the logits' standard deviation.
+
+A merged weight is rounded once more, and every layer after it computes with what that changed. Measured with 32 layers
+(random weights, an adapter that moves logits by 0.6 on average): at most 1e-5, 0.021, 0.19 and 2e-6, 0.0035, 0.028 on
+average in fp32, fp16, bf16; the tolerance is about four times the average, in fp32 more.
+"""
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,8 @@ def merge(
     quantised = _quantised_logits(source, folder, settings, tokenizer, about, inputs, report)
     model = _with_adapter(source, folder, settings, tokenizer, kind, None)
     wanted = _logits(model, inputs)
+    with model.disable_adapter():
+        effect = _distance(_logits(model, inputs), wanted)[1]
     moved_4bit = None
     if quantised is not None:
         moved_4bit = _distance(wanted, quantised)
@@ -119,11 +126,17 @@ def merge(
         merged.save_pretrained(str(temporary))
         tokenizer.save(temporary)
         del model, merged
-        moved = _distance(_reloaded(temporary, tokenizer, kind, inputs), wanted)[0]
-        if not moved <= TOLERANCE[kind]:
+        moved, mean = _distance(_reloaded(temporary, tokenizer, kind, inputs), wanted)
+        if not (moved <= TOLERANCE[kind] and mean <= TOLERANCE[kind] / 10):
             raise CheckpointError(
-                f"{source}: merged into {folder} in {_name(kind)}, a logit moves by {moved:.3g} standard deviations, "
-                f"more than {TOLERANCE[kind]}; nothing was written. Try --dtype fp32"
+                f"{source}: merged into {folder} in {_name(kind)}, a logit moves by {moved:.3g} standard deviations "
+                f"({mean:.3g} on average), more than {TOLERANCE[kind]:g} ({TOLERANCE[kind] / 10:g}); nothing was "
+                "written. Try --dtype fp32"
+            )
+        if mean > effect / 2:
+            report(
+                f"NOTE: the adapter moves logits by {effect:.2g} standard deviations on average, rounding to "
+                f"{_name(kind)} by {mean:.2g}: much of what was learnt is lost; merge with --dtype fp32"
             )
         result = Merged(
             str(target), str(source), str(folder), _name(kind), parameters, moved, TOLERANCE[kind], moved_4bit

@@ -106,6 +106,14 @@ def chain(folder: Path) -> list[Run]:
     return found
 
 
+def unknown_base(runs: Sequence[Run]) -> str | None:
+    """Name of the model that the oldest run started from, if nothing is recorded of what that was trained on."""
+    oldest = runs[-1].lineage
+    if oldest.parent is None:
+        return None
+    return oldest.base.name if oldest.base else oldest.parent.folder
+
+
 class Data:
     """Releases and files of JSON lines by digest, where they are now."""
 
@@ -323,6 +331,7 @@ def ask(runs: Sequence[Run], data: Data, question: Question) -> dict[str, Any]:
     return {
         "question": {question.kind: question.value},
         "trained_on": total["seen"] > 0,
+        "unknown_base": unknown_base(runs),
         "counts": _ordered(total),
         "runs": answers,
     }
@@ -369,6 +378,7 @@ def summary(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "rows": {**one.rows.model_dump(), "seen": one.seen.rows},
                 "seen": one.seen.model_dump(mode="json"),
                 "mix": one.mix.model_dump(mode="json"),
+                "base": one.base.model_dump() if one.base else None,
                 "history": [stretch.model_dump() for stretch in one.history],
                 "tokenizer_digest": one.tokenizer_digest,
                 "stream_digest": one.stream_digest,

@@ -98,6 +98,14 @@ def _one_sharding(c: TrainConfig) -> str | None:
     return None
 
 
+def _deepspeed_device(c: TrainConfig) -> str | None:
+    return (
+        "parallel.deepspeed needs a GPU: transformers leaves it out with device: cpu"
+        if c.parallel.deepspeed is not None and c.device == "cpu"
+        else None
+    )
+
+
 def _sharded_precision(c: TrainConfig) -> str | None:
     if c.parallel.strategy == "fsdp" and c.precision == "fp16":
         return "parallel.strategy: fsdp has no loss scaling; use precision: bf16"
@@ -199,6 +207,12 @@ RULES: tuple[Rule, ...] = (
         "Two libraries cannot shard the same weights.",
         _one_sharding,
         ("parallel.strategy=fsdp", "parallel.deepspeed=zero.json"),
+    ),
+    Rule(
+        ("parallel.deepspeed", "device"),
+        "transformers does not use DeepSpeed on processors.",
+        _deepspeed_device,
+        ("parallel.deepspeed=zero.json", "device=cpu"),
     ),
     Rule(
         ("parallel.strategy", "precision"),

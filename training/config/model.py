@@ -17,7 +17,7 @@ class TokenizerConfig(Section):
     vocab_size: int = Field(default=8192, ge=300, le=1_000_000)
     """Entries, control tokens included. 256 are the bytes."""
     train_bytes: int = Field(default=10_000_000, ge=1)
-    """Bytes of training text that the merges are learnt from."""
+    """Bytes of training text that the merges are learnt from, the same of each language as far as there is so much."""
     add_missing: bool = False
     """Give a tokenizer that has no fill-in-the-middle or repository tokens new ones, with embeddings to be trained."""
 

@@ -13,8 +13,10 @@ An import is a tuple of places, the likeliest first; the first one that a reposi
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 Import = tuple[str, ...]
@@ -176,6 +178,16 @@ def scan(text: str, path: str, language: str) -> tuple[Import, ...]:
         if len(result) == IMPORTS:
             break
     return tuple(result)
+
+
+def packed(imports: Sequence[Import]) -> bytes:
+    """Imports in few bytes, for files that wait in memory for the others of their repository; empty for none."""
+    return zlib.compress(json.dumps(imports).encode(), 1) if imports else b""
+
+
+def unpacked(imports: bytes) -> list[Import]:
+    """What `packed` was given."""
+    return [tuple(places) for places in json.loads(zlib.decompress(imports))] if imports else []
 
 
 def resolve(paths: Sequence[str], imports: Sequence[Sequence[Import]]) -> list[list[int]]:

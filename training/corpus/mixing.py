@@ -40,7 +40,7 @@ def hashed_order(count: int, name: str) -> np.ndarray:
     """A permutation of 0 .. count - 1 (int64) that is a function of `name`.
 
     Sorted by mix(mix(i) ^ key): mix is SplitMix64's output function (Steele et al. 2014), a bijection, so no two are equal; key
-    is the first 8 bytes, big-endian, of the SHA-256 of `name`.
+    is the first 8 bytes, big-endian, of the SHA-256 of `name`. Own arithmetic: generators of libraries may change.
     """
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
     return np.argsort(_mix(_mix(np.arange(count, dtype=np.uint64)) ^ np.uint64(key))).astype(np.int64)
@@ -79,6 +79,7 @@ class Share:
         wanted: share of the epoch's tokens that the weights ask for; without weights what the data have.
         first, stop: the documents of the group's endless cycle that the epoch holds; `first` included, `stop` not.
         shown: tokens of these.
+        held_back: `max_repeats` gives the group less than its share.
     """
 
     source: str
@@ -89,6 +90,7 @@ class Share:
     first: int
     stop: int
     shown: int
+    held_back: bool = False
 
     @property
     def repeats(self) -> float:
@@ -180,10 +182,11 @@ def mix(
             continue
         if once:
             first, stop = epoch * len(documents), (epoch + 1) * len(documents)
-            shown = documents
+            shown, held_back = documents, False
         else:
             cycle = documents[hashed_order(len(documents), f"mix|{seed}|{name[0]}|{name[1]}")]
-            quota = min(int(shares[name] * epoch_tokens), int(Fraction(weights.max_repeats) * tokens[name]))
+            quota, most = int(shares[name] * epoch_tokens), int(Fraction(weights.max_repeats) * tokens[name])
+            quota, held_back = min(quota, most), quota > most
             starts = np.cumsum(lengths[cycle]) - lengths[cycle]
             first, stop = window(starts, tokens[name], quota, epoch)
             shown = cycle[np.arange(first, stop) % len(cycle)]
@@ -197,6 +200,7 @@ def mix(
                 first=first,
                 stop=stop,
                 shown=int(own[shown].sum()),
+                held_back=held_back,
             )
         )
     order = np.concatenate(result) if result else np.zeros(0, dtype=np.int64)
@@ -245,3 +249,9 @@ def lines(shares: Sequence[Share], epoch: int, most: int = 8) -> Iterator[str]:
             )
             rest = f", and {len(ordered) - most} more" if len(ordered) > most else ""
             yield f"mix of epoch {epoch}, {kind}, achieved (wanted) and repeats: {each}{rest}"
+    held_back = sorted({f"{share.source} {share.language}" for share in shares if share.held_back})
+    if held_back:
+        yield (
+            f"mix of epoch {epoch}: data.mix.max_repeats gives {', '.join(held_back[:most])} less than wanted; raise it, "
+            "or lower their weights"
+        )

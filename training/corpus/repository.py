@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from training.corpus.imports import Import, clean, resolve
+from training.corpus.imports import clean, resolve, unpacked
 
 MAX_NAME = 256
 """Characters of a name or path that are shown."""
@@ -35,7 +35,8 @@ class File:
 
     content_id: str
     path: str
-    imports: tuple[Import, ...] = ()
+    imports: bytes = b""
+    """As `training.corpus.imports.packed` makes it."""
 
 
 def _drawn(kind: str, name: str, *, seed: int, epoch: int, rate: float) -> bool:
@@ -91,7 +92,7 @@ def arrange(files: Sequence[File], order: Order, *, seed: int, epoch: int) -> li
     if order == "random":
         return sorted(by_path, key=lambda i: _rank(files[i].content_id, seed, epoch))
     walked = [files[i] for i in by_path]
-    needs = resolve([file.path for file in walked], [file.imports for file in walked])
+    needs = resolve([file.path for file in walked], [unpacked(file.imports) for file in walked])
     return [by_path[i] for i in needed_first(needs)]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from training.config import SourceConfig
 from training.errors import TrainingConfigError, TrainingDataError
@@ -61,6 +62,12 @@ class ReleaseReader(Protocol):
         self, columns: Sequence[str] | None = None, languages: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Rows by language in the order given, then by shard and row; verified before they are handed out."""
+
+    def quality_signals(self) -> pa.Schema | None:
+        """The columns of `quality-signals.parquet`, or None where the release has no such file."""
+
+    def read_quality_signals(self, columns: Sequence[str]) -> pa.Table:
+        """Columns of that file, verified."""
 
     def numbered(
         self,
@@ -194,13 +201,14 @@ class ReleaseSource:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Numeric columns of the rows."""
+        """Numeric columns of the rows, and of `quality-signals.parquet`."""
         from manifests.schema import DATA
 
+        fields = [*DATA, *(self.release.quality_signals() or ())]
         return tuple(
-            field.name
-            for field in DATA
-            if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+            dict.fromkeys(
+                f.name for f in fields if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)
+            )
         )
 
     def about(self) -> dict[str, Any]:
@@ -215,11 +223,25 @@ class ReleaseSource:
         }
 
     def index(self, columns: Sequence[str] = INDEX_COLUMNS) -> pa.Table:
-        """All rows of the languages, without their text; none has a `problem`."""
-        read = list(self.release.batches(columns=list(columns), languages=list(self.languages)))
+        """All rows of the languages, without their text; none has a `problem`.
+
+        A column that the rows do not have is taken from `quality-signals.parquet`.
+        """
+        from manifests.schema import DATA
+
+        beside = [name for name in columns if name not in DATA.names]
+        inside = [name for name in columns if name in DATA.names]
+        own = list(dict.fromkeys([*inside, "row_id"])) if beside else inside
+        read = list(self.release.batches(columns=own, languages=list(self.languages)))
         if not sum(batch.num_rows for batch in read):
             raise TrainingDataError(f"the release has no row of {', '.join(self.languages)}")
         table = pa.Table.from_batches(read)
+        if beside:
+            signals = self.release.read_quality_signals(["row_id", *beside])
+            at = pc.index_in(table["row_id"], signals["row_id"])
+            for name in beside:
+                table = table.append_column(name, signals[name].take(at))
+        table = table.select(list(columns))
         return table.append_column("problem", pa.nulls(table.num_rows, pa.string()))
 
     def texts(

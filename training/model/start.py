@@ -41,8 +41,12 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
                 "(pipeline merge CHECKPOINT --out DIR), or start from its base"
             )
         about = build.read_config(prepared.base, config.model, length)
+    wanted = config.model.attention
+    if device.type == "cpu" and wanted not in {"auto", "sdpa", "eager"}:
+        why = "has no backward pass" if wanted == "flex_attention" else "does not exist"
+        raise TrainingConfigError(f"model.attention: {wanted} {why} on a processor; use auto, sdpa or eager")
     names, without = architectures.attentions(
-        config.model.attention,
+        wanted,
         architectures.model_class(about),
         gpu=device.type == "cuda",
         half=build.precision(config) != "fp32",

@@ -11,6 +11,7 @@ from training.errors import TrainingConfigError
 from training.model.build import precision
 from training.prepare import Prepared
 from training.run import deepspeed
+from training.run.distributed import on_processor
 from training.run.loggers import run_name
 
 
@@ -30,6 +31,7 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
         "log_level": "warning",
         **config.trainer,
     }
+    processor = on_processor(config, world)
     accumulation = prepared.order.accumulation(world, config.micro_batch_size)
     try:
         result = TrainingArguments(
@@ -43,11 +45,11 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
             weight_decay=optimizer.weight_decay,
             max_grad_norm=optimizer.max_grad_norm,
             seed=config.seed % 2**32,
-            use_cpu=config.device == "cpu",
+            use_cpu=processor,
             bf16=precision(config) == "bf16",
             fp16=precision(config) == "fp16",
             torch_compile=config.compile,
-            deepspeed=deepspeed.resolved(config, world, accumulation),
+            deepspeed=deepspeed.resolved(config, world, accumulation, processor=processor),
             logging_strategy="steps",
             logging_steps=config.log_every,
             logging_first_step=True,
@@ -64,7 +66,7 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
             dataloader_pin_memory=False,
             average_tokens_across_devices=True,
             use_cache=False,
-            ddp_backend="gloo" if config.device == "cpu" and world > 1 else None,
+            ddp_backend="gloo" if processor and world > 1 else None,
             **settings,
         )
     except (TypeError, ValueError, ImportError) as error:

@@ -36,8 +36,11 @@ _NAME = re.compile(r"step-(\d{8,})")
 ROOM = 1.05
 """Free space that must be there before a checkpoint is written, relative to its tensors: headers, tokenizer, state."""
 
+_TORCH_WRITER = ("PytorchStreamWriter", "inline_container")
+"""In the RuntimeError that `torch.save` raises on a full disk."""
+
 _HASHERS = 4
-"""Files hashed at the same time (hashing runs beside the interpreter's lock, about 1 to 2 GB/s per core)."""
+"""Files hashed at the same time: hashing leaves the interpreter to others."""
 
 
 def folder_of(checkpoints: Path, step: int) -> Path:
@@ -95,7 +98,7 @@ def writing(temporary: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
         # torch.save and safetensors have errors of their own for a full disk; others are not for here.
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+        if type(error) is RuntimeError and not any(name in str(error) for name in _TORCH_WRITER):
             raise
         shutil.rmtree(temporary, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]

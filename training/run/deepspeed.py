@@ -57,13 +57,14 @@ def _decided(config: TrainConfig, world: int, accumulation: int) -> dict[str, tu
     }
 
 
-def resolved(config: TrainConfig, world: int, accumulation: int) -> dict[str, Any] | None:
+def resolved(config: TrainConfig, world: int, accumulation: int, *, processor: bool) -> dict[str, Any] | None:
     """What TrainingArguments gets as `deepspeed`; None without `parallel.deepspeed`.
 
     Args:
         config: of the run.
         world: processes.
         accumulation: micro-batches per step and process.
+        processor: the run uses no GPU.
 
     Raises:
         TrainingConfigError: a key whose value the run decides otherwise, one that cannot be honoured, or DeepSpeed is
@@ -80,8 +81,13 @@ def resolved(config: TrainConfig, world: int, accumulation: int) -> dict[str, An
         if given not in ("auto", value):
             wrong.append(f'{dotted}: {given!r}, but the run has {value!r} (by {decides}); write "auto"')
         place[key] = value
+    del found[
+        "train_batch_size"
+    ]  # DeepSpeed works it out; transformers' own figure is wrong before the processes meet
     if wrong:
         raise TrainingConfigError(f"parallel.deepspeed: {config.parallel.deepspeed}: " + "\n".join(wrong))
+    if processor:
+        raise TrainingConfigError("parallel.deepspeed needs a GPU: transformers leaves it out on processors")
     if importlib.util.find_spec("deepspeed") is None:
         raise TrainingConfigError(f"parallel.deepspeed needs DeepSpeed, which is not installed: {INSTALL}")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,23 @@ from transformers import Trainer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from training.config import TrainConfig
-from training.errors import TrainingConfigError
+from training.errors import ProcessError, TrainingConfigError
 from training.prepare import Prepared
 from training.run import sharded
 from training.run.seeds import SeedsSteps
+
+
+def process_place() -> tuple[int, int]:
+    """(rank, number of processes) as torchrun says in the environment; (0, 1) without it."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def on_processor(config: TrainConfig, world: int) -> bool:
+    """Whether the run uses no GPU. With several processes and none there, Trainer would let each train by itself."""
+    if config.device == "cpu" or world == 1:
+        return config.device == "cpu"
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    return kind is None or kind.type == "mps"
 
 
 def check_processes(config: TrainConfig, world: int) -> None:
@@ -31,14 +45,27 @@ def check_processes(config: TrainConfig, world: int) -> None:
         )
 
 
+def check_rows(prepared: Prepared, config: TrainConfig, world: int) -> None:
+    """Refuse a step that cannot be shared out between the processes.
+
+    Raises:
+        TrainingConfigError: says what to change.
+    """
+    micro = 1 if config.micro_batch_size == "auto" else config.micro_batch_size
+    prepared.order.accumulation(world, micro)
+
+
 def agree(config: TrainConfig, prepared: Prepared, resume: Path | None, world: int) -> Path | None:
     """The checkpoint that all processes go on from: what rank 0 found. Called by every process.
 
     Raises:
+        ProcessError: each process would train by itself.
         TrainingConfigError: this process was started with another configuration or reads other data than rank 0.
     """
     if world == 1:
         return resume
+    if not torch.distributed.is_initialized():
+        raise ProcessError(f"this is one of {world} processes (WORLD_SIZE), and they did not join")
     mine = {"configuration": config.digest(), "stream of tokens": prepared.stream_digest}
     told: list[Any] = [(mine, str(resume) if resume else None)]
     torch.distributed.broadcast_object_list(told, src=0)

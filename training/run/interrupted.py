@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import torch
 
 from training.config import TrainConfig
-from training.errors import OutOfMemoryError, OutputError
-from training.run import checkpoint
+from training.errors import OutOfMemoryError, OutputError, TrainingError
+from training.model import architectures, build, memory
+from training.run import checkpoint, planned_model
 from training.tokens.cache import Report
 
 _ON_A_PROCESSOR = ("can't allocate memory", "not enough memory")
@@ -22,7 +24,7 @@ def told(config: TrainConfig, checkpoints: Path, report: Report) -> Iterator[Non
     """Turn such ends into a message that says what to change, or what is left.
 
     Raises:
-        OutOfMemoryError: names the settings that decide how much memory a step takes.
+        OutOfMemoryError: an estimate of a step by part, and the settings that decide it.
         OutputError: a file of the run could not be written.
     """
     try:
@@ -61,6 +63,25 @@ def _memory(config: TrainConfig, error: BaseException) -> str:
         smaller.append("parallel.strategy: fsdp over several GPUs")
     reason = str(error).partition("\n")[0] or type(error).__name__
     return (
-        f"out of memory: {reason}\nWhat takes less, the first first: {'; '.join(smaller)}. "
-        "`--dry-run` shows an estimate of each part. The newest checkpoint is untouched"
+        f"out of memory: {reason}\n{_estimate(config)}What takes less, the first first: {'; '.join(smaller)}. "
+        "Checkpoints are untouched"
     )
+
+
+def _estimate(config: TrainConfig) -> str:
+    """One line on the parts of a step, largest first; nothing where there is no estimate for the architecture."""
+    gpu = build.on_gpu(config)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    try:
+        about, _ = planned_model.model_config(config, None)
+        rows = planned_model.rows_of(config, processes, gpu=gpu)
+        precision = build.precision(config)
+        how = planned_model.setup(config, about, gpu=gpu, precision=precision, rows=rows, processes=processes)
+        with memory.fake():
+            parts = memory.estimate(planned_model.fake(config, about, build.weights_dtype(config)), how)
+    except (TrainingError, *architectures.UNUSABLE):
+        return ""
+    total = parts.pop("total")
+    largest = sorted((size, name) for name, size in parts.items() if size)[::-1]
+    each = ", ".join(f"{name} {size / 1e9:.2f}" for size, name in largest)
+    return f"A step takes about {total / 1e9:.2f} GB in each process: {each}.\n"

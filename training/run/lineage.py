@@ -330,6 +330,10 @@ def same_run(folder: Path, config: TrainConfig, prepared: Prepared) -> None:
         "tokenizer": (found["tokenizer_digest"], prepared.tokenizer.digest),
         "configuration": (found["config_digest"], config.digest()),
         "stream of tokens": (found["stream_digest"], prepared.stream_digest),
+        "base model": (
+            (found.get("base") or {}).get("digest"),
+            prepared.base_facts["digest"] if prepared.base_facts else None,
+        ),
     }
     differs = [name for name, (was, now) in wanted.items() if was != now]
     if differs:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import uuid
 from pathlib import Path
@@ -39,6 +40,7 @@ def train_on_ray(config: TrainConfig, processes: int, address: str, report: Repo
 
     mine = not ray.is_initialized()
     if mine:
+        _reachable(address)
         try:
             ray.init(address=address, log_to_driver=True, logging_level="warning")
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -64,6 +66,22 @@ def train_on_ray(config: TrainConfig, processes: int, address: str, report: Repo
     return answer
 
 
+def _reachable(address: str) -> None:
+    """Ray itself goes on trying for minutes.
+
+    Raises:
+        ProcessError: nothing answers at HOST:PORT.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=10):
+            pass
+    except OSError as error:
+        raise ProcessError(f"no Ray cluster at {address}: {error.strerror or error}") from error
+
+
 def _say(line: str) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
@@ -77,10 +95,12 @@ def _drive(settings: dict[str, Any], processes: int, gpu: bool) -> dict[str, Any
     answer = output / f".result-{uuid.uuid4().hex}"
     try:
         from training.prepare import prepare
+        from training.run.distributed import check_processes, check_rows
         from training.run.train import writable
 
+        check_processes(config, processes)
         writable(output)
-        prepare(config, _say).order.accumulation(processes, config.micro_batch_size)
+        check_rows(prepare(config, _say), config, processes)
         mark.write_text(mark.name)
         _fit(config, settings, processes, gpu, mark, answer)
         return json.loads(answer.read_text())

@@ -18,15 +18,12 @@ METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
 
 
-def checkpoint_bytes(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """About what a checkpoint of them takes: the weights that are written, and the optimizer's tensors."""
+def checkpoint_bytes(model: torch.nn.Module) -> int:
+    """About what a checkpoint of a model takes: the weights that are written, and two moments of each trained one."""
     adapter = hasattr(model, "peft_config")
-    written = {
-        id(p): p.numel() * p.element_size() for p in model.parameters() if p.requires_grad or not adapter
-    }
-    state = optimizer.state_dict()["state"].values()
-    tensors = [value for entry in state for value in entry.values() if isinstance(value, torch.Tensor)]
-    return sum(written.values()) + sum(value.numel() * value.element_size() for value in tensors)
+    parameters = {id(p): p for p in model.parameters()}.values()
+    written = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad or not adapter)
+    return written + 2 * sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
 
 
 class SavesCheckpoints(DistributedTrainer):
@@ -44,7 +41,7 @@ class SavesCheckpoints(DistributedTrainer):
         temporary = checkpoint.aside(final)
         with checkpoint.writing(temporary):
             if self.args.should_save:
-                checkpoint.make_room(self.checkpoints, checkpoint_bytes(self.model, self.optimizer))
+                checkpoint.make_room(self.checkpoints, checkpoint_bytes(self.model))
                 temporary.mkdir(parents=True)
             self._barrier()
             self._save_rng_state(str(temporary))

@@ -51,10 +51,10 @@ def train(
     from training.model.start import model_for
     from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
     from training.run.arguments import arguments
-    from training.run.distributed import agree, check_processes
+    from training.run.distributed import agree, check_processes, process_place
     from training.run.interrupted import told
     from training.run.saving import METRICS
-    from training.run.trainer import PackedTrainer, process_place
+    from training.run.trainer import PackedTrainer
 
     rank, world = process_place()
     if rank:
@@ -64,8 +64,8 @@ def train(
     prepared = prepare(config, report, open_)
     prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
     check_processes(config, world)
-    asked, config = config, micro_batch.before(config, world)
     loggers.check(config)
+    asked, config = config, micro_batch.before(config, world)
     _describe(config, prepared, report)
 
     checkpoints = output / "checkpoints"
@@ -143,12 +143,14 @@ def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
     left = ", ".join(f"{count} left out ({reason})" for reason, count in corpus.left_out.items() if count)
     report(
         f"{int(corpus.train.sum())} files to train on, {int(corpus.held_out.sum())} held out of "
-        f"{corpus.held_out_groups} owners, {len(corpus.languages)} languages{'; ' + left if left else ''}"
+        f"{corpus.held_out_groups} of {corpus.groups} groups (owners and their networks), "
+        f"{len(corpus.languages)} languages{'; ' + left if left else ''}"
     )
-    plan = order.plans[0]
+    plan, blank = order.plans[0], sum(order.remainders())
     report(
         f"packing: {plan.rows} rows of {plan.capacity} tokens, {plan.filled:.3%} filled, no token lost; "
         f"{order.steps} steps of {config.global_batch_tokens} tokens, {len(order.plans)} epoch(s) begun"
+        f"{f'; {blank} rows of padding fill the last steps of epochs' if blank else ''}"
     )
     if prepared.held_out is None:
         report("nothing is held out: there will be no evaluation (evaluation.fraction)")

@@ -6,7 +6,6 @@ normalised by the number of labels over all micro-batches and ranks, device plac
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -163,8 +162,3 @@ class PackedTrainer(SavesCheckpoints):
         """As Trainer's, but for what was asked of the loop in the step of the checkpoint: that is done."""
         self.state.stateful_callbacks.pop(TrainerControl.__name__, None)
         super()._load_callback_state()
-
-
-def process_place() -> tuple[int, int]:
-    """(rank, number of processes) as torchrun says in the environment; (0, 1) without it."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))

@@ -48,7 +48,7 @@ from training.tokens.tokenizer import CodeTokenizer
 __all__ = ["MAX_CHARACTERS_PER_TOKEN", "TokenCache", "check_fim", "tokenised", "train_tokenizer"]
 
 COMPARED_SHARE = 0.005
-"""Share of the documents that is encoded by the Hugging Face tokenizer as well: a quarter more time."""
+"""Share of the documents that is encoded by the Hugging Face tokenizer as well: a fifth more time."""
 COMPARED_BYTES = 2**20
 """At least about so many bytes are compared, however few there are in all; and at most 32 times as many."""
 

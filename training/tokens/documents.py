@@ -312,7 +312,7 @@ def _repositories(
                 continue
             path = paths[index] or ""
             text = batch["content"][index].as_py() if scan else ""
-            needs = imports.scan(text, path, languages[index] or "")
+            needs = imports.packed(imports.scan(text, path, languages[index] or ""))
             found.numbers.append(number)
             found.files.append(repository.File(cache.content_id[number], path, needs))
             result[number] = found

@@ -235,12 +235,23 @@ def choose(tokenizer: CodeTokenizer, report: Callable[[str], None]) -> Encoder:
     if tokenizer.digest not in _why_not:
         _why_not[tokenizer.digest] = _examine(tokenizer)
     why_not = _why_not[tokenizer.digest]
-    if why_not is None:
-        return Gigatoken(tokenizer)
-    report(f"tokenising with the slow encoder: {why_not}")
-    return Reference(tokenizer)
+    if why_not is not None:
+        report(f"tokenising with the slow encoder: {why_not}")
+    chosen = Gigatoken(tokenizer) if why_not is None else Reference(tokenizer)
+    _last[:] = [chosen]
+    return chosen
 
 
+def made(data: bytes, end_of_text: str, fast: bool) -> tuple[CodeTokenizer, Encoder]:
+    """A tokenizer and its encoder from their description: those last chosen in this process, if they are the same."""
+    for chosen in _last:
+        if chosen.tokenizer.data is data and isinstance(chosen, Gigatoken) == fast:
+            return chosen.tokenizer, chosen
+    tokenizer = CodeTokenizer(data, end_of_text=end_of_text)
+    return tokenizer, Gigatoken(tokenizer) if fast else Reference(tokenizer)
+
+
+_last: list[Gigatoken | Reference] = []
 _why_not: dict[str, str | None] = {}
 """What this process has found out, by the tokenizer's digest."""
 

@@ -15,23 +15,14 @@ from typing import Literal
 
 import numpy as np
 
+from training.corpus.mixing import hashed_order
 from training.errors import TrainingConfigError, TrainingDataError
 from training.tokens.packing import PackingPlan
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's output function (Steele et al. 2014): a bijection of 64-bit integers."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
 def permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of `rows` rows in an epoch, int64. Own arithmetic: generators of libraries may change."""
-    key = int.from_bytes(hashlib.sha256(f"order|{seed}|{epoch}".encode()).digest()[:8], "big")
-    hashed = _mix(_mix(np.arange(rows, dtype=np.uint64)) ^ np.uint64(key))
-    return np.argsort(hashed, kind="stable").astype(np.int64)
+    """The order of `rows` rows in an epoch, int64."""
+    return hashed_order(rows, f"order|{seed}|{epoch}")
 
 
 def _what_divides(rows: int, world: int, micro: int, row_tokens: int) -> str:

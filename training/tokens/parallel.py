@@ -27,9 +27,10 @@ from pyarrow import feather
 
 from training.config import FimConfig
 from training.corpus.select import Corpus
-from training.errors import OutputError, TrainingDataError
+from training.errors import OutputError, TrainingConfigError, TrainingDataError
+from training.tokens import encoder
 from training.tokens.assemble import encode_documents, token_type
-from training.tokens.encoder import Encoder, Gigatoken, Reference
+from training.tokens.encoder import Encoder
 from training.tokens.tokenizer import CodeTokenizer
 
 UNIT_BYTES = 64 * 2**20
@@ -97,8 +98,7 @@ def ranges(sizes: np.ndarray, chosen: np.ndarray, unit_bytes: int) -> list[tuple
 @functools.lru_cache(maxsize=1)
 def _tools(data: bytes, end_of_text: str, fast: bool) -> tuple[CodeTokenizer, Encoder]:
     """A process keeps the engine from unit to unit: what it has seen makes it faster."""
-    tokenizer = CodeTokenizer(data, end_of_text=end_of_text)
-    return tokenizer, Gigatoken(tokenizer) if fast else Reference(tokenizer)
+    return encoder.made(data, end_of_text, fast)
 
 
 def encode_unit(job: Job, corpus: Corpus, chosen: np.ndarray, first: int, stop: int) -> Unit:
@@ -107,7 +107,7 @@ def encode_unit(job: Job, corpus: Corpus, chosen: np.ndarray, first: int, stop: 
     Raises:
         DifferentTokensError: the fast encoder cannot be trusted.
     """
-    tokenizer, encoder = _tools(job.tokenizer, job.end_of_text, job.fast)
+    tokenizer, engine = _tools(job.tokenizer, job.end_of_text, job.fast)
     mine = np.zeros_like(chosen)
     mine[first:stop] = chosen[first:stop]
     tokens: list[np.ndarray] = [np.zeros(0, token_type(tokenizer))]
@@ -123,7 +123,7 @@ def encode_unit(job: Job, corpus: Corpus, chosen: np.ndarray, first: int, stop: 
             texts, names, rows, size = texts.filter(mask), names.filter(mask), numbers[some], size[some]
         found = encode_documents(
             tokenizer,
-            encoder,
+            engine,
             texts,
             names.to_pylist(),
             fim=job.fim,
@@ -256,7 +256,13 @@ def _ray(workers: int) -> Iterator[Any]:
         return
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise TrainingConfigError(
+                f"no Ray cluster at RAY_ADDRESS={address} ({str(error).partition(chr(10))[0]}): unset it to tokenise on "
+                "this machine, or set data.workers: 1"
+            ) from error
     else:
         ray.init(
             address="local",

@@ -255,6 +255,16 @@ def _plain(tree: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
             f"{len(texts)} added tokens that are no control tokens ({some}{', ...' if len(texts) > 3 else ''}) are "
             "not used for text"
         )
+    around = [
+        part["SpecialToken"]["id"]
+        for step in _steps(tree.get("post_processor"), "processors")
+        for part in step.get("single") or []
+        if "SpecialToken" in part
+    ]
+    if around:
+        notes.append(
+            f"it puts {' '.join(around)} around each text; documents here have an end of text and nothing before it"
+        )
     model = {**tree["model"], "dropout": None}
     unused = dict.fromkeys(("post_processor", "truncation", "padding", "normalizer"))
     return {**tree, **unused, "added_tokens": [], "pre_tokenizer": before, "model": model}, tuple(notes)
