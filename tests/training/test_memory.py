@@ -41,14 +41,14 @@ def estimate(
 
 
 def test_estimate_is_near_what_training_takes():
-    """Breach: the plan says that it fits, and it does not. Tolerance: 20 % too little, 35 % too much."""
+    """Breach: the plan says that it fits, and it does not. Tolerance: 15 % too little, 35 % too much."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_MMAP_THRESHOLD_": "65536"}
     names = ["small sdpa", "small checkpointing", "small lora"]
     command = [sys.executable, str(ROOT / "benchmarks/training_memory.py"), "--json", "--cases", *names]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     for one in json.loads(done.stdout):
-        assert 0.8 < one["ratio"] < 1.35, one
+        assert 0.85 < one["ratio"] < 1.35, one
 
 
 def test_weights_gradients_and_moments_are_sixteen_bytes_a_weight():
