@@ -2,7 +2,7 @@
 
 Dense matrix products in bf16 with fp32 accumulation. Data sheets often print the figure with 2:4 sparsity, which is
 twice as much and reached by no dense model. Devices that are not listed can be told by `peak_tflops` in the
-configuration; without a GPU the peak is measured.
+configuration; where a time must be estimated without a GPU, the peak is measured.
 """
 
 from __future__ import annotations

@@ -13,8 +13,14 @@ from training.prepare import Prepared
 
 
 def of_run(config: TrainConfig, prepared: Prepared, model: Any, world: int) -> flops.RunFlops:
-    """What a token of this run costs; the model is not sharded yet. The peak of a CPU is measured: a tenth of a second."""
-    top = peak(device_for(config), flops.dtype_of(precision(config)), config.peak_tflops)
+    """What a token of this run costs; the model is not sharded yet.
+
+    A processor has no MFU unless `peak_tflops` is given: its peak could only be measured, and a measure taken beside
+    other work is too small, so that more than 100 % would be shown.
+    """
+    device = device_for(config)
+    known = device.type == "cuda" or config.peak_tflops is not None
+    top = peak(device, flops.dtype_of(precision(config)), config.peak_tflops) if known else None
     return flops.for_run(
         model,
         [epoch.plan for epoch in prepared.epochs],
