@@ -6,7 +6,6 @@ python benchmarks/training_contestants.py "plain loop" CONFIG.json
 from __future__ import annotations
 
 import json
-import math
 import os
 import resource
 import shutil
@@ -103,6 +102,7 @@ def plain(config: Any, prepared: Any, clock: Clock) -> dict[str, Any]:
     import torch
 
     from training.run.batches import MicroBatches
+    from training.run.schedules import scheduler
 
     order, micro = prepared.order, config.micro_batch_size
     batches = [batch for batch in MicroBatches(prepared, micro, 0, 1)]  # noqa: C416
@@ -119,15 +119,7 @@ def plain(config: Any, prepared: Any, clock: Clock) -> dict[str, Any]:
         weight_decay=settings.weight_decay,
         fused=optimizer_name(config, prepared) == "adamw_torch_fused",
     )
-    warm, last = settings.warmup_steps, config.steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: (
-            step / max(1, warm)
-            if step < warm
-            else 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, last - warm)))
-        ),
-    )
+    schedule = scheduler(optimizer, settings, config.steps)
     losses = []
     for step in range(config.steps):
         parts = batches[step * accumulation : (step + 1) * accumulation]
