@@ -71,7 +71,7 @@ format: $(DEV) ## rewrite the sources in the house format
 	@"$(BIN)/ruff" format --quiet .
 
 bench: $(BENCH) ## run every benchmark of benchmarks/, beside its peers, on the installed packages
-	@for file in benchmarks/bench_*.py benchmarks/dedup.py benchmarks/secrets.py; do \
+	@for file in benchmarks/bench_*.py benchmarks/dedup.py benchmarks/secrets.py benchmarks/training.py benchmarks/training_memory.py; do \
 	  [ -e "$$file" ] || { echo 'no benchmark in benchmarks/'; break; }; \
 	  echo "== $$file"; "$(BIN)/python" "$$file" || exit 1; \
 	done

@@ -52,7 +52,7 @@ def marks(tokenizer: CodeTokenizer) -> tuple[int, int]:
 
 
 REACH = 32
-"""Documents of a repository that are not full yet, in random order. With all repositories shown, rows of 8,192 tokens
+"""Documents of a repository that are not full yet, in random order. In a simulation with all repositories, rows of 8,192 tokens
 are filled to 95.5 % with one, 99.3 % with 8, 99.5 % with 32 or more (8,591 files of 182 repositories)."""
 
 
