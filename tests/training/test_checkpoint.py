@@ -14,6 +14,7 @@ def write(checkpoints: Path, step: int, text: str = "weights") -> Path:
     temporary = checkpoints / "made.tmp-save"
     (temporary / "inner").mkdir(parents=True)
     (temporary / "model.safetensors").write_text(text)
+    (temporary / "model.safetensors").chmod(0o600)  # as the library leaves it
     (temporary / "optimizer.pt").write_bytes(b"\0" * 100)
     (temporary / "inner" / "rng.pth").write_bytes(b"x")
     final = checkpoint.folder_of(checkpoints, step)
@@ -26,6 +27,8 @@ def test_sealed_and_verified(tmp_path):
     assert folder.name == "step-00000050"
     assert checkpoint.verify(folder) == 50
     assert not list(tmp_path.glob("*.tmp*"))
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir() if path.is_file()}
+    assert len(modes) == 1, "whoever may read the seal may read the weights"
     assert len(checkpoint.digest(folder)) == 64
 
 

@@ -73,6 +73,7 @@ def test_the_folder_is_whole_and_small(exported, run):
         assert hashlib.sha256((exported / name).read_bytes()).hexdigest() == digest
     assert (exported / "lineage.json").read_bytes() == (run[1] / "lineage.json").read_bytes()
     assert not list(exported.parent.glob(".*"))
+    assert len({path.stat().st_mode & 0o777 for path in exported.iterdir()}) == 1
 
 
 def test_transformers_loads_it_and_computes_the_same(exported, run):

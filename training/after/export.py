@@ -117,6 +117,7 @@ def export(  # noqa: PLR0917
             **model,
         )
         (temporary / "README.md").write_text(card(facts), encoding="utf-8")
+        checkpoint.share_weights(temporary)
         sums.write(temporary)
         files = sorted(path for path in temporary.rglob("*") if path.is_file())
         for path in [*files, temporary]:

@@ -142,6 +142,7 @@ def merge(
             str(target), str(source), str(folder), _name(kind), parameters, moved, TOLERANCE[kind], moved_4bit
         )
         lineage.write(temporary, _merged_lineage(source, about, folder, result))
+        checkpoint.share_weights(temporary)
         sums.write(temporary)
         for path in (*sorted(temporary.iterdir()), temporary):
             _sync(path)

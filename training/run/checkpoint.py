@@ -129,6 +129,14 @@ def make_room(checkpoints: Path, needed: int) -> None:
         )
 
 
+def share_weights(folder: Path) -> None:
+    """Give weights the permissions of any other new file: safetensors writes them for their owner alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in folder.rglob("*.safetensors"):
+        path.chmod(0o666 & ~mask)
+
+
 def seal(temporary: Path, final: Path) -> None:
     """Turn a written folder into the checkpoint `final`; an older one of that name (unsound) is replaced.
 
@@ -136,6 +144,7 @@ def seal(temporary: Path, final: Path) -> None:
         OutputError: the disk is full or not writable; no checkpoint of that name exists then.
     """
     with writing(temporary):
+        share_weights(temporary)
         files = _files(temporary)
         names = [path.relative_to(temporary).as_posix() for path in files]
         about = {
