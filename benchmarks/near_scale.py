@@ -31,8 +31,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Near_synthetic lies beside this file; the root comes before it, or `import training` would find benchmarks/training.py.
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parent))  # near_synthetic lies beside this file
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else `training` would be benchmarks/training.py
 
 import near_synthetic as synthetic
 

@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-# The generator and the extrapolation lie beside this file; the root comes before it, or `import training` would find benchmarks/training.py.
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parent))  # the generator and the extrapolation lie beside this file
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else `training` would be benchmarks/training.py
 
 import extrapolate
 import synthetic_archive
