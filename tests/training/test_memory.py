@@ -40,6 +40,7 @@ def estimate(
         return memory.estimate(model, memory.Setup(**{"rows": 2, "row_tokens": 64, **how}))
 
 
+@pytest.mark.slow
 def test_estimate_is_near_what_training_takes():
     """Breach: the plan says that it fits, and it does not. Tolerance: 15 % too little, 35 % too much."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_MMAP_THRESHOLD_": "65536"}
