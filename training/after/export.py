@@ -15,7 +15,6 @@ is synced, and only then gets its name.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -30,6 +29,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from manifests.checksums import sha256_file
 from training.after import sums, trace
 from training.after.card import Facts, card
 from training.errors import CheckpointError, OutputError, TrainingConfigError
@@ -117,18 +117,15 @@ def export(  # noqa: PLR0917
             **model,
         )
         (temporary / "README.md").write_text(card(facts), encoding="utf-8")
-        checkpoint.share_weights(temporary)
         sums.write(temporary)
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        for path in [*files, temporary]:
-            _sync(path)
+        checkpoint.settle(temporary)
         temporary.rename(out)
-        _sync(out.parent)
+        checkpoint.sync(out.parent)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    size = sum((out / path.name).stat().st_size for path in files)
+    size = sum(path.stat().st_size for path in out.iterdir() if path.is_file())
     report(
         f"{out}: {facts.parameters:,} parameters in {facts.dtype}, {size / 1e6:,.1f} MB, read again and compared"
     )
@@ -142,19 +139,6 @@ def export(  # noqa: PLR0917
         "bytes": size,
         "licenses": dict(sorted(licenses.items())),
     }
-
-
-def _sha(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _load(folder: Path, dtype: Any) -> Any:
@@ -278,7 +262,7 @@ def _notices(runs: Sequence[trace.Run], data: trace.Data, temporary: Path) -> li
             continue
         name = f"NOTICE-{source.dataset}-{source.version}.md"
         shutil.copyfile(release.directory / FILE, temporary / name)
-        if _sha(temporary / name) != listed[FILE]:
+        if sha256_file(temporary / name)[0] != listed[FILE]:
             raise CheckpointError(f"{release.directory / FILE}: not the file that the manifest describes")
         found.append(name)
     return found

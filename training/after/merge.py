@@ -142,12 +142,10 @@ def merge(
             str(target), str(source), str(folder), _name(kind), parameters, moved, TOLERANCE[kind], moved_4bit
         )
         lineage.write(temporary, _merged_lineage(source, about, folder, result))
-        checkpoint.share_weights(temporary)
         sums.write(temporary)
-        for path in (*sorted(temporary.iterdir()), temporary):
-            _sync(path)
+        checkpoint.settle(temporary)
         temporary.rename(target)
-        _sync(target.parent)
+        checkpoint.sync(target.parent)
     except OSError as error:
         raise OutputError(f"{target}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -161,14 +159,6 @@ def merge(
 
 def _name(dtype: torch.dtype) -> str:
     return next(name for name, kind in DTYPES.items() if kind == dtype)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _adapter(path: Path, report: Report) -> Path:

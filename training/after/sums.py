@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from manifests.checksums import sha256_file
 from training.errors import CheckpointError
 
 FILE = "SHA256SUMS"
-
-
-def _sha(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -22,7 +17,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 def write(folder: Path) -> None:
     """List every file of a folder."""
-    lines = [f"{_sha(path)}  {name}\n" for name, path in _files(folder).items()]
+    lines = [f"{sha256_file(path)[0]}  {name}\n" for name, path in _files(folder).items()]
     (folder / FILE).write_text("".join(lines), encoding="utf-8")
 
 
@@ -43,5 +38,5 @@ def verify(folder: Path) -> None:
             raise CheckpointError(f"{folder}: {name} is missing")
         if name not in listed:
             raise CheckpointError(f"{folder}: {name} is not one of the files that were written ({FILE})")
-        if _sha(present[name]) != listed[name]:
+        if sha256_file(present[name])[0] != listed[name]:
             raise CheckpointError(f"{folder}: {name} is not what was written (SHA-256 differs)")

@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -172,18 +172,8 @@ def select(
         shared = _share_out(shuffled, held_out, bytes_, language, config.evaluation.max_bytes)
         reasons.give("max_eval_bytes", held_out & ~shared)
         held_out = shared
-    return Corpus(
-        corpus.sources,
-        first_row,
-        languages,
-        language,
-        train,
-        held_out,
-        tuple(reasons.names),
-        reasons.of,
-        held_groups,
-        corpus.groups,
-    )
+    # What was left out since the rows were chosen is in `reasons`, too.
+    return replace(corpus, held_out=held_out, reasons=tuple(reasons.names), reason=reasons.of)
 
 
 def _read(sources: Sequence[Source], config: TrainConfig) -> tuple[pa.Table, np.ndarray, _Reasons]:

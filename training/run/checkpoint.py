@@ -26,6 +26,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from manifests.checksums import sha256_file
 from training.errors import CheckpointError, OutputError
 
 SEAL = "checkpoint.json"
@@ -57,8 +58,8 @@ def step_of(folder: Path) -> int:
 
 
 def _hash(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    digest, size = sha256_file(path)
+    return {"bytes": size, "sha256": digest}
 
 
 def _hashes(paths: Sequence[Path]) -> list[dict[str, Any]]:
@@ -66,7 +67,8 @@ def _hashes(paths: Sequence[Path]) -> list[dict[str, Any]]:
         return list(pool.map(_hash, paths))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a written file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -129,12 +131,17 @@ def make_room(checkpoints: Path, needed: int) -> None:
         )
 
 
-def share_weights(folder: Path) -> None:
-    """Give weights the permissions of any other new file: safetensors writes them for their owner alone."""
+def settle(folder: Path) -> None:
+    """Make a written folder ready to be renamed: every file and folder in it is on disk, and may be read.
+
+    safetensors writes weights for their owner alone; they get the permissions of any other new file.
+    """
     mask = os.umask(0)
     os.umask(mask)
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o666 & ~mask)
+    for path in [*sorted(folder.rglob("*")), folder]:
+        sync(path)
 
 
 def seal(temporary: Path, final: Path) -> None:
@@ -144,7 +151,6 @@ def seal(temporary: Path, final: Path) -> None:
         OutputError: the disk is full or not writable; no checkpoint of that name exists then.
     """
     with writing(temporary):
-        share_weights(temporary)
         files = _files(temporary)
         names = [path.relative_to(temporary).as_posix() for path in files]
         about = {
@@ -153,12 +159,11 @@ def seal(temporary: Path, final: Path) -> None:
             "files": dict(zip(names, _hashes(files), strict=True)),
         }
         (temporary / SEAL).write_text(_text(about))
-        for path in [*files, temporary / SEAL, *{path.parent for path in files}, temporary]:
-            _sync(path)
+        settle(temporary)
         if final.exists():
             _remove(final)
         temporary.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
 
 
 def verify(folder: Path) -> int:
