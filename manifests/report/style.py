@@ -43,7 +43,7 @@ font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 h1{font-size:1.9rem;line-height:1.2;margin:0 0 .3rem;overflow-wrap:anywhere}
 h2{font-size:1.3rem;margin:2.6rem 0 .6rem;padding-top:.6rem;border-top:1px solid var(--line)}
 h3{font-size:1.02rem;margin:1.6rem 0 .4rem}
-p,ul{margin:.5rem 0;max-width:46rem}
+p,ul{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}
 .soft,.remark,caption,footer{color:var(--soft)}
 .remark{display:block;font-size:.82rem;font-weight:400}
 code{font:0.86em/1.4 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
