@@ -13,9 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tests have no packages
 from faulty_proxy import FaultyProxy, Rule
+
+# Kernels compile on first use and machines are busy: neither is a fault of the code. Here, once: a profile is the whole
+# process's, so that one of a folder would be another folder's too, or not its own, as the files happen to be collected.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

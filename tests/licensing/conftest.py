@@ -1,13 +1,9 @@
 """ScanCode's index takes seconds and a gigabyte to load: once for all tests."""
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from licensing.policy import Policy
 from licensing.scancode import ScanCode
-
-settings.register_profile("licensing", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("licensing")
 
 
 @pytest.fixture(scope="session")

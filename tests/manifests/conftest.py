@@ -9,10 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("no-deadline", deadline=None)  # a busy machine is no fault of the code
-settings.load_profile("no-deadline")
 
 
 def _load_factory() -> ModuleType:
