@@ -25,7 +25,8 @@ ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 """Where torchrun's agent looks for the message of a process that failed."""
 
 
-def _progress(line: str) -> None:
+def say(line: str) -> None:
+    """One line for the user, on stderr."""
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         rank, world = process_place()
         try:
-            result = train(config, _progress)
+            result = train(config, say)
         except RuntimeError as error:
             lost = lost_connection(error) if world > 1 else None
             if lost is None:
@@ -92,7 +93,7 @@ def _failed(error: ValueError) -> int:
     if file:  # the agent tells what failed first
         Path(file).write_text(json.dumps({"message": str(error), "timestamp": int(time.time())}))
     else:
-        _progress(f"error: {error}")
+        say(f"error: {error}")
     return exit_code(error)
 
 
