@@ -25,8 +25,7 @@ ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 """Where torchrun's agent looks for the message of a process that failed."""
 
 
-def say(line: str) -> None:
-    """One line for the user, on stderr."""
+def _progress(line: str) -> None:
     sys.stderr.write(line + "\n")
     sys.stderr.flush()
 
@@ -66,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         rank, world = process_place()
         try:
-            result = train(config, say)
+            result = train(config, _progress)
         except RuntimeError as error:
             lost = lost_connection(error) if world > 1 else None
             if lost is None:
@@ -93,7 +92,7 @@ def _failed(error: ValueError) -> int:
     if file:  # the agent tells what failed first
         Path(file).write_text(json.dumps({"message": str(error), "timestamp": int(time.time())}))
     else:
-        say(f"error: {error}")
+        _progress(f"error: {error}")
     return exit_code(error)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from manifests.checksums import sha256_file
 from training.config import TrainConfig
 from training.corpus import mixing
 from training.corpus.sources import Source
@@ -40,7 +39,7 @@ def _file(config: TrainConfig, sources: Sequence[Source]) -> Path:
     meaning["sources"] = [[source.name, source.digest, list(source.languages)] for source in sources]
     meaning["weights"] = [source.weight for source in config.all_sources]
     files = [module.__file__ or "" for module in (packing, mixing)]
-    meaning["code"] = [caches.source_digest(), *(sha256_file(Path(file))[0] for file in files)]
+    meaning["code"] = [caches.source_digest(), *(caches.sha256_of(Path(file)) for file in files)]
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
     return config.cache_folder / f"plan-{key[:24]}.json"
 

@@ -175,8 +175,8 @@ class TestTheMark:
         monkeypatch.setattr(caches, "_SETTLED_NS", -1)
         source = ReleaseSource("r", Release.open(release), None)
         hashed: list[str] = []
-        sha = caches.sha256_file
-        monkeypatch.setattr(caches, "sha256_file", lambda file: (hashed.append(file.name), sha(file))[1])
+        sha = caches.sha256_of
+        monkeypatch.setattr(caches, "sha256_of", lambda file: (hashed.append(file.name), sha(file))[1])
 
         def open_():
             lines: list[str] = []

@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,17 @@ from transformers.utils import logging as transformers_logging
 from manifests.checksums import sha256_file
 from training.after import sums, trace
 from training.after.card import Facts, card
-from training.corpus.sources import Report
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import build
 from training.run import checkpoint, lineage
 from training.run.lineage_format import Source
 from training.tokens.tokenizer import CodeTokenizer
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
+Report = Callable[[str], None]
 
 transformers_logging.disable_progress_bar()
 
@@ -148,7 +150,7 @@ def _load(folder: Path, dtype: Any) -> Any:
 
 def _model(folder: Path, temporary: Path, tokenizer: CodeTokenizer, dtype: str, shard: str) -> dict[str, Any]:
     """Write the model, read it again, compare."""
-    model = _load(folder, build.DTYPES.get(dtype, "auto"))
+    model = _load(folder, DTYPES.get(dtype, "auto"))
     model.eval()
     model.config.use_cache = True  # off in training; generation would be slow without
     model.generation_config.eos_token_id = tokenizer.control.end_of_text

@@ -22,13 +22,14 @@ from transformers.generation.streamers import BaseStreamer
 
 from training.after import merge
 from training.config import ModelConfig
-from training.corpus.sources import Report
 from training.errors import CheckpointError, TrainingConfigError
 from training.model import build, decoding
 from training.run import checkpoint
 from training.run.fim_score import Order, fim_prompt, fit
 from training.run.progress import BEST
 from training.tokens.tokenizer import CodeTokenizer
+
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

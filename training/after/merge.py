@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,14 +23,15 @@ import torch
 
 from training.after import sums
 from training.config import ModelConfig, QuantizationConfig
-from training.corpus.sources import Report
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import adapters, build, new_tokens, quantise
 from training.model import base as bases
 from training.run import checkpoint, lineage
 from training.tokens.tokenizer import CodeTokenizer
 
+Report = Callable[[str], None]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-1, torch.bfloat16: 1.0}
 """How far a logit may move at most, and ten times how far on average, as a share of the logits' standard deviation.
@@ -100,7 +102,7 @@ def merge(
     folder = find_base(source, about, base, report)
     report(f"base {folder}")
     stored = build.stored_dtype(folder, settings)
-    kind = build.DTYPES[dtype] if dtype != "auto" else stored if stored in TOLERANCE else torch.float32
+    kind = DTYPES[dtype] if dtype != "auto" else stored if stored in TOLERANCE else torch.float32
     inputs = _inputs(tokenizer.size)
 
     quantised = _quantised_logits(source, folder, settings, tokenizer, about, inputs, report)
@@ -156,7 +158,7 @@ def merge(
 
 
 def _name(dtype: torch.dtype) -> str:
-    return next(name for name, kind in build.DTYPES.items() if kind == dtype)
+    return next(name for name, kind in DTYPES.items() if kind == dtype)
 
 
 def _adapter(path: Path, report: Report) -> Path:

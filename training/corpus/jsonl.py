@@ -53,6 +53,20 @@ MAX_LINE_BYTES = 1 << 26
 BATCH_ROWS, BATCH_BYTES = 1024, 1 << 25
 """A batch of texts is closed when it has so many rows or bytes."""
 
+HOW_LINES_FAIL = (
+    "blank",
+    "too_long",
+    "not_utf8",
+    "not_json",
+    "not_an_object",
+    "no_text",
+    "empty_text",
+    "not_unicode",
+    "bad_KEY",
+    "other_language",
+)
+"""All problems; `KEY` stands for one of `WORDS`."""
+
 WORDS = ("language", "id", "origin", "path", "repo_name", "license_expression")
 MAX_WORD = 4096
 """Characters of a language (100), id, origin, path, name or license expression."""

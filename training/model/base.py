@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from manifests.checksums import sha256_file
 from training.config import ModelConfig
-from training.corpus.sources import Report
 from training.errors import CheckpointError, TrainingConfigError
 from training.run import checkpoint
+from training.tokens.cache import Report
 
 STAY_OFFLINE = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 """Whether the user's environment forbids the Hub; read before `training.run.train` forbids it by default."""
@@ -164,7 +163,8 @@ def digest_of(folder: Path, memory: Path | None = None) -> str:
         return str(json.loads(kept.read_text())["digest"])
     whole = hashlib.sha256()
     for path in files:
-        whole.update(f"{path.name}\0{sha256_file(path)[0]}\n".encode())
+        with path.open("rb") as file:
+            whole.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     if kept is not None:
         temporary = kept.with_suffix(f".tmp-{os.getpid()}")
         temporary.write_text(json.dumps({"digest": whole.hexdigest()}) + "\n")

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from training.config import TrainConfig
-from training.corpus.sources import Report
 from training.errors import CheckpointError, LeakyMaskError, TrainingConfigError
 from training.model import adapters, architectures, attention, build, loss, new_tokens, quantise
 from training.prepare import Prepared
+from training.tokens.cache import Report
 
 
 def device_for(config: TrainConfig) -> torch.device:

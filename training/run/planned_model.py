@@ -78,7 +78,7 @@ def setup(
     return memory.Setup(
         rows=rows,
         row_tokens=config.data.sequence_length,
-        compute=build.DTYPES[precision],
+        compute={"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32),
         attention=attention,
         checkpointing=config.gradient_checkpointing,
         quantised=config.quantization is not None,

@@ -15,14 +15,14 @@ import json
 import logging
 import os
 import socket
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
 
 from training.config import TrainConfig
-from training.corpus.sources import Report
 from training.errors import OutputError, ProcessError, TrainingConfigError, TrainingError
-from training.launch import say
+from training.tokens.cache import Report
 
 
 def train_on_ray(config: TrainConfig, processes: int, address: str, report: Report) -> dict[str, Any]:
@@ -83,6 +83,11 @@ def _reachable(address: str) -> None:
         raise ProcessError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 def _drive(settings: dict[str, Any], processes: int, gpu: bool) -> dict[str, Any] | TrainingError:
     """Prepare, run the workers, return the result or the first error that is for the user."""
     config = TrainConfig.model_validate(settings)
@@ -96,7 +101,7 @@ def _drive(settings: dict[str, Any], processes: int, gpu: bool) -> dict[str, Any
 
         check_processes(config, processes)
         writable(output)
-        check_rows(prepare(config, say), config, processes)
+        check_rows(prepare(config, _say), config, processes)
         mark.write_text(mark.name)
         _fit(config, settings, processes, gpu, mark, answer)
         result: dict[str, Any] = json.loads(answer.read_text())
@@ -158,7 +163,7 @@ def _work(given: dict[str, Any]) -> None:
                 f"{place}: a node of the cluster does not see it; use a shared file system"
             )
     try:
-        result = train(config, say)
+        result = train(config, _say)
     except RuntimeError as error:
         lost = lost_connection(error)
         if lost is None:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from training.config import SourceConfig, TrainConfig
-from training.corpus.sources import Report, Source, open_source, silent
+from training.corpus.sources import Source, open_source
 from training.errors import OutputError
 from training.prepare import Prepared, prepare
+from training.tokens.cache import Report
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault(
@@ -26,8 +27,12 @@ os.environ.setdefault(
 )  # a run reads local files only, but for model.path: training.model.base
 
 
+def _silent(_: str) -> None:
+    return None
+
+
 def train(
-    config: TrainConfig, report: Report = silent, open_: Callable[[SourceConfig], Source] = open_source
+    config: TrainConfig, report: Report = _silent, open_: Callable[[SourceConfig], Source] = open_source
 ) -> dict[str, Any]:
     """Train, or go on where the newest sound checkpoint stopped; a finished run is reported and not repeated.
 
@@ -53,7 +58,7 @@ def train(
 
     rank, world = process_place()
     if rank:
-        report = silent
+        report = _silent
     output = Path(config.output)
     writable(output)
     prepared = prepare(config, report, open_)

@@ -25,7 +25,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.checksums import sha256_file
 from training.config import DataConfig
 from training.corpus import fim as fim_module
 from training.corpus import select as select_module
 from training.corpus.select import Corpus
-from training.corpus.sources import Report
 from training.errors import OutputError, TrainingDataError
 from training.tokens import assemble, control, encoder, parallel, sample
 from training.tokens import tokenizer as tokenizer_module
@@ -58,6 +56,9 @@ _FILES = ("tokens.bin", "documents.parquet", "members.parquet", "cache.json")
 _PROGRESS_SECONDS = 10.0
 _SETTLED_NS = 1_000_000_000
 """Times of files are no finer than some milliseconds: a file that changed this shortly before the mark is hashed."""
+
+Report = Callable[[str], None]
+"""Takes one line for the user's eyes (stderr)."""
 
 
 def source_digest() -> str:
@@ -293,8 +294,8 @@ def _write(  # noqa: PLR0917
         return {
             "dtype": dtype.name,
             "tokens_sha256": sha.hexdigest(),
-            "documents_sha256": sha256_file(folder / "documents.parquet")[0],
-            "members_sha256": sha256_file(folder / "members.parquet")[0],
+            "documents_sha256": sha256_of(folder / "documents.parquet"),
+            "members_sha256": sha256_of(folder / "members.parquet"),
             "fim": cut,
         }
 
@@ -302,6 +303,12 @@ def _write(  # noqa: PLR0917
 def write_json(file: Path, value: dict[str, Any]) -> None:
     """Indented, with sorted keys."""
     file.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def folder_of(cache: Path, key: str) -> Path:
@@ -353,7 +360,7 @@ def _hashes_hold(folder: Path, about: dict[str, Any]) -> bool:
     """Hash all files; if they are what `cache.json` says, leave the mark of this start of this machine."""
     before = _state(folder)
     parts = {"tokens": "tokens.bin", "documents": "documents.parquet", "members": "members.parquet"}
-    if any(sha256_file(folder / file)[0] != about[f"{part}_sha256"] for part, file in parts.items()):
+    if any(sha256_of(folder / file) != about[f"{part}_sha256"] for part, file in parts.items()):
         return False
     mark = _mark(folder)
     with contextlib.suppress(

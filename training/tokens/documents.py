@@ -29,7 +29,6 @@ import numpy as np
 from training.config import DataConfig, RepositoryConfig
 from training.corpus import imports, repository
 from training.corpus.select import Corpus
-from training.corpus.sources import Report
 from training.errors import TrainingConfigError
 from training.tokens import cache as caches
 from training.tokens.cache import TokenCache
@@ -106,7 +105,7 @@ def with_repositories(
     seed: int,
     epoch: int,
     cache: Path,
-    report: Report,
+    report: caches.Report,
 ) -> TokenCache:
     """The token cache of the training files of one epoch with the files of some repositories put together.
 

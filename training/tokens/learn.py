@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 
 from training.config import EvaluationConfig, TrainConfig
 from training.corpus.select import Corpus, select
-from training.corpus.sources import Report, open_source
+from training.corpus.sources import open_source
 from training.errors import OutputError, TrainingConfigError
 from training.tokens import control, encoder, sample
 from training.tokens import tokenizer as tokenizers
 from training.tokens.tokenizer import CodeTokenizer
+
+Report = Callable[[str], None]
 
 
 def open_corpus(release: str, languages: Sequence[str] | None, held_out: float) -> Corpus:

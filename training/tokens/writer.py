@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.checksums import sha256_file
 from training.errors import OutputError
 from training.tokens import cache as caches
 from training.tokens.cache import TokenCache
@@ -84,8 +83,8 @@ class Writer:
                 "key": self.key,
                 "dtype": self.kind.name,
                 "tokens_sha256": self._sha.hexdigest(),
-                "documents_sha256": sha256_file(self._temporary / "documents.parquet")[0],
-                "members_sha256": sha256_file(self._temporary / "members.parquet")[0],
+                "documents_sha256": caches.sha256_of(self._temporary / "documents.parquet"),
+                "members_sha256": caches.sha256_of(self._temporary / "members.parquet"),
                 "fim": fim,
             }
             caches.write_json(self._temporary / "cache.json", about)
