@@ -169,7 +169,12 @@ def _epoch(
 def _tokens(  # noqa: PLR0917
     config: TrainConfig, corpus: Corpus, tokenizer: CodeTokenizer, split: str, number: int, report: Report
 ) -> TokenCache:
-    where = {"seed": config.seed, "epoch": number, "cache": config.cache_folder, "report": report}
+    where: dict[str, Any] = {
+        "seed": config.seed,
+        "epoch": number,
+        "cache": config.cache_folder,
+        "report": report,
+    }
     files = caches.tokenised(corpus, split, tokenizer, config.data, **where)
     if split == "train" and config.data.repository.rate > 0:
         return repository_documents.with_repositories(files, corpus, tokenizer, config.data, **where)

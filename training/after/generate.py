@@ -123,7 +123,7 @@ def open_model(
         if base is not None:
             raise TrainingConfigError(f"{folder}: holds a whole model; --base is for adapters")
         settings = ModelConfig(path=str(folder))
-        kind = build.read_config(folder, settings).dtype or torch.float32
+        kind = build.stored_dtype(folder, settings)
         model = build.load(folder, settings, tokenizer, dtype=kind)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:

@@ -113,6 +113,12 @@ class TrainConfig(Section):
         return self
 
     @property
+    def micro_rows(self) -> int:
+        """`micro_batch_size` where `auto` has been replaced (see `training.run.micro_batch`)."""
+        assert self.micro_batch_size != "auto"
+        return self.micro_batch_size
+
+    @property
     def rows_per_step(self) -> int:
         """Rows in one optimizer step, over all processes and micro-batches."""
         return self.global_batch_tokens // self.data.sequence_length

@@ -33,13 +33,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS
 from training.errors import TrainingConfigError, TrainingDataError
+
+if TYPE_CHECKING:
+    from zstandard import ZstdDecompressionObj
 
 UNKNOWN = "unknown"
 """The language of a row that names none."""
@@ -77,14 +80,14 @@ _RELEASE_ONLY = ("directory_id", "revision_id", "snapshot_id")
 class _Hashed(io.RawIOBase):
     """The bytes of a file, hashed as they are read."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: io.FileIO) -> None:
         self.file, self.sha = file, hashlib.sha256()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        count = self.file.readinto(buffer)  # type: ignore[attr-defined]
+        count = self.file.readinto(buffer)
         self.sha.update(memoryview(buffer)[:count])
         return count
 
@@ -98,7 +101,8 @@ class _Zstandard(io.RawIOBase):
     PIECE = 1 << 12
 
     def __init__(self, source: BinaryIO) -> None:
-        self.source, self.frame, self.pending = source, None, memoryview(b"")
+        self.source, self.pending = source, memoryview(b"")
+        self.frame: ZstdDecompressionObj | None = None
         self.left = b""  # after the end of a frame: the beginning of the next one
 
     def readable(self) -> bool:

@@ -28,7 +28,7 @@ def quiet() -> Iterator[None]:
 
 
 def _path(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
-    return next(path for path, module in model.named_modules() if module is wanted)
+    return str(next(path for path, module in model.named_modules() if module is wanted))
 
 
 def _new_rows(model: Any, ids: list[int]) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def add_lora(
         targets = list(lora.target_modules)
     settings = PeftLora(
         r=lora.rank,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # it only divides it
         lora_dropout=lora.dropout,
         target_modules=targets,
         use_dora=lora.dora,

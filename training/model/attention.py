@@ -140,7 +140,8 @@ def check_isolation(
         if not more:
             inputs = packed_inputs(inputs, attention_of(model))
         moved = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in inputs.items()}
-        return model(**moved).logits.cpu()
+        found: torch.Tensor = model(**moved).logits.cpu()
+        return found
 
     was_training = model.training
     model.eval()

@@ -87,6 +87,7 @@ class DistributedTrainer(Trainer):
     """
 
     config: TrainConfig
+    model: Any  # transformers' or peft's
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,13 +123,15 @@ class DistributedTrainer(Trainer):
     def whole_weights(self) -> dict[str, torch.Tensor] | None:
         """What `save_pretrained` is to write in rank 0, where the model itself does not hold it. For all processes."""
         if self.is_deepspeed_enabled:
-            return self.accelerator.get_state_dict(self.deepspeed)
+            gathered: dict[str, torch.Tensor] | None = self.accelerator.get_state_dict(self.deepspeed)
+            return gathered
         return sharded.whole_weights(self.model, keep=self.args.should_save) if self.fsdp else None
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.fsdp:
             super()._save_optimizer_and_scheduler(output_dir)
             return
+        assert self.optimizer is not None and self.lr_scheduler is not None
         state = sharded.whole_optimizer_state(self.optimizer, keep=self.args.should_save)
         if self.args.should_save:
             torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
@@ -138,6 +141,7 @@ class DistributedTrainer(Trainer):
         if not self.fsdp or checkpoint is None:
             super()._load_optimizer_and_scheduler(checkpoint)
             return
+        assert self.optimizer is not None and self.lr_scheduler is not None
         # Mapped, not read: the processes of a machine share the pages, and each copies only its part.
         state = torch.load(
             Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", weights_only=True, mmap=True

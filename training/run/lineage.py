@@ -245,7 +245,7 @@ class Recorder:
             "first_step": first,
             "steps": step - first,
             "processes": self.processes,
-            "micro_batch_size": self.config.micro_batch_size,
+            "micro_batch_size": self.config.micro_rows,
         }
         return [*before, now]
 

@@ -95,9 +95,10 @@ class Progress(TrainerCallback):
         if not (state.is_world_process_zero and self.config.keep_best and state.best_global_step):
             return
         folder = checkpoint.folder_of(Path("checkpoints"), state.best_global_step)
+        value = state.best_metric
         about = {
             "metric": self.config.evaluation.metric,
-            "value": state.best_metric if math.isfinite(state.best_metric) else None,
+            "value": value if value is not None and math.isfinite(value) else None,
             "step": state.best_global_step,
             "checkpoint": str(folder),
         }

@@ -11,8 +11,10 @@ import torch
 import torch.distributed
 from transformers.trainer_callback import ExportableState
 
+from training.prepare import Prepared
 from training.run import checkpoint, lineage
 from training.run.distributed import DistributedTrainer
+from training.run.progress import Progress
 
 METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
@@ -28,6 +30,12 @@ def checkpoint_bytes(model: torch.nn.Module) -> int:
 
 class SavesCheckpoints(DistributedTrainer):
     """The part of `PackedTrainer` that writes checkpoints; its attributes are set there."""
+
+    prepared: Prepared
+    progress: Progress
+    recorder: lineage.Recorder
+    checkpoints: Path
+    last_evaluation: tuple[int, dict[str, Any]] | None
 
     def _barrier(self) -> None:
         if self.args.world_size > 1:
@@ -62,10 +70,11 @@ class SavesCheckpoints(DistributedTrainer):
         self.model.save_pretrained(str(folder), state_dict=weights)
         self.prepared.tokenizer.save(folder)
         self._save_scaler(str(folder))
+        states: Any = self.state.stateful_callbacks  # a dictionary, whatever its annotation says
         for callback in [
             c for c in [*self.callback_handler.callbacks, self.control] if isinstance(c, ExportableState)
         ]:
-            self.state.stateful_callbacks[type(callback).__name__] = callback.state()
+            states[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(folder / "trainer_state.json"))
         lineage.write(folder, self.recorder.describe(step))
         metrics: dict[str, Any] = {"step": step}

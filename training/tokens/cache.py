@@ -272,7 +272,7 @@ def _write(  # noqa: PLR0917
     with writing(folder), (folder / "tokens.bin").open("wb") as file:
         for unit in parallel.encode(job, corpus, chosen, some, workers, folder):
             if len(unit.tokens):
-                part = memoryview(unit.tokens).cast("B")
+                part = unit.tokens.data.cast("B")
                 file.write(part)
                 sha.update(part)
             cut, dtype = cut + unit.cut, unit.tokens.dtype
