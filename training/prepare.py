@@ -108,9 +108,6 @@ def prepare(
         corpus = select(sources, config, cache=config.cache_folder, report=report)
         _report_problems(corpus, report)
         tokenizer = _tokenizer(config, corpus, base, report)
-        caches.check_fim(tokenizer, config.data.fim.rate)
-        if config.data.repository.rate > 0:
-            repository_documents.marks(tokenizer)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -202,7 +199,7 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
     wanted = config.tokenizer
     folder = wanted.path if wanted.path is not None else base
     if folder is not None:
-        return _loaded(CodeTokenizer.load(folder), wanted.add_missing, report)
+        return loaded_tokenizer(config, folder, report)
     return caches.train_tokenizer(
         corpus,
         vocab_size=wanted.vocab_size,
@@ -212,12 +209,20 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
     )
 
 
-def _loaded(tokenizer: CodeTokenizer, add_missing: bool, report: Report) -> CodeTokenizer:
-    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted."""
+def loaded_tokenizer(config: TrainConfig, folder: str | Path, report: Report) -> CodeTokenizer:
+    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted.
+
+    Raises:
+        TrainingError: it cannot be read, or lacks a token that the configured data need.
+    """
+    tokenizer = CodeTokenizer.load(folder)
     for note in tokenizer.notes:
         report(f"tokenizer: {note}")
-    result = tokenizer.with_control_tokens() if add_missing else tokenizer
+    result = tokenizer.with_control_tokens() if config.tokenizer.add_missing else tokenizer
     if result.new_ids:
         names = ", ".join(str(result.full.id_to_token(index)) for index in result.new_ids)
         report(f"tokenizer: {len(result.new_ids)} control tokens added at its end ({names}), to be learnt")
+    caches.check_fim(result, config.data.fim.rate)
+    if config.data.repository.rate > 0:
+        repository_documents.marks(result)
     return result

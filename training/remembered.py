@@ -39,7 +39,7 @@ def _file(config: TrainConfig, sources: Sequence[Source]) -> Path:
     meaning["sources"] = [[source.name, source.digest, list(source.languages)] for source in sources]
     meaning["weights"] = [source.weight for source in config.all_sources]
     files = [module.__file__ or "" for module in (packing, mixing)]
-    meaning["code"] = [caches.source_digest(), *(caches.sha256_of(Path(file)) for file in files)]
+    meaning["code"] = [caches.source_digest(), *(caches.sha256_of(Path(file)) for file in (*files, __file__))]
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
     return config.cache_folder / f"plan-{key[:24]}.json"
 
@@ -72,6 +72,7 @@ def note(config: TrainConfig, prepared: Prepared) -> None:
         "held_out_rows": int(corpus.held_out.sum()),
         "left_out": corpus.left_out,
         "steps": steps,
+        "run_tokens": _trained_on(prepared),
         "entries": prepared.tokenizer.size,
         "text_bytes": int(prepared.epochs[0].cache.text_bytes.sum()),
         "epochs": epochs,
@@ -80,6 +81,15 @@ def note(config: TrainConfig, prepared: Prepared) -> None:
     temporary = file.with_suffix(".tmp")
     temporary.write_text(json.dumps(about, sort_keys=True) + "\n")
     temporary.rename(file)
+
+
+def _trained_on(prepared: Prepared) -> int:
+    """Tokens in the rows of all steps of the run."""
+    plans, steps = prepared.order.plans, prepared.order.steps
+    return sum(
+        int(np.bincount(plans[epoch].row, weights=plans[epoch].length)[rows].sum())
+        for epoch, _, rows in prepared.order.seen(steps)
+    )
 
 
 def recall(config: TrainConfig, sources: Sequence[Source]) -> dict[str, Any] | None:

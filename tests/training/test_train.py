@@ -26,7 +26,8 @@ from training.errors import (
 from training.model import attention, build
 from training.prepare import prepare
 from training.run import checkpoint
-from training.run.train import start_over, train
+from training.run.output import start_over
+from training.run.train import train
 from training.tokens.tokenizer import CodeTokenizer
 
 ROOT = Path(__file__).parents[2]

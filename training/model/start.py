@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from training.config import TrainConfig
-from training.errors import CheckpointError, LeakyMaskError, TrainingConfigError
+from training.errors import LeakyMaskError, TrainingConfigError
 from training.model import adapters, architectures, attention, build, loss, new_tokens, quantise
 from training.prepare import Prepared
 from training.tokens.cache import Report
@@ -26,7 +26,6 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
     """The model of a run before its first step; on the GPU where there is one, unless it is to be sharded.
 
     Raises:
-        CheckpointError: the base is an adapter, not a model.
         LeakyMaskError: documents in a packed row would see each other with every attention that could be used.
         TrainingConfigError: a model that cannot be built, or that is not causal.
     """
@@ -35,11 +34,6 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
     if prepared.base is None:
         about = architectures.built_config(config.model, tokenizer, length)
     else:
-        if (prepared.base / "adapter_config.json").exists():
-            raise CheckpointError(
-                f"{prepared.base}: holds an adapter, not a whole model; merge it first "
-                "(pipeline merge CHECKPOINT --out DIR), or start from its base"
-            )
         about = build.read_config(prepared.base, config.model, length)
     wanted = config.model.attention
     if device.type == "cpu" and wanted not in {"auto", "sdpa", "eager"}:

@@ -17,6 +17,7 @@ from training.errors import ProcessError, TrainingConfigError
 from training.prepare import Prepared
 from training.run import sharded
 from training.run.seeds import SeedsSteps
+from training.tokens.order import accumulation
 
 
 def process_place() -> tuple[int, int]:
@@ -33,7 +34,7 @@ def on_processor(config: TrainConfig, world: int) -> bool:
 
 
 def check_processes(config: TrainConfig, world: int) -> None:
-    """Refuse a number of processes that the strategy cannot use.
+    """Refuse a number of processes that the strategy cannot use, or that the rows of a step cannot be shared out to.
 
     Raises:
         TrainingConfigError: says what to change.
@@ -43,16 +44,7 @@ def check_processes(config: TrainConfig, world: int) -> None:
             "parallel.strategy: fsdp cuts the model over several processes, and this is one; start more "
             "(--nproc, --nodes) or set parallel.strategy: ddp"
         )
-
-
-def check_rows(prepared: Prepared, config: TrainConfig, world: int) -> None:
-    """Refuse a step that cannot be shared out between the processes.
-
-    Raises:
-        TrainingConfigError: says what to change.
-    """
-    micro = 1 if config.micro_batch_size == "auto" else config.micro_batch_size
-    prepared.order.accumulation(world, micro)
+    accumulation(config.rows_per_step, world, config.micro_batch_size, config.data.sequence_length)
 
 
 def agree(config: TrainConfig, prepared: Prepared, resume: Path | None, world: int) -> Path | None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from training.config import SourceConfig, TrainConfig
 from training.corpus.sources import Source, open_source
-from training.errors import OutputError
 from training.prepare import Prepared, prepare
 from training.tokens.cache import Report
 
@@ -47,24 +46,51 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
-    from training.model import summary
-    from training.model.start import model_for
-    from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
-    from training.run.arguments import arguments
-    from training.run.distributed import agree, check_processes, process_place
-    from training.run.interrupted import told
-    from training.run.saving import METRICS
-    from training.run.trainer import PackedTrainer
+    from training.run import output
+    from training.run.distributed import process_place
+    from training.run.interrupted import refused
 
     rank, world = process_place()
     if rank:
         report = _silent
-    output = Path(config.output)
-    writable(output)
-    prepared = prepare(config, report, open_)
-    prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
+    check(config, world)
+    output.ready(config)
+    with nullcontext() if rank else output.alone(Path(config.output), report), refused(config):
+        return _train(config, report, open_, rank, world)
+
+
+def check(config: TrainConfig, world: int) -> None:
+    """Refuse what can be refused before any data are read.
+
+    Raises:
+        TrainingConfigError: names the key and what to change.
+    """
+    from training.model.build import precision
+    from training.run import callbacks, custom_metrics, loggers, output
+    from training.run.distributed import check_processes
+
+    output.check(config)
     check_processes(config, world)
+    precision(config)
     loggers.check(config)
+    custom_metrics.load(config.evaluation.metrics)
+    callbacks.classes(config.callbacks)
+
+
+def _train(
+    config: TrainConfig, report: Report, open_: Callable[[SourceConfig], Source], rank: int, world: int
+) -> dict[str, Any]:
+    from training.model import summary
+    from training.model.start import model_for
+    from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
+    from training.run.arguments import arguments
+    from training.run.distributed import agree
+    from training.run.interrupted import told
+    from training.run.saving import METRICS
+    from training.run.trainer import PackedTrainer
+
+    output = Path(config.output)
+    prepared = prepare(config, report, open_)
     asked, config = config, micro_batch.before(config, world)
     _describe(config, prepared, report)
 
@@ -114,23 +140,6 @@ def _stopped_early(config: TrainConfig, folder: Path) -> bool:
 
     history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
     return best.judge(config.evaluation, history).stop
-
-
-def writable(output: Path) -> None:
-    """Make the folder and write to it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / f".writable.tmp-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"{output}: cannot be written: {error.strerror or error}; change `output`"
-        ) from error
 
 
 def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
@@ -195,13 +204,3 @@ def _result(
         "tokens_per_second": rate,
         "micro_batch_size": config.micro_batch_size,
     }
-
-
-def start_over(output: Path) -> None:
-    """Remove a run's checkpoints and metrics; the token cache stays."""
-    for name in ("checkpoints", "metrics.jsonl", "best.json", "result.json"):
-        path = output / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
