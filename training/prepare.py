@@ -104,10 +104,9 @@ def prepare(
     sources = [open_(source) for source in config.all_sources]
     with _alone(config.cache_folder):
         found = bases.resolve(config.model, config.cache_folder, report) if config.model.path else None
-        base = found.folder if found else None
         corpus = select(sources, config, cache=config.cache_folder, report=report)
         _report_problems(corpus, report)
-        tokenizer = _tokenizer(config, corpus, base, report)
+        tokenizer = _tokenizer(config, corpus, found.folder if found else None, report)
         caches.check_fim(tokenizer, config.data.fim.rate)
         if config.data.repository.rate > 0:
             repository_documents.marks(tokenizer)
@@ -122,13 +121,25 @@ def prepare(
         if corpus.held_out.any():
             cache = _tokens(config, corpus, tokenizer, "held_out", 0, report)
             held_out = _packed(config, cache, np.arange(len(cache.length), dtype=np.int64))
-    facts = found.facts if found else None
+        result = Prepared(
+            corpus,
+            tokenizer,
+            found.folder if found else None,
+            tuple(epochs),
+            order,
+            _stream_digest(order, epochs),
+            held_out,
+            found.facts if found else None,
+        )
+        remembered.note(config, result)
+    return result
+
+
+def _stream_digest(order: TrainingOrder, epochs: Sequence[Epoch]) -> str:
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    result = Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
-    remembered.note(config, result)
-    return result
+    return stream.hexdigest()
 
 
 def _epoch(
@@ -140,11 +151,7 @@ def _epoch(
 ) -> Epoch:
     """The next training epoch after the `earlier` ones."""
     number, data = len(earlier), config.data
-    weights = mixing.Weights(
-        {source.name: source.weight for source in config.all_sources if source.weight is not None},
-        data.mix.languages,
-        data.mix.max_repeats,
-    )
+    weights = mixing.weights_of(config)
     same_tokens = bool(earlier) and data.fim.rate == 0 and data.repository.rate == 0
     if same_tokens and not (weights.sources or weights.languages):
         return earlier[0]

@@ -13,7 +13,7 @@ and whatever is connected through several of these. A row of which neither origi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -58,7 +58,28 @@ def _keys(place: dict[str, Any], split_by: str) -> Iterator[tuple[str, str]]:
                 yield column, place[column]
 
 
-def groups(rows: pa.Table, split_by: Literal["network", "owner"]) -> tuple[np.ndarray, list[str]]:
+class Names(Sequence[str]):
+    """Names of groups: of those that a key connects, then of the rows that stand alone, which may be millions."""
+
+    def __init__(self, connected: list[str], alone: pa.ChunkedArray) -> None:
+        self._connected, self._alone = connected, alone
+
+    def __len__(self) -> int:
+        return len(self._connected) + len(self._alone)
+
+    def __getitem__(self, number: Any) -> Any:
+        if number < len(self._connected):
+            return self._connected[number]
+        return f"content {self._alone[int(number) - len(self._connected)].as_py()}"
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._connected
+        for chunk in self._alone.iterchunks():
+            for at in range(0, len(chunk), 4096):
+                yield from (f"content {name}" for name in chunk.slice(at, 4096).to_pylist())
+
+
+def groups(rows: pa.Table, split_by: Literal["network", "owner"]) -> tuple[np.ndarray, Sequence[str]]:
     """Number of each row's group (int64), and the groups' names: the least owner of each.
 
     A function of the set of rows: their order changes the numbers, not the names.
@@ -93,8 +114,7 @@ def groups(rows: pa.Table, split_by: Literal["network", "owner"]) -> tuple[np.nd
     group = group_of_place[place] if len(places) else np.zeros(0, dtype=np.int64)
     alone = np.flatnonzero(group < 0)
     group[alone] = len(names) + np.arange(len(alone))
-    own = rows["content_sha256"].take(pa.array(alone)).to_pylist()
-    return group, [*names.values(), *(f"content {name}" for name in own)]
+    return group, Names(list(names.values()), rows["content_sha256"].take(pa.array(alone)))
 
 
 def _places(rows: pa.Table) -> tuple[np.ndarray, list[dict[str, Any]]]:
