@@ -48,6 +48,9 @@ UNKNOWN = "unknown"
 BATCH_ROWS, BATCH_BYTES = 1024, 1 << 25
 """A batch of texts is closed when it has so many rows or bytes."""
 
+MAX_DEPTH = 64
+"""Lists and objects in one another; what is deeper counts as broken. Python's own limit is higher, but depends on who calls."""
+
 INDEX_ROWS = 1 << 16
 """So many lines of the index are Python objects before they become Arrow."""
 
@@ -76,6 +79,21 @@ _STRINGS = {"content", "content_sha256", "content_id", "swhid", "row_id", "probl
 _RELEASE_ONLY = ("directory_id", "revision_id", "snapshot_id")
 
 
+def _deep(value: Any) -> bool:
+    """Whether lists and objects lie in one another more than `MAX_DEPTH` times."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _problem_of(record: dict[str, Any]) -> str | None:
     """What is wrong with a JSON object, or None."""
     text = record.get("text")
@@ -83,22 +101,27 @@ def _problem_of(record: dict[str, Any]) -> str | None:
         return "no_text"
     if not text:
         return "empty_text"
-    if isinstance(record.get("id"), int) and not isinstance(record["id"], bool):
-        record["id"] = str(record["id"])
+    words = [text]
     for key in WORDS:
         value = record.get(key)
-        if value is None:
+        if value is None or (key == "id" and type(value) is int):
             continue
         if not isinstance(value, str) or len(value) > MAX_WORD:
             return f"bad_{key}"
         if key == "language" and (not value.isprintable() or not value.strip() or len(value) > 100):
             return "bad_language"
+        words.append(value)
     try:
-        for key in ("text", *WORDS):
-            (record.get(key) or "").encode()
+        for value in words:
+            if not value.isascii():
+                value.encode()
     except UnicodeEncodeError:
         return "not_unicode"
     return None
+
+
+def _decoded(line: bytes, *, first: bool) -> str:
+    return line.decode("utf-8-sig" if first else "utf-8")
 
 
 def _parse(line: bytes | None, *, first: bool) -> tuple[str | None, dict[str, Any]]:
@@ -106,7 +129,7 @@ def _parse(line: bytes | None, *, first: bool) -> tuple[str | None, dict[str, An
     if line is None:
         return "too_long", {}
     try:
-        text = line.decode("utf-8-sig" if first else "utf-8")
+        text = _decoded(line, first=first)
     except UnicodeDecodeError:
         return "not_utf8", {}
     if not text.strip():
@@ -117,7 +140,7 @@ def _parse(line: bytes | None, *, first: bool) -> tuple[str | None, dict[str, An
         return "not_json", {}
     if not isinstance(record, dict):
         return "not_an_object", {}
-    return _problem_of(record), record
+    return "not_json" if _deep(record) else _problem_of(record), record
 
 
 def _type(column: str) -> pa.DataType:
@@ -132,17 +155,20 @@ def _value(record: dict[str, Any], column: str) -> Any:
     """What a row has in a column; None where it has nothing of the column's type."""
     if column == "language":
         return record.get("language") or UNKNOWN
+    if column == "id":
+        return None if record.get("id") in (None, "") else str(record["id"])
     if column in WORDS:
-        return record.get(column) if column != "id" else record.get(column) or None
+        return record.get(column)
     if column == "content":
         return record["text"]
-    if column in ("content_sha256", "row_id"):
-        given = record.get("id") if column == "row_id" else None
-        return given or hashlib.sha256(record["text"].encode()).hexdigest()
-    if column in ("swhid", "content_id", "length_bytes"):
+    if column == "row_id":
+        return _value(record, "id") or _value(record, "content_sha256")
+    if column == "content_sha256":
+        return hashlib.sha256(record["text"].encode()).hexdigest()
+    if column == "length_bytes":
+        return len(record["text"].encode())
+    if column in ("swhid", "content_id"):
         body = record["text"].encode()
-        if column == "length_bytes":
-            return len(body)
         git = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
         return f"swh:1:cnt:{git}" if column == "swhid" else git
     value = record.get(column)
@@ -194,9 +220,9 @@ class JsonlSource:
         problem = pc.if_else(pc.and_(found["problem"].is_null(), other), "other_language", found["problem"])
         self._index = found.set_column(len(_KEPT), "problem", problem)
         self.problems: dict[str, tuple[int, int]] = {}
-        for name in pc.unique(problem).drop_null().to_pylist():
-            lines = np.flatnonzero(pc.fill_null(pc.equal(problem, name), False).to_numpy())
-            self.problems[name] = len(lines), int(lines[0]) + 1
+        for each in pc.unique(problem).drop_null().to_pylist():
+            lines = np.flatnonzero(pc.fill_null(pc.equal(problem, each), False).to_numpy())
+            self.problems[each] = len(lines), int(lines[0]) + 1
 
     @property
     def digest(self) -> str:
@@ -209,9 +235,7 @@ class JsonlSource:
             problem, record = _parse(line, first=number == 0)
             if len(numbers) + len(keys) < 10_000:  # a file may have other keys in each line
                 keys.update(record.keys())
-                numbers.update(
-                    k for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool)
-                )
+                numbers.update([key for key, value in record.items() if type(value) in (int, float)])
             yield (*(None if problem else _value(record, column) for column in _KEPT), problem)
 
     def _nothing(self, problems: pa.ChunkedArray, keys: Counter[str]) -> str:
@@ -263,7 +287,7 @@ class JsonlSource:
     def _records(self, rows: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
         """(line number from 0, object) of these lines, which can be used."""
         for number, line in self._lines.again(rows):
-            yield number, _parse(line, first=number == 0)[1]
+            yield number, json.loads(_decoded(line, first=number == 0))
 
     def texts(
         self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS

@@ -28,7 +28,10 @@ from training.errors import TrainingDataError
 MAX_LINE_BYTES = 1 << 26
 """64 MiB: a longer line is never held in memory."""
 
-_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_GZIP = b"\x1f\x8b"
+_ZSTANDARD = (b"\x28\xb5\x2f\xfd", *(bytes((first, 0x2A, 0x4D, 0x18)) for first in range(0x50, 0x60)))
+"""First bytes of a frame, and of the skippable frames that parallel compressors put before it (RFC 8878)."""
+
 _PIECE = 1 << 20
 _AT_ONCE = 1 << 16
 """Lines whose numbers are Python objects at the same time."""
@@ -102,7 +105,7 @@ class _Reader:
         self.compressed = True
         if magic[:2] == _GZIP:
             self.stream = io.BufferedReader(gzip.GzipFile(fileobj=self.source), _PIECE)  # type: ignore[arg-type]
-        elif magic == _ZSTANDARD:
+        elif magic in _ZSTANDARD:
             self.stream = io.BufferedReader(_Zstandard(self.source), _PIECE)
         else:
             self.stream, self.compressed = self.source, False

@@ -153,7 +153,9 @@ def wanted_shares(tokens: Mapping[tuple[str, str], int], weights: Weights) -> di
     return result
 
 
-def limited(available: Mapping[tuple[str, str], int], weights: Weights, limit: int) -> dict[tuple[str, str], int]:
+def limited(
+    available: Mapping[tuple[str, str], int], weights: Weights, limit: int
+) -> dict[tuple[str, str], int]:
     """What to take of each group, such as bytes, so that all together are `limit` at most.
 
     Without weights this is `limit` times what the group has of all. With weights it is `limit` times its wanted share; a group
