@@ -32,6 +32,9 @@ from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS, Report, Source,
 from training.errors import TrainingDataError
 
 NO_REASON = -1
+_AT_ONCE = 1 << 20
+"""Rows whose names are copied at the same time."""
+
 _COLUMNS = list(dict.fromkeys([*INDEX_COLUMNS, *networks.COLUMNS]))
 
 
@@ -130,7 +133,7 @@ def select(
     bytes_ = rows["length_bytes"].fill_null(0).to_numpy().astype(np.int64)
     # Content ids are hashes: their order is a fixed shuffle of the rows.
     shuffled = pc.sort_indices(rows["content_sha256"]).to_numpy().astype(np.int64)
-    reasons.give("duplicate", _again(rows["content_sha256"], reasons.none))
+    reasons.give("duplicate", _again(rows["content_sha256"], shuffled, reasons.none))
     _check_languages(config, sources, first_row, languages, language, reasons)
     usable = reasons.none
 
@@ -227,14 +230,17 @@ def _languages(rows: pa.Table, sources: Sequence[Source]) -> tuple[np.ndarray, t
     return codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()], languages
 
 
-def _again(names: pa.ChunkedArray, among: np.ndarray) -> np.ndarray:
-    """Rows of `among` whose name an earlier row of `among` has, too: bool per row."""
-    encoded = names.combine_chunks().dictionary_encode()
-    code = encoded.indices.fill_null(-1).to_numpy()
-    rows = np.flatnonzero(among)
+def _again(names: pa.ChunkedArray, order: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Rows of `among` whose name an earlier row of `among` has, too: bool per row.
+
+    `order` sorts the names, rows of equal names as they are.
+    """
+    candidates = order[among[order]]
     result = np.zeros(len(among), dtype=bool)
-    result[rows] = True
-    result[rows[np.unique(code[rows], return_index=True)[1]]] = False
+    for at in range(1, len(candidates), _AT_ONCE):
+        some = candidates[at - 1 : at + _AT_ONCE]
+        found = names.take(pa.array(some))
+        result[some[1:]] = pc.equal(found[1:], found[:-1]).to_numpy()
     return result
 
 
