@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ class Prepared:
     base_facts: dict[str, Any] | None = None
 
 
+_UNFINISHED = ("tokens-*.tmp-*", "tokenizer-*.tmp-*", "near-*.npy.tmp-*")
+"""What is being written to the cache folder, under a lock that a killed process no longer holds."""
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     try:
@@ -89,6 +94,8 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
                 "of each machine"
             ) from error
+        for stale in (path for name in _UNFINISHED for path in folder.glob(name)):  # of runs that were killed
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         yield
 
 
