@@ -412,6 +412,10 @@ def test_misspelt_filters_are_refused(release, tmp_path):
     ):
         chosen_of([source], filters={"exclude_licenses": ["Apache2.0"]})
     chosen_of([source], filters={"exclude_licenses": ["GPL-3.0-only", "gpl-2.0"]})  # known to SPDX, an old id
+    chosen_of([source], filters={"exclude_licenses": ["GPL-2.0-only  with Classpath-exception-2.0"]})
+    for name in ("MIT OR Apache-2.0", "MIT OR", "MIT WITH"):
+        with pytest.raises(TrainingConfigError, match=f"'{name}' is not one license"):
+            chosen_of([source], filters={"licenses": [name]})
     with pytest.raises(ValueError, match=r"0.9 is more than 0.1"):
         FilterConfig.model_validate({"ranges": {"alphanum_fraction": [0.9, 0.1]}})
     assert filters.columns(FilterConfig()) == []
