@@ -11,7 +11,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,17 @@ class Prepared:
     held_out: Epoch | None
     base_facts: dict[str, Any] | None = None
 
+
+_OF_DOCUMENTS = (
+    "content_id",
+    "language",
+    "source",
+    "text_bytes",
+    "member_document",
+    "member_row",
+    "member_token",
+)
+"""What a token cache says of its documents beside their tokens."""
 
 _UNFINISHED = ("tokens-*.tmp-*", "tokenizer-*.tmp-*", "near-*.npy.tmp-*")
 """What is being written to the cache folder, under a lock that a killed process no longer holds."""
@@ -163,10 +174,11 @@ def _epoch(
     if same_tokens and not (weights.sources or weights.languages):
         return earlier[0]
     cache = earlier[0].cache if same_tokens else _tokens(config, corpus, tokenizer, "train", number, report)
-    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     first = earlier[0].cache if earlier else cache
+    cache = _sharing(cache, first)
+    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     documents, shares = mixing.mix(
-        first.length if first.content_id == cache.content_id else cache.length,
+        first.length if first.content_id is cache.content_id else cache.length,
         names,
         cache.source * len(corpus.languages) + cache.language,
         weights,
@@ -178,6 +190,22 @@ def _epoch(
         for line in mixing.lines(shares, number):
             report(line)
     return _packed(config, cache, documents, shares)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return one == other if isinstance(one, list) else np.array_equal(one, other)
+
+
+def _sharing(cache: TokenCache, first: TokenCache) -> TokenCache:
+    """The same, with what is equal held once in memory: where the documents are the same ones, 180 bytes of each."""
+    return replace(
+        cache,
+        **{
+            name: getattr(first, name)
+            for name in _OF_DOCUMENTS
+            if _equal(getattr(first, name), getattr(cache, name))
+        },
+    )
 
 
 def _tokens(  # noqa: PLR0917
