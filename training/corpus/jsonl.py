@@ -51,7 +51,7 @@ BATCH_ROWS, BATCH_BYTES = 1024, 1 << 25
 MAX_DEPTH = 64
 """Lists and objects in one another; what is deeper counts as broken. Python's own limit is higher, but depends on who calls."""
 
-INDEX_ROWS = 1 << 16
+INDEX_ROWS = 1 << 14
 """So many lines of the index are Python objects before they become Arrow."""
 
 HOW_LINES_FAIL = (
