@@ -61,7 +61,8 @@ class _Zstandard(io.RawIOBase):
     PIECE = 1 << 12
 
     def __init__(self, source: BinaryIO) -> None:
-        self.source, self.frame, self.pending = source, None, memoryview(b"")
+        self.source, self.pending = source, memoryview(b"")
+        self.frame: Any = None  # zstandard's, while one is being read
         self.left = b""  # after the end of a frame: the beginning of the next one
 
     def readable(self) -> bool:
@@ -104,7 +105,7 @@ class _Reader:
         self.source = io.BufferedReader(raw or file, _PIECE)
         self.compressed = True
         if magic[:2] == _GZIP:
-            self.stream = io.BufferedReader(gzip.GzipFile(fileobj=self.source), _PIECE)  # type: ignore[arg-type]
+            self.stream: BinaryIO = io.BufferedReader(gzip.GzipFile(fileobj=self.source), _PIECE)
         elif magic in _ZSTANDARD:
             self.stream = io.BufferedReader(_Zstandard(self.source), _PIECE)
         else:

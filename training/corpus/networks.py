@@ -149,7 +149,7 @@ def _renamed(key: _Key, of: Callable[[str], str | None]) -> _Key:
 
 
 @njit(nogil=True, cache=True)
-def _root(parent, place):
+def _root(parent: np.ndarray, place: int) -> int:
     while parent[place] != place:
         parent[place] = parent[parent[place]]
         place = parent[place]
@@ -157,7 +157,7 @@ def _root(parent, place):
 
 
 @njit(nogil=True, cache=True)
-def _unite(parent, number, words):
+def _unite(parent: np.ndarray, number: np.ndarray, words: int) -> None:
     """Put places with an equal number under one root."""
     first = np.full(words, -1, np.int64)
     for place in range(len(number)):
@@ -170,7 +170,7 @@ def _unite(parent, number, words):
 
 
 @njit(nogil=True, cache=True)
-def _roots(parent):
+def _roots(parent: np.ndarray) -> np.ndarray:
     result = np.empty_like(parent)
     for place in range(len(parent)):
         result[place] = _root(parent, place)
