@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,21 @@ class Prepared:
     base_facts: dict[str, Any] | None = None
 
 
+_OF_DOCUMENTS = (
+    "content_id",
+    "language",
+    "source",
+    "text_bytes",
+    "member_document",
+    "member_row",
+    "member_token",
+)
+"""What a token cache says of its documents beside their tokens."""
+
+_UNFINISHED = ("tokens-*.tmp-*", "tokenizer-*.tmp-*", "near-*.npy.tmp-*")
+"""What is being written to the cache folder, under a lock that a killed process no longer holds."""
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     try:
@@ -89,6 +105,8 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
                 "of each machine"
             ) from error
+        for stale in (path for name in _UNFINISHED for path in folder.glob(name)):  # of runs that were killed
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         yield
 
 
@@ -104,10 +122,9 @@ def prepare(
     sources = [open_(source) for source in config.all_sources]
     with _alone(config.cache_folder):
         found = bases.resolve(config.model, config.cache_folder, report) if config.model.path else None
-        base = found.folder if found else None
         corpus = select(sources, config, cache=config.cache_folder, report=report)
         _report_problems(corpus, report)
-        tokenizer = _tokenizer(config, corpus, base, report)
+        tokenizer = _tokenizer(config, corpus, found.folder if found else None, report)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -119,13 +136,25 @@ def prepare(
         if corpus.held_out.any():
             cache = _tokens(config, corpus, tokenizer, "held_out", 0, report)
             held_out = _packed(config, cache, np.arange(len(cache.length), dtype=np.int64))
-    facts = found.facts if found else None
+        result = Prepared(
+            corpus,
+            tokenizer,
+            found.folder if found else None,
+            tuple(epochs),
+            order,
+            _stream_digest(order, epochs),
+            held_out,
+            found.facts if found else None,
+        )
+        remembered.note(config, result)
+    return result
+
+
+def _stream_digest(order: TrainingOrder, epochs: Sequence[Epoch]) -> str:
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    result = Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
-    remembered.note(config, result)
-    return result
+    return stream.hexdigest()
 
 
 def _epoch(
@@ -137,19 +166,16 @@ def _epoch(
 ) -> Epoch:
     """The next training epoch after the `earlier` ones."""
     number, data = len(earlier), config.data
-    weights = mixing.Weights(
-        {source.name: source.weight for source in config.all_sources if source.weight is not None},
-        data.mix.languages,
-        data.mix.max_repeats,
-    )
+    weights = mixing.weights_of(config)
     same_tokens = bool(earlier) and data.fim.rate == 0 and data.repository.rate == 0
     if same_tokens and not (weights.sources or weights.languages):
         return earlier[0]
     cache = earlier[0].cache if same_tokens else _tokens(config, corpus, tokenizer, "train", number, report)
-    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     first = earlier[0].cache if earlier else cache
+    cache = _sharing(cache, first)
+    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     documents, shares = mixing.mix(
-        first.length if first.content_id == cache.content_id else cache.length,
+        first.length if first.content_id is cache.content_id else cache.length,
         names,
         cache.source * len(corpus.languages) + cache.language,
         weights,
@@ -161,6 +187,22 @@ def _epoch(
         for line in mixing.lines(shares, number):
             report(line)
     return _packed(config, cache, documents, shares)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return one == other if isinstance(one, list) else np.array_equal(one, other)
+
+
+def _sharing(cache: TokenCache, first: TokenCache) -> TokenCache:
+    """The same, with what is equal held once in memory: where the documents are the same ones, 180 bytes of each."""
+    return replace(
+        cache,
+        **{
+            name: getattr(first, name)
+            for name in _OF_DOCUMENTS
+            if _equal(getattr(first, name), getattr(cache, name))
+        },
+    )
 
 
 def _tokens(  # noqa: PLR0917

@@ -1,6 +1,7 @@
 """From several sources to the stream of batches: weights are met, every process sees the same, the second run does nothing."""
 
 import copy
+import fcntl
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from training import remembered
 from training.config import TrainConfig
 from training.corpus import mixing
-from training.errors import TrainingDataError
+from training.errors import OutputError, TrainingDataError
 from training.prepare import prepare
 
 
@@ -94,6 +96,17 @@ def test_seed_and_weights_are_in_the_digest_of_the_stream(two, more):
     assert prepared(two, steps=4).stream_digest != prepared(two, steps=4, **more).stream_digest
 
 
+def test_what_epochs_have_in_common_is_in_memory_once(settings):
+    """Breach: the names of millions of documents are held for each epoch."""
+    first, *others = (epoch.cache for epoch in prepared(settings, steps=None, epochs=2).epochs)
+    assert others
+    for cache in others:
+        assert cache.digest != first.digest
+        assert cache.content_id is first.content_id
+        assert cache.member_row is first.member_row and cache.text_bytes is first.text_bytes
+        assert cache.length is not first.length
+
+
 def test_several_at_once_find_the_same(two):
     """One of them works, the others wait for it and find its caches (the lock is one of open files, not of processes)."""
     two["steps"] = 3
@@ -119,3 +132,55 @@ def test_a_source_that_is_held_out_whole_cannot_have_a_weight(two, tmp_path):
     two["data"]["mix"]["languages"] = {"Python": 1.0}
     with pytest.raises(TrainingDataError, match="source 'own' has a weight and no document to train on"):
         prepared(two, steps=2)
+
+
+def test_what_is_remembered_is_not_that_of_other_filters_or_of_another_tokenizer(two, tmp_path):
+    """Breach: a dry run after a change says the rows and tokens of before, as exact."""
+    two["steps"] = 3
+    kept = TrainConfig.model_validate(two)
+    found = prepare(kept, lambda _: None)
+    assert remembered.recall(kept, found.corpus.sources)["train_rows"] == found.corpus.train.sum()
+    changed = copy.deepcopy(two)
+    changed["sources"][0]["filters"] = {"licenses": ["MIT"]}
+    assert remembered.recall(TrainConfig.model_validate(changed), found.corpus.sources) is None
+    found.tokenizer.save(tmp_path / "own")
+    two["tokenizer"] = {"path": str(tmp_path / "own")}
+    other = TrainConfig.model_validate(two)
+    prepare(other, lambda _: None)
+    assert remembered.recall(other, found.corpus.sources)
+    with (tmp_path / "own" / "tokenizer.json").open("a") as file:
+        file.write("\n")
+    assert remembered.recall(other, found.corpus.sources) is None
+
+
+def test_what_is_remembered_is_written_under_the_lock_and_its_failure_is_said(two, monkeypatch):
+    """Breach: two runs write one temporary file at once."""
+    two["steps"] = 3
+    note = remembered.note
+
+    def looked(config, result):
+        with (config.cache_folder / ".lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for place in list(config.cache_folder.glob("plan-*")):
+            place.unlink()
+        note(config, result)
+        (place,) = config.cache_folder.glob("plan-*.json")
+        place.unlink()
+        place.with_suffix(".tmp").mkdir()
+        with pytest.raises(OutputError, match="cannot be written"):
+            note(config, result)
+
+    monkeypatch.setattr(remembered, "note", looked)
+    prepared(two)
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(settings, tmp_path):
+    """Breach: gigabytes of tokens that were half written stay for ever once the configuration has changed."""
+    cache = tmp_path / "cache"
+    for name in ("tokens-00.tmp-1", "tokens-00.tmp-1-slow", "tokenizer-00.tmp-1", "notes.tmp-1"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "part").write_text("x")
+    (cache / "near-00.npy.tmp-1").write_text("x")
+    settings["data"]["cache"] = str(cache)
+    prepared(settings)
+    assert [path.name for path in cache.glob("*.tmp-*")] == ["notes.tmp-1"]
