@@ -152,7 +152,7 @@ def _epoch(
     names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     first = earlier[0].cache if earlier else cache
     documents, shares = mixing.mix(
-        first.length if first.content_id == cache.content_id else cache.length,
+        first.length if first.content_id.equals(cache.content_id) else cache.length,
         names,
         cache.source * len(corpus.languages) + cache.language,
         weights,

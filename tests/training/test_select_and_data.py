@@ -237,7 +237,7 @@ def test_the_cache_is_made_once_and_keyed_by_what_matters(release, tokenizer, tm
     assert made(release, tokenizer, tmp_path, fim=FimConfig(rate=0.0), epoch=1, seed=5).key == plain.key
 
 
-@pytest.mark.parametrize("name", ["tokens.bin", "documents.parquet", "members.parquet", "cache.json"])
+@pytest.mark.parametrize("name", ["tokens.bin", "documents.arrow", "members.arrow", "cache.json"])
 def test_a_damaged_cache_is_made_again(release, tokenizer, tmp_path, name):
     first = made(release, tokenizer, tmp_path)
     wanted = first.tokens.copy()
