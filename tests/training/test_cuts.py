@@ -123,6 +123,8 @@ def test_ids_are_those_of_the_library(family, texts):
         split(r"\p{N}{1,3}"),
         split(r"\p{N}$"),
         split("[[:alpha:]]+"),
+        split("[^a]+"),
+        split(r"\p{C}+"),
         known.Whitespace(),
     ],
     ids=str,

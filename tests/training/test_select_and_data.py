@@ -279,6 +279,30 @@ def test_the_tokenizer_is_learnt_once_from_training_rows_only(release, tmp_path)
     assert caches.train_tokenizer(fewer, **sizes).digest != first.digest
 
 
+@pytest.mark.parametrize("change", ["another", "cut off", "gone", "torn", "settings"])
+def test_a_tokenizer_in_the_cache_that_is_not_the_learnt_one_is_learnt_again(release, tmp_path, change):
+    """Breach: someone edits it, or a copy of the cache is torn, and the run goes on with other tokens, or not at all."""
+    chosen, lines = corpus_of(release), []
+    sizes = {"vocab_size": 350, "train_bytes": 20_000, "cache": tmp_path, "report": lines.append}
+    first = caches.train_tokenizer(chosen, **sizes)
+    (folder,) = tmp_path.iterdir()
+    file = folder / "tokenizer.json"
+    if change == "another":
+        file.write_bytes(train(["another text"], 300).data)
+    elif change == "cut off":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif change == "gone":
+        file.unlink()
+    elif change == "torn":
+        (folder / "digest").unlink()
+    else:
+        (folder / "tokenizer_config.json").write_bytes(b"\xff")
+    assert caches.train_tokenizer(chosen, **sizes).digest == first.digest
+    assert "is not the one that was learnt, and is learnt again" in lines[1]
+    assert file.read_bytes() == first.data
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_fim_needs_markers(tokenizer):
     without = CodeTokenizer(tokenizer.data)
     control = dataclasses.replace(tokenizer.control, middle=None)

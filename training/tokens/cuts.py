@@ -8,7 +8,7 @@ A step is done here if it isolates runs of one kind of character:
 
     C   C+   \\s?C+   C+$      C is \\p{..}, \\s or [..]; Digits is C or C+
 
-Which characters are of a kind is asked of `tokenizers` itself, for every code point.
+Which characters are of a kind is asked of `tokenizers` itself, for every character that Unicode has.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from training.tokens.tokenizer import byte_alphabet
 
 CODE_POINTS = 0x110000
 _FORM = re.compile(
-    r"(?P<before>\\s\?)?(?P<kind>\\p\{\w+\}|\\s|\[(?:[^\[\]\\]|\\.)+\])(?P<many>\+)?(?P<end>\$)?", re.DOTALL
+    r"(?P<before>\\s\?)?(?P<kind>\\p\{[LMNPSZ]\w*\}|\\s|\[(?!\^)(?:[^\[\]\\]|\\.)+\])(?P<many>\+)?(?P<end>\$)?",
+    re.DOTALL,
 )
 
 
@@ -179,8 +180,8 @@ def _digits() -> np.ndarray:
 
 
 def _characters() -> tuple[np.ndarray, str]:
-    """All code points that are characters (int64), and the text of them."""
-    points = np.r_[:0xD800, 0xE000:CODE_POINTS]
+    """All code points that may be of some kind (int64), and the text of them: the other planes are empty or private."""
+    points = np.r_[:0xD800, 0xE000:0x40000, 0xE0000:0xE1000]
     return points, points.astype("<u4").tobytes().decode("utf-32-le")
 
 
