@@ -11,7 +11,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from training.errors import OutputError
 from training.model import base as bases
 from training.tokens import cache as caches
 from training.tokens import documents as repository_documents
-from training.tokens import packing
+from training.tokens import packing, stored
 from training.tokens.cache import Report, TokenCache
 from training.tokens.order import TrainingOrder
 from training.tokens.packing import PackingPlan
@@ -75,21 +75,6 @@ class Prepared:
     base_facts: dict[str, Any] | None = None
 
 
-_OF_DOCUMENTS = (
-    "content_id",
-    "language",
-    "source",
-    "text_bytes",
-    "member_document",
-    "member_row",
-    "member_token",
-)
-"""What a token cache says of its documents beside their tokens."""
-
-_UNFINISHED = ("tokens-*.tmp-*", "tokenizer-*.tmp-*", "near-*.npy.tmp-*")
-"""What is being written to the cache folder, under a lock that a killed process no longer holds."""
-
-
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     try:
@@ -105,7 +90,7 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
                 "of each machine"
             ) from error
-        for stale in (path for name in _UNFINISHED for path in folder.glob(name)):  # of runs that were killed
+        for stale in stored.unfinished(folder):  # of runs that were killed
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         yield
 
@@ -172,10 +157,9 @@ def _epoch(
         return earlier[0]
     cache = earlier[0].cache if same_tokens else _tokens(config, corpus, tokenizer, "train", number, report)
     first = earlier[0].cache if earlier else cache
-    cache = _sharing(cache, first)
     names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     documents, shares = mixing.mix(
-        first.length if first.content_id is cache.content_id else cache.length,
+        first.length if first.content_id.equals(cache.content_id) else cache.length,
         names,
         cache.source * len(corpus.languages) + cache.language,
         weights,
@@ -187,22 +171,6 @@ def _epoch(
         for line in mixing.lines(shares, number):
             report(line)
     return _packed(config, cache, documents, shares)
-
-
-def _equal(one: Any, other: Any) -> bool:
-    return one == other if isinstance(one, list) else np.array_equal(one, other)
-
-
-def _sharing(cache: TokenCache, first: TokenCache) -> TokenCache:
-    """The same, with what is equal held once in memory: where the documents are the same ones, 180 bytes of each."""
-    return replace(
-        cache,
-        **{
-            name: getattr(first, name)
-            for name in _OF_DOCUMENTS
-            if _equal(getattr(first, name), getattr(cache, name))
-        },
-    )
 
 
 def _tokens(  # noqa: PLR0917

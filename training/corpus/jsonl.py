@@ -43,7 +43,7 @@ from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS
 from training.errors import TrainingConfigError, TrainingDataError
 
 if TYPE_CHECKING:
-    from zstandard import ZstdDecompressionObj
+    pass
 
 UNKNOWN = "unknown"
 """The language of a row that names none."""

@@ -111,7 +111,7 @@ class PackedTrainer(SavesCheckpoints):
         step, order = self.state.global_step, self.prepared.order
         epoch, rows = order.rows(step)
         plan, names = order.plans[epoch], self.prepared.epochs[epoch].cache.content_id
-        documents = sorted({names[d] for d in plan.document[np.isin(plan.row, rows[rows >= 0])]})
+        documents = sorted({names[d].as_py() for d in plan.document[np.isin(plan.row, rows[rows >= 0])]})
         shown = ", ".join(documents[:8]) + (f" and {len(documents) - 8} more" if len(documents) > 8 else "")
         return (
             f"step {step + 1}: the loss is {loss}; nothing was learnt from this step. Lower "
