@@ -42,9 +42,6 @@ from training.corpus.lines import Lines
 from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS
 from training.errors import TrainingConfigError, TrainingDataError
 
-if TYPE_CHECKING:
-    pass
-
 UNKNOWN = "unknown"
 """The language of a row that names none."""
 
