@@ -1,6 +1,6 @@
 """What a rank was fed in a step (both from 0), made again from a checkpoint's lineage.json and the releases.
 
-    python examples/reproduce_step.py CHECKPOINT STEP RANK PROCESSES MICRO_BATCH RELEASE..."""
+python examples/reproduce_step.py CHECKPOINT STEP RANK PROCESSES MICRO_BATCH RELEASE..."""
 
 import codecs
 import hashlib

@@ -59,7 +59,10 @@ def rebuild(run: Run, data: Data, tokenizer: Path, cache: Path, report: Callable
         source = sources[settings.name]
         found = data.of(source)
         release = source.kind == "release"
-        place = {"release": str(found.directory) if release else None, "jsonl": None if release else str(found)}
+        place = {
+            "release": str(found.directory) if release else None,
+            "jsonl": None if release else str(found),
+        }
         return open_source(settings.model_copy(update=place))
 
     prepared = prepare(config, report, opened)

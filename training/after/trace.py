@@ -143,7 +143,9 @@ class Data:
             config = run.lineage.config
             sources = config.get("sources")
             given = [config, *(sources if isinstance(sources, list) else [])]
-            for place in [one.get(key) for one in given if isinstance(one, dict) for key in ("release", "jsonl")]:
+            for place in [
+                one.get(key) for one in given if isinstance(one, dict) for key in ("release", "jsonl")
+            ]:
                 # Something else may be there by now, or nothing that can be read.
                 with contextlib.suppress(OSError, ValueError):
                     if isinstance(place, str):

@@ -203,7 +203,9 @@ def verify(folder: Path) -> int:
     try:
         hashes = _hashes([folder / name for name in names])
     except OSError as error:  # a damaged sector, permissions
-        raise CheckpointError(f"{error.filename or folder}: cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"{error.filename or folder}: cannot be read: {error.strerror or error}"
+        ) from error
     for name, found in zip(names, hashes, strict=True):
         if found != listed[name]:
             raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differ)")

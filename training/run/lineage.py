@@ -239,17 +239,15 @@ class Recorder:
         }
 
     def _history(self, step: int) -> list[dict[str, int]]:
-        before = [part for part in self._earlier if part["first_step"] < step]
+        before = self._earlier
         first = before[-1]["first_step"] + before[-1]["steps"] if before else 0
         if step == first:
             return before
-        now = {
-            "first_step": first,
-            "steps": step - first,
-            "processes": self.processes,
-            "micro_batch_size": self.config.micro_batch_size,
-        }
-        return [*before, now]
+        how = {"processes": self.processes, "micro_batch_size": self.config.micro_batch_size}
+        if before and before[-1].items() >= how.items():  # as before: the same stretch goes on
+            *before, last = before
+            first = last["first_step"]
+        return [*before, {"first_step": first, "steps": step - first, **how}]
 
 
 def _epochs(config: TrainConfig, prepared: Prepared) -> list[dict[str, Any]]:
@@ -341,8 +339,12 @@ def same_run(folder: Path, config: TrainConfig, prepared: Prepared) -> None:
     if differs:
         before, now = with_effect(found["config"]), with_effect(config.model_dump(mode="json"))
         keys = sorted(_differing(before, now))
-        each = f": {'; '.join(keys[:8])}{f'; and {len(keys) - 8} more' if len(keys) > 8 else ''}" if keys else ""
-        longer = f", with `model.path: {folder}` to begin from its weights" if _only_longer(before, now) else ""
+        each = (
+            f": {'; '.join(keys[:8])}{f'; and {len(keys) - 8} more' if len(keys) > 8 else ''}" if keys else ""
+        )
+        longer = (
+            f", with `model.path: {folder}` to begin from its weights" if _only_longer(before, now) else ""
+        )
         raise CheckpointError(
             f"{folder}: belongs to another run ({', '.join(differs)} differ){each}. Choose another `output`{longer}, or "
             "start over in this one with --fresh, which removes its checkpoints"

@@ -60,7 +60,9 @@ class Progress(TrainerCallback):
     ) -> None:
         """Start the clock; forget the lines of steps that will be done again."""
         self.started, self.first_step, self.paused = time.perf_counter(), state.global_step, 0.0
-        state.logging_steps = args.logging_steps  # a resumed run has it from the checkpoint; it may differ now
+        state.logging_steps = (
+            args.logging_steps
+        )  # a resumed run has it from the checkpoint; it may differ now
         if state.is_world_process_zero:
             kept = lines_until(self.file, state.global_step) if state.global_step else []
             checkpoint.replace(self.file, "".join(f"{line}\n" for line in kept))
@@ -74,14 +76,16 @@ class Progress(TrainerCallback):
             control.should_evaluate |= step % self.config.evaluation.every == 0 or last
         control.should_save |= step % self.config.save_every == 0 or last
         # A checkpoint does not hold the losses since the last line: logged with it, a resumed run's lines are the same.
-        control.should_log |= control.should_save
+        # An evaluation may ask for a checkpoint: of the best step, or of the last one.
+        control.should_log |= control.should_save or control.should_evaluate
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The loop has ended: a run that a callback stopped has its last step saved, too."""
         folder = checkpoint.folder_of(self.output / "checkpoints", state.global_step)
-        control.should_save |= state.global_step > 0 and not folder.exists()
+        if state.global_step > 0 and not folder.exists():
+            control.should_save = control.should_log = True
 
     def speed(self, step: int) -> tuple[float, float]:
         """(training seconds so far, without evaluation and saving; non-padding tokens per second)."""

@@ -83,15 +83,14 @@ def train(
     if rank == 0:
         with told(config, checkpoints, report):
             checkpoint.pass_over(checkpoints, resume, report)
+            tidy(config, _history(resume) if resume else [])  # what a kill left undone
     if resume is not None:
         if checkpoint.step_of(resume) >= prepared.order.steps or _stopped_early(config, resume):
             report(f"nothing to do: {resume} is this run's last checkpoint")
             result = _result(config, prepared, resume, resumed_from=None, seconds=0.0, rate=0.0)
-            if rank == 0:  # what the run did not come to, if it was killed after that checkpoint
+            if rank == 0 and not _is_told(result):  # killed right after that checkpoint
                 with told(config, checkpoints, report):
-                    tidy(config, _history(resume))
-                    if not _is_told(result):
-                        _tell(result)
+                    _tell(result)
             return result
         report(f"going on from {resume}")
 
