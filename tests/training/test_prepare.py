@@ -97,17 +97,6 @@ def test_seed_and_weights_are_in_the_digest_of_the_stream(two, more):
     assert prepared(two, steps=4).stream_digest != prepared(two, steps=4, **more).stream_digest
 
 
-def test_what_epochs_have_in_common_is_in_memory_once(settings):
-    """Breach: the names of millions of documents are held for each epoch."""
-    first, *others = (epoch.cache for epoch in prepared(settings, steps=None, epochs=2).epochs)
-    assert others
-    for cache in others:
-        assert cache.digest != first.digest
-        assert cache.content_id is first.content_id
-        assert cache.member_row is first.member_row and cache.text_bytes is first.text_bytes
-        assert cache.length is not first.length
-
-
 def test_several_at_once_find_the_same(two):
     """One of them works, the others wait for it and find its caches (the lock is one of open files, not of processes)."""
     two["steps"] = 3

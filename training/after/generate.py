@@ -25,8 +25,8 @@ from training.config import ModelConfig
 from training.errors import CheckpointError, TrainingConfigError
 from training.model import build, decoding
 from training.run import checkpoint
+from training.run.best import FILE as BEST
 from training.run.fim_score import Order, fim_prompt, fit
-from training.run.progress import BEST
 from training.tokens.tokenizer import CodeTokenizer
 
 Report = Callable[[str], None]
