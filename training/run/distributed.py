@@ -74,8 +74,7 @@ def agree(config: TrainConfig, prepared: Prepared, resume: Path | None, world: i
 class DistributedTrainer(Trainer):
     """The part of `PackedTrainer` that differs with `parallel.strategy`; `config` is set there.
 
-    ddp is Trainer's own way. fsdp cuts the model right before the optimizer is made: after the weights of a resumed
-    checkpoint were loaded, and before anything was moved to the device.
+    ddp is Trainer's own way. With fsdp the model comes cut, each part on its device (`training.model.start`).
     """
 
     config: TrainConfig
@@ -103,14 +102,11 @@ class DistributedTrainer(Trainer):
             self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
 
     def _move_model_to_device(self, model: torch.nn.Module, device: torch.device) -> None:
-        if not self.fsdp:  # the whole model would not fit
+        if not self.fsdp:  # it is there
             super()._move_model_to_device(model, device)
 
-    def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
-        """As Trainer's, over the parts that this process holds."""
-        if self.fsdp and not sharded.is_sharded(self.model):
-            sharded.shard(self.model, self.args.device, bf16=self.args.bf16)
-        return super().create_optimizer(*args)
+    def _load_from_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the model came with the weights of the checkpoint (`training.model.start`)."""
 
     def whole_weights(self) -> dict[str, torch.Tensor] | None:
         """What `save_pretrained` is to write in rank 0, where the model itself does not hold it. For all processes."""

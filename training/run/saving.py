@@ -73,8 +73,9 @@ class SavesCheckpoints(DistributedTrainer):
                 temporary.mkdir(parents=True)
             self._barrier()
             self._save_rng_state(str(temporary))
-            weights = self.whole_weights()
+            # Weights after the optimizer's state is written: whole tensors of both would take half as much again.
             self._save_optimizer_and_scheduler(str(temporary))
+            weights = self.whole_weights()
             if self.args.should_save:
                 self._write_parts(temporary, step, weights)
         del weights

@@ -122,7 +122,7 @@ def _train(
 
     with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
         reproducible.seed_everything(config.seed)
-        model = model_for(config, prepared, report)
+        model = model_for(config, prepared, report, resume)
         config = micro_batch.settle(asked, config, prepared, model, world, report)
         settings = arguments(config, prepared, world)
         for line in summary.table(summary.blocks(model)):
