@@ -41,6 +41,24 @@ def _new_rows(model: Any, ids: list[int]) -> dict[str, Any]:
     return {"trainable_token_indices": rows}
 
 
+def _cast(layer: Any, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x if torch.is_autocast_enabled(x.device.type) else type(layer)._cast_input_dtype(layer, x, dtype)
+
+
+def _spare_casts(model: torch.nn.Module) -> None:
+    """Let autocast alone choose the type that adapters compute in.
+
+    peft 0.21 first makes their input fp32, as their matrices are, and autocast makes it bf16 again: the same numbers,
+    but two more passes over it, and a copy kept for each adapter where all that read one input could share it. (Its
+    own layers of 4 bits do as here on a GPU.) DoRA computes norms in the type of the input, and keeps the cast.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and not module.lora_variant:
+            module._cast_input_dtype = functools.partial(_cast, module)  # type: ignore[method-assign]
+
+
 def add_lora(
     model: PreTrainedModel, lora: LoraConfig, seed: int, new_ids: list[int] | None = None
 ) -> torch.nn.Module:
@@ -84,6 +102,7 @@ def add_lora(
             adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise TrainingConfigError(f"lora.target_modules: {error}") from error
+    _spare_casts(adapted)
     # Rows of new tokens are saved by themselves; peft would add all embeddings where there are more than in the base.
     adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
     return adapted

@@ -112,6 +112,8 @@ def _checked(  # noqa: PLR0917
             with precision:
                 architectures.check_causal(model, vocab_size)
                 attention.check_isolation(model, vocab_size, tolerance=tolerance)
+                if name not in {"sdpa", "eager"}:
+                    attention.check_backward(model, vocab_size)
         except (torch.OutOfMemoryError, TrainingConfigError):  # too large, or not causal with any attention
             raise
         except (LeakyMaskError, *architectures.UNUSABLE) as error:
