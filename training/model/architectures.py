@@ -75,7 +75,8 @@ ROW_DEPENDENT = ("dynamic", "longrope")
 positions: a document would then change the ones beside it (`dynamic_rope_update` in transformers)."""
 
 
-def _suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
+    """`; did you mean ...?` for a word that is close to one of the known ones, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -96,7 +97,7 @@ def configuration_class(architecture: str) -> type[PreTrainedConfig]:
     if architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
         raise TrainingConfigError(
             f"model.architecture: transformers has no causal language model {architecture!r}"
-            f"{_suggest(architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)}"
+            f"{suggest(architecture, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)}"
         )
     kind: type[PreTrainedConfig] = CONFIG_MAPPING[architecture]
     if _name(kind, "hidden_size") is None:
@@ -182,7 +183,7 @@ def built_config(model: ModelConfig, tokenizer: CodeTokenizer, sequence_length: 
             raise TrainingConfigError(f"model.config: {key!r} is decided by {DECIDED[key]}")
         if key not in known:
             raise TrainingConfigError(
-                f"model.config: {model.architecture} has no key {key!r}{_suggest(key, known - set(DECIDED))}"
+                f"model.config: {model.architecture} has no key {key!r}{suggest(key, known - set(DECIDED))}"
             )
     control = tokenizer.control
     given: dict[str, Any] = {
@@ -220,7 +221,7 @@ def changed_config(config: PreTrainedConfig, model: ModelConfig, sequence_length
             raise TrainingConfigError(f"model.config: {key!r} is decided by the model at model.path")
         if key not in known:
             raise TrainingConfigError(
-                f"model.config: {config.model_type} has no key {key!r}{_suggest(key, known - set(DECIDED))}"
+                f"model.config: {config.model_type} has no key {key!r}{suggest(key, known - set(DECIDED))}"
             )
         setattr(config, key, value)
     config.use_cache = False
@@ -274,7 +275,7 @@ def _rope(  # noqa: PLR0917
     before = current[name] if name else current
     for key in part:
         if key not in RopeParameters.__annotations__:
-            hint = _suggest(key, RopeParameters.__annotations__)
+            hint = suggest(key, RopeParameters.__annotations__)
             raise TrainingConfigError(f"model.rope_scaling: no key {key!r}{hint}")
     new = {**({"rope_theta": before.get("rope_theta")} if part else before), **part}
     if "partial_rotary_factor" in before:
@@ -284,7 +285,7 @@ def _rope(  # noqa: PLR0917
     kind = new.setdefault("rope_type", "default")
     if kind != "default" and kind not in ROPE_INIT_FUNCTIONS:
         raise TrainingConfigError(
-            f"model.rope_scaling: no rope_type {kind!r}{_suggest(kind, ROPE_INIT_FUNCTIONS)}"
+            f"model.rope_scaling: no rope_type {kind!r}{suggest(kind, ROPE_INIT_FUNCTIONS)}"
         )
     factor = part.get("factor")
     if factor is not None and kind not in ROW_DEPENDENT:
