@@ -168,6 +168,13 @@ def test_several_files_and_another_precision(run, tmp_path):
 def test_what_cannot_be_exported_is_refused(run, tmp_path):
     with pytest.raises(TrainingConfigError, match="exists already"):
         exporting.export(run[1], tmp_path)
+    for more, message in (
+        ({"shard": "nonsense"}, "--max-shard-size nonsense: not a size"),
+        ({"shard": "0GB"}, "--max-shard-size 0GB"),
+        ({"license": "x: [y\n---"}, "not an SPDX id"),
+    ):
+        with pytest.raises(TrainingConfigError, match=message):
+            exporting.export(run[1], tmp_path / "out", **more)
     broken = tmp_path / "copy" / run[1].name
     shutil.copytree(run[1], broken)
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:-1])

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -79,6 +80,10 @@ def export(  # noqa: PLR0917
     """
     if out.exists():
         raise TrainingConfigError(f"{out}: exists already; choose another --out, or remove it")
+    if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMGT]B", shard):
+        raise TrainingConfigError(f"--max-shard-size {shard}: not a size such as 5GB or 500MB")
+    if license is not None and not re.fullmatch(r"[A-Za-z0-9.+-]+( (OR|AND|WITH) [A-Za-z0-9.+-]+)*", license):
+        raise TrainingConfigError(f"--license {license}: not an SPDX id such as apache-2.0")
     folder = trace.open_folder(source)
     runs = trace.chain(folder)
     data = trace.Data.find(runs, places)

@@ -145,6 +145,8 @@ def open_model(
         model = build.load(folder, settings, tokenizer, dtype=kind)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
+        if torch.device(where).type == "meta":
+            raise RuntimeError("nothing is computed there")
         model.to(where).eval()
     except (RuntimeError, AssertionError) as error:
         raise TrainingConfigError(f"device {device}: {str(error).splitlines()[0]}") from error
@@ -216,7 +218,7 @@ def answer(
         TrainingConfigError: a prompt that does not fit.
     """
     ids = _ids(loaded.tokenizer, prompt)
-    room = _room(loaded, len(ids), sampling, "the prompt", "its beginning")
+    room = _room(loaded, len(ids), sampling, "the prompt is", "its beginning")
     return _answer(loaded, ids[max(0, len(ids) - room) :], max(0, len(ids) - room), sampling, write)
 
 
@@ -239,7 +241,7 @@ def fill(
         )
     before, after = loaded.tokenizer.encode([_text(prefix), _text(suffix)])
     whole = len(before) + len(after)
-    room = _room(loaded, whole + 3, sampling, "prefix and suffix have", "their far ends") - 3
+    room = _room(loaded, whole + 3, sampling, "prefix and suffix are", "their far ends") - 3
     before, after = fit(before, after, max(0, room))
     ids = fim_prompt(loaded.tokenizer, before, after, loaded.order)
     return _answer(loaded, ids, whole - len(before) - len(after), sampling, write)
