@@ -362,6 +362,17 @@ def test_merged_is_base_and_adapter(name, method, tokenizer, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter", "out"}
 
 
+def test_a_base_with_few_positions_of_its_own_is_merged(tokenizer, tmp_path):
+    """Breach: 48 tokens are asked of a model that has learnt 16 positions, and it ends in an IndexError."""
+    build.build(ModelConfig(architecture="gpt2", **SIZES), tokenizer, 16, 0).save_pretrained(
+        tmp_path / "base"
+    )
+    model = build.load(tmp_path / "base", ModelConfig(path="x"), tokenizer)
+    adapters.add_lora(model, LoraConfig(rank=2), 0).save_pretrained(str(tmp_path / "adapter"))
+    tokenizer.save(tmp_path / "adapter")
+    assert merge(tmp_path / "adapter", tmp_path / "out", base=str(tmp_path / "base")).moved < 1e-4
+
+
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_new_tokens_survive_merging_and_reading_again(tied, tokenizer, tmp_path):
     folder, more = base(tmp_path / "base", tokenizer, tied=tied), with_new_tokens(tokenizer)

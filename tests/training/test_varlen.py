@@ -173,6 +173,18 @@ def test_a_backward_pass_that_fails_is_found_before_training(kernel, monkeypatch
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:flex_attention called without")
+def test_shapes_of_the_check_do_not_count_for_flex_attention(monkeypatch):
+    """Breach: after eight shapes PyTorch compiles flex attention no more, and the check alone had that many."""
+    forgotten: list[bool] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: forgotten.append(True))
+    monkeypatch.setattr(start.attention, "check_backward", lambda *_: None)  # there is none on a processor
+    model = model_with("flex_attention")
+    with torch.compiler.set_stance("force_eager"):
+        start._checked(model, model, ["flex_attention"], SIZE, torch.autocast("cpu", enabled=False), print)
+    assert forgotten == [True]
+
+
 def test_the_trial_of_the_backward_pass_leaves_nothing(kernel):
     model = adapters.add_lora(model_with(varlen.NAME), LoraConfig(rank=2, dropout=0.5), 0).train()
     before, values = torch.get_rng_state(), [p.clone() for p in model.parameters()]

@@ -164,7 +164,8 @@ def _model(folder: Path, temporary: Path, tokenizer: CodeTokenizer, dtype: str, 
     model.save_pretrained(str(temporary), max_shard_size=shard)
     again = _load(temporary, "auto")
     again.eval()
-    ids = torch.arange(64, dtype=torch.int64)[None] * 7919 % tokenizer.size
+    length = min(64, getattr(model.config.get_text_config(), "max_position_embeddings", None) or 64)
+    ids = torch.arange(length, dtype=torch.int64)[None] * 7919 % tokenizer.size
     with torch.no_grad():
         was, now = (one(input_ids=ids, use_cache=False).logits for one in (model, again))
     if was.dtype != now.dtype or not torch.equal(was, now):
