@@ -147,6 +147,12 @@ def _checked(  # noqa: PLR0917
             with precision:
                 architectures.check_causal(model, vocab_size)
                 attention.check_isolation(model, vocab_size, tolerance=tolerance)
+                if name not in {"sdpa", "eager"}:
+                    attention.check_backward(model, vocab_size)
+                if name == "flex_attention":
+                    # Compiled for each shape, and beyond eight not at all: then it makes all scores of a row. Those of
+                    # the check are forgotten.
+                    torch.compiler.reset()
         except (torch.OutOfMemoryError, TrainingConfigError):  # too large, or not causal with any attention
             raise
         except (LeakyMaskError, *architectures.UNUSABLE) as error:

@@ -26,11 +26,12 @@ def process_place() -> tuple[int, int]:
 
 
 def on_processor(config: TrainConfig, world: int) -> bool:
-    """Whether the run uses no GPU. With several processes and none there, Trainer would let each train by itself."""
-    if config.device == "cpu" or world == 1:
-        return config.device == "cpu"
+    """Whether the run uses no GPU. Where there is none Trainer must be told: it would refuse bf16, and let each of several
+    processes train by itself."""
+    if config.device == "cpu":
+        return True
     kind = torch.accelerator.current_accelerator(check_available=True)
-    return kind is None or kind.type == "mps"
+    return kind is None or (world > 1 and kind.type == "mps")
 
 
 def check_processes(config: TrainConfig, world: int) -> None:
