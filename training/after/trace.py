@@ -145,13 +145,12 @@ class Data:
             config = run.lineage.config
             sources = config.get("sources")
             given = [config, *(sources if isinstance(sources, list) else [])]
-            for place in [
-                one.get(key) for one in given if isinstance(one, dict) for key in ("release", "jsonl")
-            ]:
+            named = [one.get(key) for one in given if isinstance(one, dict) for key in ("release", "jsonl")]
+            for name in named:
                 # Something else may be there by now, or nothing that can be read.
                 with contextlib.suppress(OSError, ValueError):
-                    if isinstance(place, str):
-                        data._add(Path(place))
+                    if isinstance(name, str):
+                        data._add(Path(name))
         return data
 
     def _add(self, place: Path) -> str:

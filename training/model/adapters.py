@@ -60,7 +60,7 @@ def _spare_casts(model: torch.nn.Module) -> None:
 
     for module in model.modules():
         if isinstance(module, LoraLayer) and not module.lora_variant:
-            module._cast_input_dtype = functools.partial(_cast, module)  # type: ignore[method-assign]
+            setattr(module, "_cast_input_dtype", functools.partial(_cast, module))  # noqa: B010 - for mypy
 
 
 def _refuse_unknown(model: Any, known: list[str]) -> None:
