@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import socket
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -183,7 +184,7 @@ def near_training(
         f">= {near:g}) and are left out; {size / 1e6:.1f} MB compared in {seconds:.1f} s"
     )
     if file is not None:
-        temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}")
+        temporary = file.with_name(f"{file.name}.tmp-{socket.gethostname()}-{os.getpid()}")
         try:
             with temporary.open("wb") as stream:
                 np.save(stream, result)

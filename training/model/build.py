@@ -140,13 +140,22 @@ def load(  # noqa: PLR0917
         quantise.keep_layout(model)
     model.config.use_cache = False
     embeddings: Any = model.get_input_embeddings()
-    entries = embeddings.weight.shape[0]
-    if tokenizer is not None and tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:
-        raise TrainingConfigError(
-            f"the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they do not belong "
-            "together; leave tokenizer.path out to use the model's own"
-        )
+    if tokenizer is not None:
+        check_vocabulary(folder, embeddings.weight.shape[0], tokenizer)
     return model
+
+
+def check_vocabulary(folder: Path, entries: int, tokenizer: CodeTokenizer) -> None:
+    """Refuse a tokenizer with more entries, but for new control tokens, than the model in a folder.
+
+    Raises:
+        TrainingConfigError: says how many both have.
+    """
+    if tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:
+        raise TrainingConfigError(
+            f"tokenizer.path: the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they do "
+            "not belong together; leave tokenizer.path out to use the model's own"
+        )
 
 
 def stored_dtype(folder: Path, settings: ModelConfig) -> torch.dtype:

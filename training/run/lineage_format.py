@@ -30,7 +30,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Record(BaseModel):
     """Base of all records: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 Format = TypeVar("Format", bound=Record)

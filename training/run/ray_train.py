@@ -20,6 +20,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from manifests.names import visible
 from training.config import TrainConfig
 from training.errors import OutputError, ProcessError, TrainingConfigError, TrainingError
 from training.tokens.cache import Report
@@ -84,7 +85,7 @@ def _reachable(address: str) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(visible(line) + "\n")
     sys.stderr.flush()
 
 
@@ -96,12 +97,13 @@ def _drive(settings: dict[str, Any], processes: int, gpu: bool) -> dict[str, Any
     answer = output / f".result-{uuid.uuid4().hex}"
     try:
         from training.prepare import prepare
-        from training.run.distributed import check_processes, check_rows
-        from training.run.train import writable
+        from training.run import output as outputs
+        from training.run.distributed import check_processes
 
+        outputs.check(config)
         check_processes(config, processes)
-        writable(output)
-        check_rows(prepare(config, _say), config, processes)
+        outputs.ready(config)
+        prepare(config, _say)
         mark.write_text(mark.name)
         _fit(config, settings, processes, gpu, mark, answer)
         result: dict[str, Any] = json.loads(answer.read_text())

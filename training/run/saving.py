@@ -11,8 +11,9 @@ import torch
 import torch.distributed
 from transformers.trainer_callback import ExportableState
 
+from training.config import TrainConfig
 from training.prepare import Prepared
-from training.run import checkpoint, lineage
+from training.run import best, checkpoint, lineage
 from training.run.distributed import DistributedTrainer
 from training.run.progress import Progress
 
@@ -26,6 +27,24 @@ def checkpoint_bytes(model: torch.nn.Module) -> int:
     parameters = {id(p): p for p in model.parameters()}.values()
     written = sum(p.numel() * p.element_size() for p in parameters if p.requires_grad or not adapter)
     return written + 2 * sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
+
+
+def tidy(config: TrainConfig, history: list[dict[str, Any]]) -> None:
+    """After a checkpoint: say in `best.json` which is the best, then remove those that need not stay.
+
+    In this order a kill leaves no `best.json` that names a checkpoint that is gone.
+
+    Args:
+        config: of the run.
+        history: Trainer's log history up to the newest checkpoint.
+    """
+    output = Path(config.output)
+    about = best.described(config, history)
+    if about is None:
+        (output / best.FILE).unlink(missing_ok=True)
+    else:
+        checkpoint.replace(output / best.FILE, json.dumps(about, indent=2, sort_keys=True) + "\n")
+    checkpoint.prune(output / "checkpoints", config.keep_checkpoints, [about["step"]] if about else [])
 
 
 class SavesCheckpoints(DistributedTrainer):
@@ -49,20 +68,21 @@ class SavesCheckpoints(DistributedTrainer):
         temporary = checkpoint.aside(final)
         with checkpoint.writing(temporary):
             if self.args.should_save:
+                self.progress.flush()
                 checkpoint.make_room(self.checkpoints, checkpoint_bytes(self.model))
                 temporary.mkdir(parents=True)
             self._barrier()
             self._save_rng_state(str(temporary))
-            weights = self.whole_weights()
+            # Weights after the optimizer's state is written: whole tensors of both would take half as much again.
             self._save_optimizer_and_scheduler(str(temporary))
+            weights = self.whole_weights()
             if self.args.should_save:
                 self._write_parts(temporary, step, weights)
         del weights
         self._barrier()
         if self.args.should_save:
             checkpoint.seal(temporary, final)
-            best = self.state.best_global_step if self.config.keep_best else None
-            checkpoint.prune(self.checkpoints, self.config.keep_checkpoints, [best] if best else [])
+            tidy(self.config, self.state.log_history)
         self._barrier()
         self.progress.paused += time.perf_counter() - begun
 
