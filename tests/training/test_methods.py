@@ -411,7 +411,7 @@ def test_the_precision_written_can_be_chosen(dtype, tokenizer, tmp_path):
     done = merge(tmp_path / "adapter", tmp_path / "out", dtype=dtype)
     assert 0 < done.moved <= done.tolerance / 5
     assert {v.dtype for v in load_file(tmp_path / "out/model.safetensors").values()} == {
-        merging.DTYPES[dtype]
+        merging.build.DTYPES[dtype]
     }
 
 

@@ -39,8 +39,6 @@ from training.run import checkpoint, lineage
 from training.run.lineage_format import Source
 from training.tokens.tokenizer import CodeTokenizer
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
 Report = Callable[[str], None]
@@ -155,7 +153,7 @@ def _load(folder: Path, dtype: Any) -> Any:
 
 def _model(folder: Path, temporary: Path, tokenizer: CodeTokenizer, dtype: str, shard: str) -> dict[str, Any]:
     """Write the model, read it again, compare."""
-    model = _load(folder, DTYPES.get(dtype, "auto"))
+    model = _load(folder, build.DTYPES.get(dtype, "auto"))
     model.eval()
     model.config.use_cache = True  # off in training; generation would be slow without
     model.generation_config.eos_token_id = tokenizer.control.end_of_text

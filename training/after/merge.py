@@ -31,7 +31,6 @@ from training.tokens.tokenizer import CodeTokenizer
 
 Report = Callable[[str], None]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-1, torch.bfloat16: 1.0}
 """How far a logit may move at most, and ten times how far on average, as a share of the logits' standard deviation.
@@ -103,7 +102,7 @@ def merge(
     report(f"base {folder}")
     config = build.read_config(folder, settings)
     stored = build.stored_dtype(folder, settings)
-    kind = DTYPES[dtype] if dtype != "auto" else stored if stored in TOLERANCE else torch.float32
+    kind = build.DTYPES[dtype] if dtype != "auto" else stored if stored in TOLERANCE else torch.float32
     inputs = _inputs(tokenizer.size, getattr(config.get_text_config(), "max_position_embeddings", None) or 48)
 
     quantised = _quantised_logits(source, folder, settings, tokenizer, about, inputs, report)
@@ -159,7 +158,7 @@ def merge(
 
 
 def _name(dtype: torch.dtype) -> str:
-    return next(name for name, kind in DTYPES.items() if kind == dtype)
+    return next(name for name, kind in build.DTYPES.items() if kind == dtype)
 
 
 def _adapter(path: Path, report: Report) -> Path:

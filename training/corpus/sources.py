@@ -129,23 +129,6 @@ def hint(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {names[close[0]]!r}?" if close else ""
 
 
-def check_languages(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
-    """The languages to read, sorted; all of the release when `wanted` is None.
-
-    Raises:
-        TrainingDataError: a language that the release does not have, or no language at all.
-    """
-    if not known:
-        raise TrainingDataError("the release holds no row")
-    for language in wanted or ():
-        if language not in known:
-            raise TrainingDataError(
-                f"the release has no row of language {language!r}{hint(language, known)} "
-                f"(it has: {', '.join(sorted(known))})"
-            )
-    return tuple(sorted(set(wanted) if wanted else set(known)))
-
-
 def check_wanted(sources: Sequence[Source], own: Sequence[str] = ()) -> None:
     """Refuse languages that are not there: any that no source has, and any that a source lacks whose own
     configuration names it.

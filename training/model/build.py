@@ -17,6 +17,9 @@ from training.tokens.tokenizer import CodeTokenizer
 
 transformers_logging.disable_progress_bar()
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What the types are called in configurations and on the command line."""
+
 
 def on_gpu(config: TrainConfig) -> bool:
     """Whether this run computes on a GPU."""
@@ -47,7 +50,7 @@ def weights_dtype(config: TrainConfig) -> torch.dtype:
     """
     if config.lora is None or config.parallel.strategy == "fsdp":
         return torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision(config)]
+    return DTYPES[precision(config)]
 
 
 def _first(settings: ModelConfig, config: PreTrainedConfig) -> str:
