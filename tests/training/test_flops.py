@@ -167,7 +167,9 @@ def test_a_quantised_base_is_counted_by_its_sizes():
         ("Qwen2.5-7B", 2 * 3584**2 + 2 * 3584 * 512 + 3 * 3584 * 18_944, 28, 152_064 * 3584, 14_110, 423),
     ],
 )
-def test_models_of_7_billion_cost_what_is_counted_by_hand_and_published(name, layer, layers, head, rate, tera):
+def test_models_of_7_billion_cost_what_is_counted_by_hand_and_published(
+    name, layer, layers, head, rate, tera
+):
     """4N of a frozen base and causal attention at 4,096 tokens, against NeMo AutoModel's tokens/s and TFLOP/s of LoRA.
 
     Theirs is two thirds of the cost of full training, attention included; here the backward pass of attention costs
