@@ -54,7 +54,7 @@ def forward(  # noqa: PLR0917
     ):
         if wrong:
             raise NotImplementedError(f"{NAME}: {why}")
-    kind = value.dtype  # norms in fp32 make queries and keys fp32; autocast knows this operation not
+    kind = value.dtype  # norms in fp32 make queries and keys fp32; autocast does not know this operation
     if torch.is_autocast_enabled(query.device.type):
         kind = torch.get_autocast_dtype(query.device.type)
     flat = (part.transpose(1, 2).flatten(0, 1).to(kind) for part in (query, key, value))
