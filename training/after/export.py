@@ -221,7 +221,7 @@ def _markers(runs: Sequence[trace.Run], tokenizer: CodeTokenizer) -> tuple[str, 
     ids = [index for index in (control.prefix, control.middle, control.suffix) if index is not None]
     if len(ids) < 3:
         return None
-    prefix, middle, suffix = map(tokenizer.full.id_to_token, ids)
+    prefix, middle, suffix = (str(tokenizer.full.id_to_token(index)) for index in ids)
     return prefix, middle, suffix
 
 

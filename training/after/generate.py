@@ -25,8 +25,8 @@ from training.config import ModelConfig
 from training.errors import CheckpointError, TrainingConfigError
 from training.model import build, decoding
 from training.run import checkpoint
+from training.run.best import FILE as BEST
 from training.run.fim_score import Order, fim_prompt, fit
-from training.run.progress import BEST
 from training.tokens.tokenizer import CodeTokenizer
 
 Report = Callable[[str], None]
@@ -141,7 +141,7 @@ def open_model(
         if base is not None:
             raise TrainingConfigError(f"{folder}: holds a whole model; --base is for adapters")
         settings = ModelConfig(path=str(folder))
-        kind = build.read_config(folder, settings).dtype or torch.float32
+        kind = build.stored_dtype(folder, settings)
         model = build.load(folder, settings, tokenizer, dtype=kind)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:

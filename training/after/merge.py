@@ -102,7 +102,7 @@ def merge(
     folder = find_base(source, about, base, report)
     report(f"base {folder}")
     config = build.read_config(folder, settings)
-    stored = config.dtype or torch.float32
+    stored = build.stored_dtype(folder, settings)
     kind = DTYPES[dtype] if dtype != "auto" else stored if stored in TOLERANCE else torch.float32
     inputs = _inputs(tokenizer.size, getattr(config.get_text_config(), "max_position_embeddings", None) or 48)
 
@@ -251,7 +251,7 @@ def with_base(source: Path, tokenizer: CodeTokenizer, given: str | None, report:
     """
     about = _lineage(source)
     settings, folder = _settings(about), find_base(source, about, given, report)
-    kind = build.read_config(folder, settings).dtype or torch.float32
+    kind = build.stored_dtype(folder, settings)
     return _with_adapter(source, folder, settings, tokenizer, kind, None), folder
 
 

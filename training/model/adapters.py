@@ -32,7 +32,7 @@ def quiet() -> Iterator[None]:
 
 
 def _path(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
-    return next(path for path, module in model.named_modules() if module is wanted)
+    return str(next(path for path, module in model.named_modules() if module is wanted))
 
 
 def _new_rows(model: Any, ids: list[int]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _spare_casts(model: torch.nn.Module) -> None:
 
     for module in model.modules():
         if isinstance(module, LoraLayer) and not module.lora_variant:
-            module._cast_input_dtype = functools.partial(_cast, module)  # type: ignore[method-assign]
+            setattr(module, "_cast_input_dtype", functools.partial(_cast, module))  # noqa: B010 - for mypy
 
 
 def _refuse_unknown(model: Any, known: list[str]) -> None:
@@ -120,7 +120,7 @@ def add_lora(
         targets = list(lora.target_modules)
     settings = PeftLora(
         r=lora.rank,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # it only divides it
         lora_dropout=lora.dropout,
         target_modules=targets,
         use_dora=lora.dora,

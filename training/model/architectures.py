@@ -12,7 +12,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -24,7 +24,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
 )
 from transformers.pytorch_utils import Conv1D
-from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+from transformers.utils.import_utils import is_flash_attn_2_available, is_flash_attn_3_available
 
 from training.config import ModelConfig
 from training.errors import TrainingConfigError
@@ -118,7 +118,7 @@ def model_class(config: PreTrainedConfig) -> type:
     """
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise TrainingConfigError(f"transformers has no causal language model for {config.model_type!r}")
-    return MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    return cast(type, MODEL_FOR_CAUSAL_LM_MAPPING[type(config)])  # of other mappings, some are tuples
 
 
 def _name(kind: type[PreTrainedConfig], size: str) -> str | None:

@@ -167,7 +167,8 @@ def check_isolation(
         inputs = {"input_ids": ids, "position_ids": positions, **more}
         if not more:
             inputs = packed_inputs(inputs, attention_of(model))
-        return model(**on(device, inputs)).logits.cpu()
+        found: torch.Tensor = model(**on(device, inputs)).logits.cpu()
+        return found
 
     was_training = model.training
     model.eval()

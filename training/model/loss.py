@@ -133,7 +133,8 @@ class ChunkedLoss:
         shifted = shifted.reshape(-1).to(hidden.device)
         total = chunked_cross_entropy(hidden.flatten(0, -2), self.head.weight, shifted, self.chunk, ignore)
         count = further.get("num_items_in_batch")
-        return total / (count if count is not None else (shifted != ignore).sum())
+        mean: torch.Tensor = total / (count if count is not None else (shifted != ignore).sum())
+        return mean
 
 
 def install(model: nn.Module, chunk: int) -> None:
@@ -142,11 +143,12 @@ def install(model: nn.Module, chunk: int) -> None:
     Raises:
         TrainingConfigError: the output head is not one matrix, or logits are changed behind it.
     """
-    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner: Any = getattr(model, "get_base_model", lambda: model)()  # peft's wrapper has it
     head = inner.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None:
+    kind: type = type(head)
+    if kind is not nn.Linear or head.bias is not None:
         raise TrainingConfigError(
-            f"loss_chunk: the output head ({type(head).__name__}) is not one plain matrix (adapters on it, rows of "
+            f"loss_chunk: the output head ({kind.__name__}) is not one plain matrix (adapters on it, rows of "
             "new tokens or a bias); set loss_chunk: null"
         )
     if changes_logits(inner.config):

@@ -57,9 +57,12 @@ def forward(  # noqa: PLR0917
     kind = value.dtype  # norms in fp32 make queries and keys fp32; autocast does not know this operation
     if torch.is_autocast_enabled(query.device.type):
         kind = torch.get_autocast_dtype(query.device.type)
-    flat = (part.transpose(1, 2).flatten(0, 1).to(kind) for part in (query, key, value))
+    assert cu_seq_lens_q is not None and max_length_q is not None  # refused above
+    query_, key_, value_ = (part.transpose(1, 2).flatten(0, 1).to(kind) for part in (query, key, value))
     result = varlen.varlen_attn(
-        *flat,
+        query_,
+        key_,
+        value_,
         cu_seq_lens_q,
         cu_seq_lens_q,
         max_length_q,
@@ -68,6 +71,7 @@ def forward(  # noqa: PLR0917
         window_size=(sliding_window - 1 if sliding_window else -1, 0),
         enable_gqa=True,
     )
+    assert isinstance(result, torch.Tensor)  # it was not asked for more
     return result.unflatten(0, (query.shape[0], query.shape[2])), None
 
 
