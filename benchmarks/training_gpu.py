@@ -196,6 +196,16 @@ def attention_names(options: argparse.Namespace, length: int) -> list[str]:
     return names
 
 
+def logits_of(model: Any, ids: Any, positions: Any) -> Any:
+    """Of packed rows, or of a document alone, called as in training."""
+    from training.model import attention
+
+    inputs = attention.packed_inputs(
+        {"input_ids": ids, "position_ids": positions}, attention.attention_of(model)
+    )
+    return model(**inputs).logits.float()
+
+
 def check_packing(options: argparse.Namespace) -> list[dict[str, Any]]:
     """For each attention: the largest difference between packed and alone, and whether a document sees another."""
     import torch
@@ -217,11 +227,11 @@ def check_packing(options: argparse.Namespace) -> list[dict[str, Any]]:
             with device:
                 model: Any = architectures.built(sizes, name, 0, dtype).eval()
             with torch.no_grad():
-                packed = model(input_ids=ids, position_ids=positions, use_cache=False).logits.float()
+                packed = logits_of(model, ids, positions)
                 alone, first = [], 0
                 for length in lengths:
-                    part = ids[:, first : first + length]
-                    alone.append(model(input_ids=part, use_cache=False).logits.float())
+                    part = slice(first, first + length)
+                    alone.append(logits_of(model, ids[:, part], positions[:, part]))
                     first += length
             difference = (packed - torch.cat(alone, dim=1)).abs().max().item()
             one |= {"difference": difference, "spread": packed.std().item()}

@@ -181,6 +181,24 @@ def test_a_change_of_the_logits_that_no_setting_tells_is_noticed(model, cache):
         assert not TokenLoss(odd, plan(LENGTHS, 32).fill(cache.tokens, np.zeros(1, np.int64), 1)).in_head
 
 
+def test_rounding_in_bf16_is_no_change_of_the_logits_and_a_change_is_no_rounding(model, cache):
+    """Breach: one logit rounds otherwise, and all evaluations make whole logits; or a scale is taken for rounding."""
+    from training.run.token_loss import TokenLoss
+
+    def rounds_otherwise(module, inputs, output):
+        if output.ndim == 2:
+            output[3] *= 1.5
+        return output
+
+    torch.manual_seed(0)
+    sample = plan(LENGTHS, 32).fill(cache.tokens, np.zeros(1, np.int64), 1)
+    for kind, in_head in ((LlamaForCausalLM, True), (Doubled, False)):
+        made = kind(model.config).to(torch.bfloat16).eval()
+        made.lm_head.register_forward_hook(rounds_otherwise)
+        with torch.no_grad():
+            assert TokenLoss(made, sample).in_head == in_head
+
+
 def test_few_logits_exist_at_a_time(model, cache, monkeypatch):
     from training.run import token_loss
 

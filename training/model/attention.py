@@ -207,20 +207,29 @@ def check_isolation(
 
 
 def check_backward(model: torch.nn.Module, vocab_size: int) -> None:
-    """Compute gradients once and forget them: what a kernel takes forward it may refuse backward (head sizes, GPUs)."""
+    """Go backward once: what a kernel takes forward it may refuse there (widths of heads, GPUs).
+
+    To the smallest trained parameter only, of the first layer that has one: that is the way through the layers
+    without the gradients of all weights, which would take as much memory as these. Of a model that is cut over the
+    processes each holds its part of them, and they come by hooks of the whole backward pass.
+    """
     device = next(model.parameters()).device
     positions = torch.stack([torch.cat([torch.arange(n) for n in lengths]) for lengths in LENGTHS])
     ids = (positions * 7 + 1) % vocab_size
     inputs = packed_inputs({"input_ids": ids, "position_ids": positions, "labels": ids}, attention_of(model))
+    smallest = min((p for p in model.parameters() if p.requires_grad), key=torch.Tensor.numel)
     was_training = model.training
     model.eval()  # nothing is drawn at random
     try:
         with torch.enable_grad():
-            model(**on(device, inputs)).loss.backward()
+            loss = model(**on(device, inputs)).loss
+            if hasattr(smallest, "full_tensor"):
+                loss.backward()
+            else:
+                torch.autograd.grad(loss, smallest, allow_unused=True)
     finally:
         model.train(was_training)
-        for parameter in model.parameters():
-            parameter.grad = None
+        model.zero_grad()
 
 
 def half(model: torch.nn.Module) -> bool:

@@ -54,7 +54,7 @@ def forward(  # noqa: PLR0917
     ):
         if wrong:
             raise NotImplementedError(f"{NAME}: {why}")
-    kind = value.dtype  # norms in fp32 make queries and keys fp32; autocast knows this operation not
+    kind = value.dtype  # norms in fp32 make queries and keys fp32; autocast does not know this operation
     if torch.is_autocast_enabled(query.device.type):
         kind = torch.get_autocast_dtype(query.device.type)
     assert cu_seq_lens_q is not None and max_length_q is not None  # refused above

@@ -61,9 +61,11 @@ class TokenLoss:
         """Whether the short way gives what the long way gives."""
         some = _cut(rows, slice(0, 1), _CHECKED_TOKENS)
         short, long = self._chunked(some), self._whole(some)
-        # bf16 keeps 8 bits of a logit; a cap or a scale moves losses by far more once a model has learnt something.
-        tolerance = 0.05 if self.dtype in (torch.bfloat16, torch.float16) else 1e-4
-        return torch.allclose(short, long, rtol=tolerance, atol=tolerance)
+        if self.dtype in (torch.bfloat16, torch.float16):
+            # Of 8 bits of a logit the last may fall otherwise for other shapes, and move one loss by a tenth; a cap or
+            # a scale moves them all.
+            return float((short - long).abs().mean()) <= 0.05
+        return torch.allclose(short, long, rtol=1e-4, atol=1e-4)
 
     def _whole(self, rows: Rows) -> torch.Tensor:
         logits = self.model(**_inputs(rows, self.model, self.device)).logits
