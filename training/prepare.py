@@ -11,7 +11,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from training.errors import OutputError
 from training.model import base as bases
 from training.tokens import cache as caches
 from training.tokens import documents as repository_documents
-from training.tokens import packing
+from training.tokens import packing, stored
 from training.tokens.cache import Report, TokenCache
 from training.tokens.order import TrainingOrder
 from training.tokens.packing import PackingPlan
@@ -75,21 +75,6 @@ class Prepared:
     base_facts: dict[str, Any] | None = None
 
 
-_OF_DOCUMENTS = (
-    "content_id",
-    "language",
-    "source",
-    "text_bytes",
-    "member_document",
-    "member_row",
-    "member_token",
-)
-"""What a token cache says of its documents beside their tokens."""
-
-_UNFINISHED = ("tokens-*.tmp-*", "tokenizer-*.tmp-*", "near-*.npy.tmp-*")
-"""What is being written to the cache folder, under a lock that a killed process no longer holds."""
-
-
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     try:
@@ -105,7 +90,7 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
                 "of each machine"
             ) from error
-        for stale in (path for name in _UNFINISHED for path in folder.glob(name)):  # of runs that were killed
+        for stale in stored.unfinished(folder):  # of runs that were killed
             shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         yield
 
@@ -125,9 +110,6 @@ def prepare(
         corpus = select(sources, config, cache=config.cache_folder, report=report)
         _report_problems(corpus, report)
         tokenizer = _tokenizer(config, corpus, found.folder if found else None, report)
-        caches.check_fim(tokenizer, config.data.fim.rate)
-        if config.data.repository.rate > 0:
-            repository_documents.marks(tokenizer)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -175,10 +157,9 @@ def _epoch(
         return earlier[0]
     cache = earlier[0].cache if same_tokens else _tokens(config, corpus, tokenizer, "train", number, report)
     first = earlier[0].cache if earlier else cache
-    cache = _sharing(cache, first)
     names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     documents, shares = mixing.mix(
-        first.length if first.content_id is cache.content_id else cache.length,
+        first.length if first.content_id.equals(cache.content_id) else cache.length,
         names,
         cache.source * len(corpus.languages) + cache.language,
         weights,
@@ -192,26 +173,15 @@ def _epoch(
     return _packed(config, cache, documents, shares)
 
 
-def _equal(one: Any, other: Any) -> bool:
-    return one == other if isinstance(one, list) else np.array_equal(one, other)
-
-
-def _sharing(cache: TokenCache, first: TokenCache) -> TokenCache:
-    """The same, with what is equal held once in memory: where the documents are the same ones, 180 bytes of each."""
-    return replace(
-        cache,
-        **{
-            name: getattr(first, name)
-            for name in _OF_DOCUMENTS
-            if _equal(getattr(first, name), getattr(cache, name))
-        },
-    )
-
-
 def _tokens(  # noqa: PLR0917
     config: TrainConfig, corpus: Corpus, tokenizer: CodeTokenizer, split: str, number: int, report: Report
 ) -> TokenCache:
-    where = {"seed": config.seed, "epoch": number, "cache": config.cache_folder, "report": report}
+    where: dict[str, Any] = {
+        "seed": config.seed,
+        "epoch": number,
+        "cache": config.cache_folder,
+        "report": report,
+    }
     files = caches.tokenised(corpus, split, tokenizer, config.data, **where)
     if split == "train" and config.data.repository.rate > 0:
         return repository_documents.with_repositories(files, corpus, tokenizer, config.data, **where)
@@ -239,7 +209,7 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
     wanted = config.tokenizer
     folder = wanted.path if wanted.path is not None else base
     if folder is not None:
-        return _loaded(CodeTokenizer.load(folder), wanted.add_missing, report)
+        return loaded_tokenizer(config, folder, report)
     return caches.train_tokenizer(
         corpus,
         vocab_size=wanted.vocab_size,
@@ -249,12 +219,20 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
     )
 
 
-def _loaded(tokenizer: CodeTokenizer, add_missing: bool, report: Report) -> CodeTokenizer:
-    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted."""
+def loaded_tokenizer(config: TrainConfig, folder: str | Path, report: Report) -> CodeTokenizer:
+    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted.
+
+    Raises:
+        TrainingError: it cannot be read, or lacks a token that the configured data need.
+    """
+    tokenizer = CodeTokenizer.load(folder)
     for note in tokenizer.notes:
         report(f"tokenizer: {note}")
-    result = tokenizer.with_control_tokens() if add_missing else tokenizer
+    result = tokenizer.with_control_tokens() if config.tokenizer.add_missing else tokenizer
     if result.new_ids:
         names = ", ".join(str(result.full.id_to_token(index)) for index in result.new_ids)
         report(f"tokenizer: {len(result.new_ids)} control tokens added at its end ({names}), to be learnt")
+    caches.check_fim(result, config.data.fim.rate)
+    if config.data.repository.rate > 0:
+        repository_documents.marks(result)
     return result

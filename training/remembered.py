@@ -52,7 +52,7 @@ def _file(config: TrainConfig, sources: Sequence[Source]) -> Path:
     meaning["code"] = [
         caches.source_digest(),
         documents.source_digest(),
-        *(caches.sha256_of(Path(module.__file__ or "")) for module in _CODE),
+        *(caches.sha256_of(Path(file)) for file in (*(module.__file__ or "" for module in _CODE), __file__)),
     ]
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
     return config.cache_folder / f"plan-{key[:24]}.json"
@@ -86,6 +86,7 @@ def note(config: TrainConfig, prepared: Prepared) -> None:
         "held_out_rows": int(corpus.held_out.sum()),
         "left_out": corpus.left_out,
         "steps": steps,
+        "run_tokens": _trained_on(prepared),
         "entries": prepared.tokenizer.size,
         "text_bytes": int(prepared.epochs[0].cache.text_bytes.sum()),
         "epochs": epochs,
@@ -97,6 +98,15 @@ def note(config: TrainConfig, prepared: Prepared) -> None:
         temporary.rename(file)
     except OSError as error:
         raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+
+def _trained_on(prepared: Prepared) -> int:
+    """Tokens in the rows of all steps of the run."""
+    plans, steps = prepared.order.plans, prepared.order.steps
+    return sum(
+        int(np.bincount(plans[epoch].row, weights=plans[epoch].length)[rows].sum())
+        for epoch, _, rows in prepared.order.seen(steps)
+    )
 
 
 def recall(config: TrainConfig, sources: Sequence[Source]) -> dict[str, Any] | None:

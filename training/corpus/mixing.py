@@ -44,14 +44,17 @@ def hashed_order(count: int, name: str) -> np.ndarray:
     is the first 8 bytes, big-endian, of the SHA-256 of `name`. Own arithmetic: generators of libraries may change.
     """
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-    return np.argsort(_mix(_mix(np.arange(count, dtype=np.uint64)) ^ np.uint64(key))).astype(np.int64)
+    mixed = _mix(_mix(np.arange(count, dtype=np.uint64)) ^ np.uint64(key))
+    order: np.ndarray = np.argsort(mixed).astype(np.int64)
+    return order
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed: np.ndarray = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +47,26 @@ def owner_of(origin: str) -> str:
     if not parts.netloc or len(folders) < 2:
         return origin
     return f"{parts.netloc.rpartition('@')[2]}/{folders[0]}".lower()
+
+
+_SCP = re.compile(r"(?:[^@/\s]+@)?([^@/:\s]+\.[^@/:\s]+):(?![0-9]+(?:/|\Z)|//)(.*)", re.DOTALL)
+"""`git@host:owner/name`: what ssh takes."""
+
+
+def plain(origin: str) -> str:
+    """One spelling for all ways to write the address of a repository: `host/path` in lower case, percent-decoded, without
+    scheme, user, port, `www.`, query, and slashes or `.git` at the end."""
+    text = origin.strip()
+    if "://" in text:
+        text = text.partition("://")[2]
+    elif scp := _SCP.fullmatch(text):
+        text = f"{scp[1]}/{scp[2]}"
+    host, _, path = re.split(r"[?#]", text, maxsplit=1)[0].partition("/")
+    host = re.sub(r":[0-9]*\Z", "", host.rpartition("@")[2]).rstrip(".").lower().removeprefix("www.")
+    folders = [folder for folder in unquote(path).casefold().split("/") if folder]
+    if folders:
+        folders[-1] = folders[-1].removesuffix(".git") or folders[-1]
+    return "/".join([host, *folders])
 
 
 class Names(Sequence[str]):

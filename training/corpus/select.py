@@ -102,7 +102,8 @@ class _Reasons:
     @property
     def none(self) -> np.ndarray:
         """Rows without a reason so far: bool per row."""
-        return self.of == NO_REASON
+        found: np.ndarray = self.of == NO_REASON
+        return found
 
     def give(self, reason: str, rows: np.ndarray) -> None:
         """Leave out the marked rows (bool per row) that have no reason yet."""
@@ -220,7 +221,8 @@ def _alike(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _equal(column: pa.ChunkedArray, value: str) -> np.ndarray:
-    return pc.fill_null(pc.equal(column, value), False).to_numpy()
+    found: np.ndarray = pc.fill_null(pc.equal(column, value), False).to_numpy()
+    return found
 
 
 def _languages(rows: pa.Table, sources: Sequence[Source]) -> tuple[np.ndarray, tuple[str, ...]]:

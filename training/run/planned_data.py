@@ -27,6 +27,7 @@ class PlannedData:
     lengths, counts: fragments of all epochs by length in tokens.
     report: the keys of the plan's `data`.
     steps: optimizer steps.
+    tokens: in the rows of these steps.
     """
 
     exact: bool
@@ -35,6 +36,7 @@ class PlannedData:
     counts: np.ndarray
     report: dict[str, Any]
     steps: int
+    tokens: int
 
 
 def planned_data(
@@ -63,7 +65,7 @@ def _exact(known: dict[str, Any]) -> PlannedData:
         "bytes_per_token": known["text_bytes"] / first["tokens"],
         "languages": _shares(first["languages"]),
     }
-    return PlannedData(True, known["entries"], lengths, counts, report, known["steps"])
+    return PlannedData(True, known["entries"], lengths, counts, report, known["steps"], known["run_tokens"])
 
 
 def _estimated(config: TrainConfig, sources: list[Source]) -> PlannedData:
@@ -92,7 +94,10 @@ def _estimated(config: TrainConfig, sources: list[Source]) -> PlannedData:
         "languages": _shares(languages),
     }
     steps = config.steps if config.steps is not None else per_epoch * (config.epochs or 1)
-    return PlannedData(False, None, lengths, counts, report, steps)
+    whole, more = divmod(steps, per_epoch)
+    rows_in_run = whole * plan.rows + min(more * config.rows_per_step, plan.rows)
+    in_run = plan.tokens * rows_in_run // plan.rows
+    return PlannedData(False, None, lengths, counts, report, steps, in_run)
 
 
 def _mixed(
