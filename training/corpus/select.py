@@ -80,9 +80,8 @@ class Corpus:
         """(row numbers, columns) of the rows marked in `chosen`, in their order."""
         for number, source in enumerate(self.sources):
             first, stop = self.first_row[number], self.first_row[number + 1]
-            if chosen[first:stop].any():
-                for rows, batch in source.texts(chosen[first:stop], columns):
-                    yield rows + first, batch
+            for rows, batch in source.texts(chosen[first:stop], columns):
+                yield rows + first, batch
 
     def rows_digest(self, chosen: np.ndarray) -> str:
         """SHA-256 (hex) of the sources, the languages read, and the rows marked in `chosen`."""
