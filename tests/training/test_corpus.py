@@ -222,6 +222,56 @@ def test_groups_do_not_depend_on_the_order_of_rows(rows, random):
     assert [names[first[n]] for n in shuffled] == [other_names[g] for g in other]
 
 
+def in_plain_python(rows: list[dict], split_by: str) -> list[tuple[frozenset[int], str]]:
+    """(rows of its group, name of the group) of each row, by joining sets until nothing changes."""
+    keys = []
+    for each in rows:
+        mine = [("owner", networks.owner_of(each["origin"]))] if each["origin"] else []
+        if each["repo_name"] and not mine:
+            mine.append(
+                ("account", each["repo_name"].lower().rpartition("/")[0] or each["repo_name"].lower())
+            )
+        if split_by == "network":
+            if each["repo_name"] and "/" in each["repo_name"]:
+                mine.append(("name", each["repo_name"].lower().removesuffix(".git")))
+            mine += [(c, each[c]) for c in ("directory_id", "revision_id", "snapshot_id") if each[c]]
+        keys.append(mine)
+    group = [{n} for n in range(len(rows))]
+    for one, other in [*itertools.combinations(range(len(rows)), 2)] * len(rows):
+        if group[one] is not group[other] and set(keys[one]) & set(keys[other]):
+            group[one] |= group[other]
+            for member in group[other] | {other}:
+                group[member] = group[one]
+    own = [hashlib.sha256(each["content"].encode()).hexdigest() for each in rows]
+    return [
+        (frozenset(some), min((keys[n][0][1] for n in some if keys[n]), default=f"content {own[row]}"))
+        for row, some in enumerate(group)
+    ]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(row, min_size=1, max_size=8),
+    st.sampled_from(["network", "owner"]),
+    st.booleans(),
+    st.sampled_from([{}, {"origin": ""}, {"repo_name": "one"}, {"snapshot_id": "1"}]),
+)
+def test_groups_and_their_names_in_plain_python(rows, split_by, dictionaries, more):
+    rows = [*rows, {**rows[0], **more}]
+    table = Rows("s", rows).table
+    if dictionaries:  # of its own in each chunk, as a release's have
+        parts = [table.slice(at, 3).combine_chunks() for at in range(0, len(rows), 3)]
+        table = pa.concat_tables(
+            part.set_column(part.column_names.index(c), c, part[c].dictionary_encode())
+            for part in parts
+            for c in ["origin"]
+        )
+    group, names = networks.groups(table, split_by)
+    found = [(frozenset(np.flatnonzero(group == g).tolist()), names[g]) for g in group.tolist()]
+    assert found == in_plain_python(rows, split_by)
+    assert list(names) == [names[number] for number in range(len(names))]
+
+
 LICENSES = [
     # expression, met with MIT and Apache-2.0 alone, met without GPL-3.0-only
     ("MIT", True, True),

@@ -100,7 +100,7 @@ class DataConfig(Section):
     packing_window: int | None = Field(default=None, ge=1)
     """Documents that are packed together; null is a whole epoch. A window bounds the memory of the planning."""
     max_train_bytes: int | None = Field(default=None, ge=1)
-    """Train on at most so many bytes (of the originals); null is all."""
+    """Train on at most so many bytes (of the originals), shared out by the weights where there are any; null is all."""
     fim: FimConfig = FimConfig()
     repository: RepositoryConfig = RepositoryConfig()
     mix: MixConfig = MixConfig()

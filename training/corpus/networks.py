@@ -123,49 +123,52 @@ def groups(rows: pa.Table, split_by: Literal["network", "owner"]) -> tuple[np.nd
     return group, Names([texts[by_text[r]] for r in least], rows["content_sha256"].take(pa.array(alone)))
 
 
-class _Key(NamedTuple):
-    """What some places share: the number (-1: none) of each one's word, and the words. Equal numbers are one group."""
+class Key(NamedTuple):
+    """What rows or places share: the number (-1: none) of each one's word, and the words. Equal numbers are one group."""
 
     number: np.ndarray
     words: pa.Array
 
 
-def _places(rows: pa.Table) -> tuple[np.ndarray, dict[str, _Key]]:
+def _places(rows: pa.Table) -> tuple[np.ndarray, dict[str, Key]]:
     """Number of each row's place (int64), and the places: different values of `COLUMNS`; an empty one is none."""
     place, codes = np.zeros(rows.num_rows, dtype=np.int64), {}
     for column in COLUMNS:
-        codes[column] = _encoded(rows[column])
+        codes[column] = encoded(rows[column])
         wide = place * (len(codes[column].words) + 1) + codes[column].number + 1
         place = np.unique(wide, return_inverse=True)[1]
     first = np.unique(place, return_index=True)[1]
-    return place, {column: _Key(key.number[first], key.words) for column, key in codes.items()}
+    return place, {column: Key(key.number[first], key.words) for column, key in codes.items()}
 
 
-def _encoded(column: pa.ChunkedArray) -> _Key:
-    encoded = column.dictionary_encode()  # of all chunks the same
-    words = encoded.chunk(0).dictionary if encoded.num_chunks else pa.array([], pa.string())
-    parts = [chunk.indices.fill_null(-1).to_numpy() for chunk in encoded.iterchunks()]
+def encoded(column: pa.ChunkedArray) -> Key:
+    """Numbers for the values of a column of strings or of a dictionary of them; null and empty are none."""
+    column = (
+        column.unify_dictionaries() if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    )
+    words = column.chunk(0).dictionary if column.num_chunks else pa.array([], pa.string())  # of all chunks
+    parts = [chunk.indices.fill_null(-1).to_numpy() for chunk in column.iterchunks()]
     number = np.concatenate([np.zeros(0, np.int64), *parts])
     number[number == pc.index(words, "").as_py()] = -1
-    return _Key(number, words)
+    return Key(number, words)
 
 
-def _keys(known: dict[str, _Key], split_by: str) -> Iterator[_Key]:
+def _keys(known: dict[str, Key], split_by: str) -> Iterator[Key]:
     """What places share with others; the first that a place has names it."""
     origin, repository = known["origin"], known["repo_name"]
     yield _renamed(origin, owner_of)
-    alone = _Key(np.where(origin.number < 0, repository.number, -1), repository.words)
+    alone = Key(np.where(origin.number < 0, repository.number, -1), repository.words)
     yield _renamed(alone, lambda name: name.lower().rpartition("/")[0] or name.lower())
     if split_by == "network":
         yield _renamed(repository, lambda name: name.lower().removesuffix(".git") if "/" in name else None)
         yield from (known[column] for column in ("directory_id", "revision_id", "snapshot_id"))
 
 
-def _renamed(key: _Key, of: Callable[[str], str | None]) -> _Key:
+def _renamed(key: Key, of: Callable[[str], str | None]) -> Key:
     numbers: dict[str, int] = {}
     renamed = [of(word) for word in key.words.to_pylist()]
     new = [-1 if name is None else numbers.setdefault(name, len(numbers)) for name in renamed]
-    return _Key(np.array([*new, -1])[key.number], pa.array(list(numbers), pa.string()))
+    return Key(np.array([*new, -1])[key.number], pa.array(list(numbers), pa.string()))
 
 
 @njit(nogil=True, cache=True)

@@ -80,9 +80,8 @@ class Corpus:
         """(row numbers, columns) of the rows marked in `chosen`, in their order."""
         for number, source in enumerate(self.sources):
             first, stop = self.first_row[number], self.first_row[number + 1]
-            if chosen[first:stop].any():
-                for rows, batch in source.texts(chosen[first:stop], columns):
-                    yield rows + first, batch
+            for rows, batch in source.texts(chosen[first:stop], columns):
+                yield rows + first, batch
 
     def rows_digest(self, chosen: np.ndarray) -> str:
         """SHA-256 (hex) of the sources, the languages read, and the rows marked in `chosen`."""
@@ -201,7 +200,7 @@ def _read(sources: Sequence[Source], config: TrainConfig) -> tuple[pa.Table, np.
             if name
         ]
         verdicts.append([*found, *filters.left_out(table, chosen)])
-        tables.append(pa.table({name: _plain(table[name]) for name in _COLUMNS}))
+        tables.append(pa.table({name: _alike(name, table[name]) for name in _COLUMNS}))
     first_row = np.cumsum([0, *(table.num_rows for table in tables)])
     reasons = _Reasons(int(first_row[-1]))
     for number, found in enumerate(verdicts):
@@ -212,10 +211,12 @@ def _read(sources: Sequence[Source], config: TrainConfig) -> tuple[pa.Table, np.
     return pa.concat_tables(tables), first_row, reasons
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Sources say differently whether a column may be null, and what an empty column is."""
-    wanted = pa.int64() if pa.types.is_integer(column.type) else pa.string()
-    return column.cast(wanted)
+def _alike(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of a source in the type that it has here; what repeats is a dictionary."""
+    if pa.types.is_dictionary(column.type):
+        return column
+    column = column.cast(pa.int64() if name == "length_bytes" else pa.string())
+    return column.dictionary_encode() if name in ("language", *networks.COLUMNS) else column
 
 
 def _equal(column: pa.ChunkedArray, value: str) -> np.ndarray:
@@ -226,10 +227,10 @@ def _equal(column: pa.ChunkedArray, value: str) -> np.ndarray:
 def _languages(rows: pa.Table, sources: Sequence[Source]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Number of each row's language, and the languages of all sources, sorted."""
     languages = tuple(sorted({name for source in sources for name in source.languages}))
-    encoded = rows["language"].combine_chunks().dictionary_encode()
+    encoded = networks.encoded(rows["language"])
     number = {name: index for index, name in enumerate(languages)}
-    codes = np.array([number.get(name, -1) for name in encoded.dictionary.to_pylist()] + [-1], dtype=np.int64)
-    return codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()], languages
+    codes = np.array([number.get(name, -1) for name in encoded.words.to_pylist()] + [-1], dtype=np.int64)
+    return codes[encoded.number], languages
 
 
 def _again(names: pa.ChunkedArray, order: np.ndarray, among: np.ndarray) -> np.ndarray:

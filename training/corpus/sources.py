@@ -23,6 +23,9 @@ INDEX_COLUMNS = ["content_sha256", "language", "origin", "length_bytes"]
 
 TEXT_COLUMNS = ["content_sha256", "language", "content"]
 
+_REPEATED = frozenset({"language", "origin", "repo_name", "directory_id", "revision_id", "snapshot_id"})
+"""Columns of a release whose values repeat from row to row."""
+
 Report = Callable[[str], None]
 """Takes one line for the user's eyes (stderr)."""
 
@@ -113,7 +116,7 @@ class Source(Protocol):
         """All rows of the languages, without their text, in the source's order.
 
         A last column `problem` (string) says why a row cannot be used; null where it can. Columns that the source
-        does not have are null.
+        does not have are null. Strings that repeat may come as a dictionary.
         """
 
     def texts(
@@ -217,7 +220,7 @@ class ReleaseSource:
         beside = [name for name in columns if name not in DATA.names]
         inside = [name for name in columns if name in DATA.names]
         own = list(dict.fromkeys([*inside, "row_id"])) if beside else inside
-        read = list(self.release.batches(columns=own, languages=list(self.languages)))
+        read = [_smaller(batch) for batch in self.release.batches(own, list(self.languages))]
         if not sum(batch.num_rows for batch in read):
             raise TrainingDataError(f"the release has no row of {', '.join(self.languages)}")
         table = pa.Table.from_batches(read)
@@ -241,6 +244,15 @@ class ReleaseSource:
         for first, batch in rows:
             mask = chosen[first : first + batch.num_rows]
             yield first + np.flatnonzero(mask), batch if mask.all() else batch.filter(pa.array(mask))
+
+
+def _smaller(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows; the files of a repository lie together, so its names are there about once a batch."""
+    columns = {
+        name: column.dictionary_encode() if name in _REPEATED else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def open_release(folder: str) -> ReleaseReader:
