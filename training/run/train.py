@@ -46,7 +46,7 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
-    from training.run import output
+    from training.run import host_memory, output
     from training.run.distributed import process_place
     from training.run.interrupted import refused
 
@@ -54,6 +54,7 @@ def train(
     if rank:
         report = _silent
     check(config, world)
+    host_memory.check(config, report)
     output.ready(config)
     with nullcontext() if rank else output.alone(Path(config.output), report), refused(config):
         return _train(config, report, open_, rank, world)
@@ -86,7 +87,7 @@ def _train(
     from training.run.arguments import arguments
     from training.run.distributed import agree
     from training.run.interrupted import told
-    from training.run.saving import METRICS
+    from training.run.saving import METRICS, checkpoint_bytes
     from training.run.trainer import PackedTrainer
 
     output = Path(config.output)
@@ -114,6 +115,8 @@ def _train(
         settings = arguments(config, prepared, world)
         for line in summary.table(summary.blocks(model)):
             report(line)
+        if rank == 0:  # rather now than when the first checkpoint is due
+            checkpoint.make_room(checkpoints, checkpoint_bytes(model))
         trainer = PackedTrainer(config, prepared, model, settings, report)
         trainer.progress.flops = utilisation.of_run(config, prepared, model, world)
         if resume is not None:
