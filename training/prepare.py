@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from training.errors import OutputError
 from training.model import base as bases
 from training.tokens import cache as caches
 from training.tokens import documents as repository_documents
-from training.tokens import packing
+from training.tokens import packing, stored
 from training.tokens.cache import Report, TokenCache
 from training.tokens.order import TrainingOrder
 from training.tokens.packing import PackingPlan
@@ -91,6 +92,8 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
                 "of each machine"
             ) from error
+        for stale in stored.unfinished(folder):  # of runs that were killed
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         yield
 
 
@@ -106,10 +109,9 @@ def prepare(
     sources = [open_(source) for source in config.all_sources]
     with _alone(config.cache_folder):
         found = bases.resolve(config.model, config.cache_folder, report) if config.model.path else None
-        base = found.folder if found else None
         corpus = select(sources, config, cache=config.cache_folder, report=report)
         _report_problems(corpus, report)
-        tokenizer = _tokenizer(config, corpus, base, report)
+        tokenizer = _tokenizer(config, corpus, found.folder if found else None, report)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -121,13 +123,25 @@ def prepare(
         if corpus.held_out.any():
             cache = _tokens(config, corpus, tokenizer, "held_out", 0, report)
             held_out = _packed(config, cache, np.arange(len(cache.length), dtype=np.int64))
-    facts = found.facts if found else None
+        result = Prepared(
+            corpus,
+            tokenizer,
+            found.folder if found else None,
+            tuple(epochs),
+            order,
+            _stream_digest(order, epochs),
+            held_out,
+            found.facts if found else None,
+        )
+        remembered.note(config, result)
+    return result
+
+
+def _stream_digest(order: TrainingOrder, epochs: Sequence[Epoch]) -> str:
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    result = Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
-    remembered.note(config, result)
-    return result
+    return stream.hexdigest()
 
 
 def _epoch(
@@ -139,19 +153,15 @@ def _epoch(
 ) -> Epoch:
     """The next training epoch after the `earlier` ones."""
     number, data = len(earlier), config.data
-    weights = mixing.Weights(
-        {source.name: source.weight for source in config.all_sources if source.weight is not None},
-        data.mix.languages,
-        data.mix.max_repeats,
-    )
+    weights = mixing.weights_of(config)
     same_tokens = bool(earlier) and data.fim.rate == 0 and data.repository.rate == 0
     if same_tokens and not (weights.sources or weights.languages):
         return earlier[0]
     cache = earlier[0].cache if same_tokens else _tokens(config, corpus, tokenizer, "train", number, report)
-    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     first = earlier[0].cache if earlier else cache
+    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     documents, shares = mixing.mix(
-        first.length if first.content_id == cache.content_id else cache.length,
+        first.length if first.content_id.equals(cache.content_id) else cache.length,
         names,
         cache.source * len(corpus.languages) + cache.language,
         weights,
@@ -168,7 +178,12 @@ def _epoch(
 def _tokens(  # noqa: PLR0917
     config: TrainConfig, corpus: Corpus, tokenizer: CodeTokenizer, split: str, number: int, report: Report
 ) -> TokenCache:
-    where = {"seed": config.seed, "epoch": number, "cache": config.cache_folder, "report": report}
+    where: dict[str, Any] = {
+        "seed": config.seed,
+        "epoch": number,
+        "cache": config.cache_folder,
+        "report": report,
+    }
     files = caches.tokenised(corpus, split, tokenizer, config.data, **where)
     if split == "train" and config.data.repository.rate > 0:
         return repository_documents.with_repositories(files, corpus, tokenizer, config.data, **where)

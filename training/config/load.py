@@ -24,13 +24,14 @@ def _section_in(annotation: Any) -> type[Section] | None:
 
 def _fields_at(location: Sequence[str | int]) -> list[str]:
     """Keys allowed in the section that `location` (the path of a key) lies in."""
-    section: type[Section] | None = TrainConfig
+    section: type[Section] = TrainConfig
     for key in location[:-1]:
         if isinstance(key, str):  # a number is a place in a list of sections
             field = section.model_fields.get(key)
-            section = _section_in(field.annotation) if field else None
-        if section is None:
-            return []
+            inner = _section_in(field.annotation) if field else None
+            if inner is None:
+                return []
+            section = inner
     return list(section.model_fields)
 
 

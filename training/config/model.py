@@ -50,7 +50,7 @@ class ModelConfig(Section):
     config: Settings = Field(default_factory=dict)
     """Further keys of the architecture's transformers configuration, also of a model at `path`; unknown ones are errors."""
     attention: Literal[
-        "auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3"
+        "auto", "sdpa", "eager", "flex_attention", "varlen", "flash_attention_2", "flash_attention_3"
     ] = "auto"
     """auto: the fastest that the machine has and that keeps packed documents apart for this architecture."""
 

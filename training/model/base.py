@@ -167,9 +167,9 @@ def refuse_remote_code(folder: Path) -> None:
         kind, brings = str(about.get("model_type")), "auto_map" in about
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: not a model's configuration: {error}") from error
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    if kind not in CONFIG_MAPPING_NAMES:
+    if kind not in CONFIG_MAPPING:
         code = "; it brings its own code, which is not run here" if brings else ""
         raise TrainingConfigError(f"{folder}: transformers has no architecture {kind!r}{code}")
 

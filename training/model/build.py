@@ -139,8 +139,9 @@ def load(  # noqa: PLR0917
     if quantization is not None:
         quantise.keep_layout(model)
     model.config.use_cache = False
+    embeddings: Any = model.get_input_embeddings()
     if tokenizer is not None:
-        check_vocabulary(folder, model.get_input_embeddings().weight.shape[0], tokenizer)
+        check_vocabulary(folder, embeddings.weight.shape[0], tokenizer)
     return model
 
 
@@ -155,6 +156,12 @@ def check_vocabulary(folder: Path, entries: int, tokenizer: CodeTokenizer) -> No
             f"tokenizer.path: the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they do "
             "not belong together; leave tokenizer.path out to use the model's own"
         )
+
+
+def stored_dtype(folder: Path, settings: ModelConfig) -> torch.dtype:
+    """The type that the weights of a model's folder are stored in; fp32 where its configuration does not say."""
+    dtype = read_config(folder, settings).dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
 def parameters(model: torch.nn.Module) -> tuple[int, int]:

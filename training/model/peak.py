@@ -41,7 +41,7 @@ DEVICES: tuple[tuple[str, float, str], ...] = (
     ("L40", 181.05, "NVIDIA L40 data sheet"),
     ("L4", 121.0, "NVIDIA L4 data sheet; half of the sparse figure"),
     ("MI300X", 1307.4, "AMD Instinct MI300X data sheet"),
-    ("MI250X", 383.0, "AMD Instinct MI250X data sheet"),
+    ("MI250X", 191.5, "AMD Instinct MI250X data sheet, one of its two dies: PyTorch sees each as a device"),
 )
 
 _OTHER = re.compile(r"\b(laptop|max q|mobile|mig|ti|super|d)\b")

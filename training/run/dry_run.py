@@ -101,7 +101,7 @@ def _per_token(counted: flops.ModelFlops, data: PlannedData, *, checkpointing: b
         counted.of(np.array([length]), checkpointing=checkpointing) * count
         for length, count in zip(data.lengths.tolist(), data.counts.tolist(), strict=True)
     )
-    return total / max(1, int((data.lengths * data.counts).sum()))
+    return float(total / max(1, int((data.lengths * data.counts).sum())))
 
 
 def _memory(
@@ -133,7 +133,7 @@ def _times(
     kind: str,
     processes: int,
 ) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     if not gpu and parameters <= MEASURED_UP_TO:
         rate = _measured(config, about) * processes
         how = "measured: two passes of this model on this machine, without evaluation and saving"

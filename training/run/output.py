@@ -93,8 +93,11 @@ def start_over(output: Path, report: Report = lambda _: None) -> None:
         for name in ("checkpoints", "metrics.jsonl", "best.json", "result.json"):
             path = output / name
             try:
-                if path.is_dir():
+                if path.is_dir() and not path.is_symlink():
                     shutil.rmtree(path)
+                elif path.is_dir():  # on another disk, as users arrange it: the link stays
+                    for inside in path.iterdir():
+                        shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
                 else:
                     path.unlink(missing_ok=True)
             except OSError as error:

@@ -103,14 +103,9 @@ def _estimated(config: TrainConfig, sources: list[Source]) -> PlannedData:
 def _mixed(
     config: TrainConfig, corpus: Corpus, rows: np.ndarray, tokens: np.ndarray
 ) -> tuple[np.ndarray, tuple[mixing.Share, ...]]:
-    weights = mixing.Weights(
-        {source.name: source.weight for source in config.all_sources if source.weight is not None},
-        config.data.mix.languages,
-        config.data.mix.max_repeats,
-    )
     groups = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     group = corpus.source_of(rows) * len(corpus.languages) + corpus.language[rows]
-    return mixing.mix(tokens, groups, group, weights, seed=config.seed, epoch=0)
+    return mixing.mix(tokens, groups, group, mixing.weights_of(config), seed=config.seed, epoch=0)
 
 
 def _shares(tokens: dict[str, int]) -> dict[str, float]:

@@ -84,7 +84,7 @@ def setup(
 ) -> memory.Setup:
     """How the run takes memory on a machine with or without a GPU."""
     half = precision != "fp32"
-    attention = config.model.attention
+    attention: str = config.model.attention
     if attention == "auto":
         kind = architectures.model_class(about)
         names, _ = architectures.attentions(

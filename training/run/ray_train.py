@@ -12,6 +12,7 @@ must mean the same on every node (a shared file system): each worker checks that
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -43,7 +44,7 @@ def train_on_ray(config: TrainConfig, processes: int, address: str, report: Repo
     if mine:
         _reachable(address)
         try:
-            ray.init(address=address, log_to_driver=True, logging_level="warning")
+            ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ProcessError(f"no Ray cluster at {address}: {str(error).partition(chr(10))[0]}") from error
     try:
@@ -105,7 +106,8 @@ def _drive(settings: dict[str, Any], processes: int, gpu: bool) -> dict[str, Any
         prepare(config, _say)
         mark.write_text(mark.name)
         _fit(config, settings, processes, gpu, mark, answer)
-        return json.loads(answer.read_text())
+        result: dict[str, Any] = json.loads(answer.read_text())
+        return result
     except TrainingError as error:
         return error
     finally:

@@ -26,6 +26,10 @@ os.environ.setdefault(
 )  # a run reads local files only, but for model.path: training.model.base
 
 
+RESULT = "result.json"
+"""In the output: what `train` returned last."""
+
+
 def _silent(_: str) -> None:
     return None
 
@@ -87,7 +91,7 @@ def _train(
     from training.run.arguments import arguments
     from training.run.distributed import agree
     from training.run.interrupted import told
-    from training.run.saving import METRICS, checkpoint_bytes
+    from training.run.saving import METRICS, checkpoint_bytes, tidy
     from training.run.trainer import PackedTrainer
 
     output = Path(config.output)
@@ -103,14 +107,23 @@ def _train(
         report("WARNING: no sound checkpoint is left; training starts again from the first step")
     if resume is not None:
         lineage.same_run(resume, config, prepared)
+    if rank == 0:
+        with told(config, checkpoints, report):
+            checkpoint.pass_over(checkpoints, resume, report)
+            tidy(config, _history(resume) if resume else [])  # what a kill left undone
+    if resume is not None:
         if checkpoint.step_of(resume) >= prepared.order.steps or _stopped_early(config, resume):
             report(f"nothing to do: {resume} is this run's last checkpoint")
-            return _result(config, prepared, resume, resumed_from=None, seconds=0.0, rate=0.0)
+            result = _result(config, prepared, resume, resumed_from=None, seconds=0.0, rate=0.0)
+            if rank == 0 and not _is_told(result):  # killed right after that checkpoint
+                with told(config, checkpoints, report):
+                    _tell(result)
+            return result
         report(f"going on from {resume}")
 
     with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
         reproducible.seed_everything(config.seed)
-        model = model_for(config, prepared, report)
+        model = model_for(config, prepared, report, resume)
         config = micro_batch.settle(asked, config, prepared, model, world, report)
         settings = arguments(config, prepared, world)
         for line in summary.table(summary.blocks(model)):
@@ -131,18 +144,36 @@ def _train(
     result = _result(config, prepared, final, resumed_from=resume, seconds=seconds, rate=rate)
     result |= utilisation.report(trainer.progress.flops, rate)
     if rank == 0:
-        temporary = output / "result.json.tmp"
-        temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
-        temporary.rename(output / "result.json")
+        with told(config, checkpoints, report):
+            _tell(result)
     return result
+
+
+def _tell(result: dict[str, Any]) -> None:
+    from training.run import checkpoint
+
+    checkpoint.replace(Path(result["output"]) / RESULT, json.dumps(result, indent=2, sort_keys=True) + "\n")
+
+
+def _is_told(result: dict[str, Any]) -> bool:
+    """Whether the file is that of the run's last checkpoint."""
+    try:
+        found = json.loads((Path(result["output"]) / RESULT).read_bytes())
+        return bool(found["checkpoint"] == result["checkpoint"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """What was logged up to a checkpoint."""
+    return list(json.loads((folder / "trainer_state.json").read_text())["log_history"])
 
 
 def _stopped_early(config: TrainConfig, folder: Path) -> bool:
     """Whether the evaluations up to a checkpoint say that the run is over."""
     from training.run import best
 
-    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    return best.judge(config.evaluation, history).stop
+    return best.judge(config.evaluation, _history(folder)).stop
 
 
 def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
@@ -183,18 +214,17 @@ def _result(
     seconds: float,
     rate: float,
 ) -> dict[str, Any]:
-    from training.run import checkpoint, lineage
-    from training.run.progress import BEST
+    from training.run import best, checkpoint, lineage
     from training.run.saving import METRICS
 
     metrics = json.loads((final / METRICS).read_text())
-    steps, best = checkpoint.step_of(final), Path(config.output) / BEST
+    steps = checkpoint.step_of(final)
     plan = prepared.order.plans[0]
     return {
         "output": config.output,
         "checkpoint": str(final),
         "sources": [source.about() for source in prepared.corpus.sources],
-        "best": json.loads(best.read_text()) if best.exists() else None,
+        "best": best.described(config, _history(final)),
         "steps": steps,
         "stopped_early": steps < prepared.order.steps,
         "seen": lineage.seen(config, prepared, steps),
