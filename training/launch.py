@@ -22,6 +22,9 @@ from manifests.names import visible
 from training.config import load
 from training.errors import CheckpointError, OutputError, ProcessError, TrainingError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell gives it."""
+
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 """Where torchrun's agent looks for the message of a process that failed."""
 
@@ -74,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise lost from error
     except (TrainingError, ReleaseError) as error:
         return _failed(error)
+    except KeyboardInterrupt:  # told already; every process of the terminal gets it
+        return INTERRUPTED
     if world > 1:  # only now: after an error the others cannot be waited for
         import torch.distributed
 

@@ -81,7 +81,9 @@ def _alone(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("a")
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise OutputError(
+            f"{folder}: cannot be written: {error.strerror or error}; change `data.cache`, or `output` where it is not set"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)

@@ -131,7 +131,7 @@ def test_a_checkpoint_that_will_not_fit_is_not_begun(tmp_path, monkeypatch):
     kept = write(tmp_path / "checkpoints", 5)
     free = shutil.disk_usage(tmp_path).free
     checkpoint.make_room(tmp_path / "checkpoints", 1)
-    with pytest.raises(OutputError, match=r"takes about [\d.]+ GB and only [\d.]+ GB are free"):
+    with pytest.raises(OutputError, match=r"takes about [\d,.]+ MB and only [\d,.]+ MB are free"):
         checkpoint.make_room(tmp_path / "checkpoints", 2 * free)
     assert checkpoint.verify(kept) == 5
 

@@ -3,14 +3,15 @@
 import fcntl
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from training.config import TrainConfig
-from training.errors import OutputError, TrainingConfigError
+from training.errors import OutOfMemoryError, OutputError, TrainingConfigError
+from training.run import checkpoint, host_memory, interrupted, output
 from training.run import dry_run as planning
-from training.run import output
 from training.run.interrupted import refused
 from training.run.train import check, train
 
@@ -132,3 +133,36 @@ def test_a_dry_run_refuses_the_tokenizer_that_the_run_refuses(settings, tmp_path
             begin(config)
         told.append(str(caught.value))
     assert told[0] == told[1] and "fim" in told[0].lower()
+
+
+def test_a_checkpoint_that_will_not_fit_is_told_before_the_first_step(config, monkeypatch):
+    """Breach: hours of training, and no room for what they made."""
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    lines = []
+    with pytest.raises(OutputError, match=r"a checkpoint takes about [\d.]+ MB and only 0\.0 MB are free"):
+        train(config, lines.append)
+    assert not any(line.startswith("step ") for line in lines)
+
+
+def test_what_the_machine_cannot_hold_is_refused_before_it_kills_the_run(config, monkeypatch):
+    """Breach: on a processor the system ends a run without a word, after hours of tokenising."""
+    assert host_memory.total() > 2**28
+    lines = []
+    host_memory.check(config, lines.append)
+    assert not lines
+    parts = interrupted.estimate(config)
+    fixed = 16 * parts["weights"] // 4
+    monkeypatch.setattr(host_memory, "total", lambda: fixed + 1)
+    host_memory.check(config, lines.append)
+    assert "WARNING: a step takes about" in lines[0]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(
+        OutOfMemoryError,
+        match=r"in 2 processes, and this machine has[\s\S]*\nA step takes about [\s\S]*micro_batch",
+    ):
+        host_memory.check(config, lines.append)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
+    monkeypatch.setattr(host_memory, "total", lambda: fixed - 1)
+    with pytest.raises(OutOfMemoryError, match=r"^out of memory: weights, gradients and optimizer take"):
+        train(config, lines.append)

@@ -70,6 +70,24 @@ def test_what_a_process_refuses_is_the_error_of_the_command(monkeypatch, tmp_pat
         agent(monkeypatch, tmp_path, script)
 
 
+def test_ctrl_c_is_an_interruption_as_with_one_process(monkeypatch, tmp_path):
+    """Breach: exit code 5, as if a disk had failed, and a trace from every process."""
+    script = "os.kill(os.getppid(), signal.SIGINT) if rank == 0 else None\ntime.sleep(60)\n"
+    with pytest.raises(KeyboardInterrupt):
+        agent(monkeypatch, tmp_path, script)
+
+
+def test_an_interrupted_process_has_no_trace(monkeypatch, tmp_path, capsys):
+    from training import launch
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "load", interrupted)
+    assert launch.main([str(tmp_path / "x.yaml")]) == 130
+    assert capsys.readouterr().err == ""
+
+
 def test_a_process_that_dies_stops_the_others(monkeypatch, tmp_path):
     script = "open(str(rank), 'w').write(str(os.getpid()))\n"
     script += "while rank == 1 and not os.path.exists('0'): time.sleep(0.01)\n"

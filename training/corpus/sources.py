@@ -154,7 +154,7 @@ def check_wanted(sources: Sequence[Source], own: Sequence[str] = ()) -> None:
                     (source.known, f"source {source.name!r} has") if mine else (everywhere, "there is")
                 )
                 raise TrainingDataError(
-                    f"{who} no row of language {language!r}{hint(language, known)} "
+                    f"{'sources.' if mine else ''}languages: {who} no row of language {language!r}{hint(language, known)} "
                     f"(there are: {', '.join(known[:60])}{', ...' if len(known) > 60 else ''})"
                 )
         if not source.languages:

@@ -126,7 +126,7 @@ def make_room(checkpoints: Path, needed: int) -> None:
     free = shutil.disk_usage(checkpoints).free
     if free < needed * ROOM:
         raise OutputError(
-            f"{checkpoints}: a checkpoint takes about {needed * ROOM / 1e9:.2f} GB and only {free / 1e9:.2f} GB are "
+            f"{checkpoints}: a checkpoint takes about {needed * ROOM / 1e6:,.1f} MB and only {free / 1e6:,.1f} MB are "
             "free; earlier checkpoints are untouched. Free some space, or change `output` or `keep_checkpoints`"
         )
 

@@ -29,11 +29,11 @@ def told(config: TrainConfig, checkpoints: Path, report: Report) -> Iterator[Non
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(_memory(config, error)) from error
+        raise OutOfMemoryError(too_little(config, _first_line(error))) from error
     except RuntimeError as error:
         if not any(words in str(error) for words in _ON_A_PROCESSOR):
             raise
-        raise OutOfMemoryError(_memory(config, error)) from error
+        raise OutOfMemoryError(too_little(config, _first_line(error))) from error
     except KeyboardInterrupt:
         left = checkpoint.all_steps(checkpoints)
         report(
@@ -60,7 +60,12 @@ def refused(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def _memory(config: TrainConfig, error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def too_little(config: TrainConfig, reason: str) -> str:
+    """The message for a memory that does not suffice: what a step takes by part, and what takes less."""
     smaller = [
         f"a smaller micro_batch_size (now {config.micro_batch_size}; the batch of a step stays the same)",
     ]
@@ -77,15 +82,26 @@ def _memory(config: TrainConfig, error: BaseException) -> str:
     smaller.append(f"a smaller data.sequence_length (now {config.data.sequence_length})")
     if config.parallel.strategy == "ddp":
         smaller.append("parallel.strategy: fsdp over several GPUs")
-    reason = str(error).partition("\n")[0] or type(error).__name__
     return (
-        f"out of memory: {reason}\n{_estimate(config)}What takes less, the first first: {'; '.join(smaller)}. "
+        f"out of memory: {reason}\n{_parts(config)}What takes less, the first first: {'; '.join(smaller)}. "
         "Checkpoints are untouched"
     )
 
 
-def _estimate(config: TrainConfig) -> str:
+def _parts(config: TrainConfig) -> str:
     """One line on the parts of a step, largest first; nothing where there is no estimate for the architecture."""
+    parts = estimate(config)
+    if parts is None:
+        return ""
+    total = parts.pop("total")
+    unit, size_of = ("GB", 1e9) if total >= 1e9 else ("MB", 1e6)
+    largest = sorted((size, name) for name, size in parts.items() if size)[::-1]
+    each = ", ".join(f"{name} {size / size_of:,.2f}" for size, name in largest)
+    return f"A step takes about {total / size_of:,.2f} {unit} in each process: {each}.\n"
+
+
+def estimate(config: TrainConfig) -> dict[str, int] | None:
+    """Bytes of one process by part (see `training.model.memory`), or None where the architecture has no estimate."""
     gpu = build.on_gpu(config)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     try:
@@ -94,10 +110,6 @@ def _estimate(config: TrainConfig) -> str:
         precision = build.precision(config)
         how = planned_model.setup(config, about, gpu=gpu, precision=precision, rows=rows, processes=processes)
         with memory.fake():
-            parts = memory.estimate(planned_model.fake(config, about, build.weights_dtype(config)), how)
+            return memory.estimate(planned_model.fake(config, about, build.weights_dtype(config)), how)
     except (TrainingError, *architectures.UNUSABLE):
-        return ""
-    total = parts.pop("total")
-    largest = sorted((size, name) for name, size in parts.items() if size)[::-1]
-    each = ", ".join(f"{name} {size / 1e9:.2f}" for size, name in largest)
-    return f"A step takes about {total / 1e9:.2f} GB in each process: {each}.\n"
+        return None

@@ -66,7 +66,7 @@ def _environment(config: TrainConfig) -> dict[str, str]:
         "WANDB_PROJECT": "stackmill",
         "WANDB_RUN_ID": name[:16],  # a resumed run is the same run there
         "WANDB_RESUME": "allow",
-        "MLFLOW_TRACKING_URI": f"file://{output / 'mlflow'}",
+        "MLFLOW_TRACKING_URI": (output / "mlflow").as_uri(),
         "MLFLOW_ALLOW_FILE_STORE": "true",
         "MLFLOW_EXPERIMENT_NAME": "stackmill",
     }

@@ -115,6 +115,7 @@ def start(arguments: Sequence[str], processes: Processes) -> None:
         TrainingError: the class that belongs to the exit code of the process that ended first (see
             `training.launch.exit_code`), with its message.
         ProcessError: it was killed or ended otherwise, or the machines did not meet.
+        KeyboardInterrupt: Ctrl-C; the process with rank 0 has said which checkpoint is the newest.
     """
     from torch.distributed import DistNetworkError, DistStoreError
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -147,6 +148,8 @@ def start(arguments: Sequence[str], processes: Processes) -> None:
             rank, failure = error.get_first_failure()
             raise _failed(rank, processes.world, failure.exitcode, failure.error_file_data) from error
         except SignalException as error:
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from error
             name = signal.Signals(error.sigval).name
             raise ProcessError(
                 f"stopped by {name}; repeat the command to go on from the newest checkpoint"

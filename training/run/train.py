@@ -50,7 +50,7 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
-    from training.run import output
+    from training.run import host_memory, output
     from training.run.distributed import process_place
     from training.run.interrupted import refused
 
@@ -58,6 +58,7 @@ def train(
     if rank:
         report = _silent
     check(config, world)
+    host_memory.check(config, report)
     output.ready(config)
     with nullcontext() if rank else output.alone(Path(config.output), report), refused(config):
         return _train(config, report, open_, rank, world)
@@ -90,7 +91,7 @@ def _train(
     from training.run.arguments import arguments
     from training.run.distributed import agree
     from training.run.interrupted import told
-    from training.run.saving import METRICS, tidy
+    from training.run.saving import METRICS, checkpoint_bytes, tidy
     from training.run.trainer import PackedTrainer
 
     output = Path(config.output)
@@ -127,6 +128,8 @@ def _train(
         settings = arguments(config, prepared, world)
         for line in summary.table(summary.blocks(model)):
             report(line)
+        if rank == 0:  # rather now than when the first checkpoint is due
+            checkpoint.make_room(checkpoints, checkpoint_bytes(model))
         trainer = PackedTrainer(config, prepared, model, settings, report)
         trainer.progress.flops = utilisation.of_run(config, prepared, model, world)
         if resume is not None:
