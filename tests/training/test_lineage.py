@@ -340,7 +340,7 @@ def test_steps_are_those_in_which_the_row_was_fed(made):
             assert (epoch, place["trained_on"]) == (place["epoch"], place["step"] < STEPS)
             assert place["packed_row"] in numbers
             cache, plan = prepared.epochs[epoch].cache, prepared.order.plans[epoch]
-            document = cache.content_id.index(row["content_sha256"])
+            document = cache.content_id.to_pylist().index(row["content_sha256"])
             filled = plan.fill(cache.tokens, np.array([place["packed_row"]]), 1)
             begin = int(cache.length[:document].sum()) + place["first_token"]
             tokens = cache.tokens[begin : begin + place["tokens"]]

@@ -26,8 +26,9 @@ from training.errors import (
 from training.model import attention, build
 from training.prepare import prepare
 from training.run import checkpoint, saving
+from training.run.output import start_over
 from training.run.progress import lines_until
-from training.run.train import start_over, train
+from training.run.train import train
 from training.tokens.tokenizer import CodeTokenizer
 
 ROOT = Path(__file__).parents[2]

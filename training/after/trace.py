@@ -31,7 +31,7 @@ from training.after import sums
 from training.corpus.networks import owner_of, plain
 from training.errors import CheckpointError, TrainingConfigError
 from training.run import checkpoint, lineage
-from training.run.lineage_format import Lineage, Part, Source, parse, parse_merged
+from training.run.lineage_format import Lineage, Parent, Part, Source, parse, parse_merged
 from training.run.row_sets import unpack
 
 STATUSES = ("seen", "not_reached", "held_out", "left_out", "not_read")
@@ -103,7 +103,9 @@ def chain(folder: Path) -> list[Run]:
         value: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / lineage.FILE}: not JSON: {error}") from error
-    found, name, links = [], folder.name, 0
+    found: list[Run] = []
+    name, links = folder.name, 0
+    parent: Parent | None
     while value is not None:
         links += 1
         where = f"{folder / lineage.FILE}, generation {len(found)}"
@@ -153,13 +155,12 @@ class Data:
             config = run.lineage.config
             sources = config.get("sources")
             given = [config, *(sources if isinstance(sources, list) else [])]
-            for place in [
-                one.get(key) for one in given if isinstance(one, dict) for key in ("release", "jsonl")
-            ]:
+            named = [one.get(key) for one in given if isinstance(one, dict) for key in ("release", "jsonl")]
+            for name in named:
                 # Something else may be there by now, or nothing that can be read.
                 with contextlib.suppress(OSError, ValueError):
-                    if isinstance(place, str):
-                        data._add(Path(place))
+                    if isinstance(name, str):
+                        data._add(Path(name))
         return data
 
     def _add(self, place: Path) -> str:
@@ -230,10 +231,10 @@ def scan(source: Source, data: Data, columns: Sequence[str], *, seen_only: bool 
         from training.config import SourceConfig
         from training.corpus.sources import open_source
 
-        (part,) = source.parts
+        (whole,) = source.parts
         settings = SourceConfig(name=source.name, jsonl=str(opened), languages=tuple(source.languages))
         table = open_source(settings).index(list(columns)).select(list(columns))
-        yield _scanned(part, table)
+        yield _scanned(whole, table)
         return
     shards = {shard.path: shard for shard in opened.manifest.shards}
     for path in sorted(parts.keys() - shards.keys()):

@@ -207,7 +207,7 @@ def missing(runs: Sequence[Run], data: Data, newer: Path) -> dict[str, Any]:
 def _checked(release: Any, name: str) -> Path:
     from manifests.checksums import sha256_file
 
-    file = release.directory / name
+    file: Path = release.directory / name
     (facts,) = [one for one in release.manifest.files if one.path == name]
     if not file.is_file() or sha256_file(file) != (facts.sha256, facts.bytes):
         raise CheckpointError(f"{file}: missing, or not the file that the manifest describes; fetch it again")

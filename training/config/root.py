@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from training.config import compatibility
-from training.config.base import Names, Section, Settings
+from training.config.base import Names, Place, Section, Settings
 from training.config.data import DataConfig, FilterConfig, SourceConfig
 from training.config.model import LoraConfig, ModelConfig, QuantizationConfig, TokenizerConfig
 from training.config.run import EvaluationConfig, OptimizerConfig, ParallelConfig, ProfileConfig
@@ -49,11 +49,11 @@ WITHOUT_EFFECT = (
 class TrainConfig(Section):
     """The whole configuration of one training run."""
 
-    release: str | None = Field(default=None, min_length=1)
+    release: Place | None = None
     """Folder of the release; give this or `sources`."""
     sources: Annotated[tuple[SourceConfig, ...], Field(strict=False, min_length=1)] | None = None
     """Several releases and files of JSON lines, with weights."""
-    output: str = Field(min_length=1)
+    output: Place
     """Folder of this run: token cache, tokenizer, checkpoints, metrics."""
     languages: Names | None = None
     """Names as in the release's `language` column; null is all of them."""
@@ -112,6 +112,12 @@ class TrainConfig(Section):
     def _together(self) -> TrainConfig:
         compatibility.check(self)
         return self
+
+    @property
+    def micro_rows(self) -> int:
+        """`micro_batch_size` where `auto` has been replaced (see `training.run.micro_batch`)."""
+        assert self.micro_batch_size != "auto"
+        return self.micro_batch_size
 
     @property
     def rows_per_step(self) -> int:

@@ -243,7 +243,7 @@ class Recorder:
         first = before[-1]["first_step"] + before[-1]["steps"] if before else 0
         if step == first:
             return before
-        how = {"processes": self.processes, "micro_batch_size": self.config.micro_batch_size}
+        how = {"processes": self.processes, "micro_batch_size": self.config.micro_rows}
         if before and before[-1].items() >= how.items():  # as before: the same stretch goes on
             *before, last = before
             first = last["first_step"]

@@ -60,9 +60,8 @@ class Progress(TrainerCallback):
     ) -> None:
         """Start the clock; forget the lines of steps that will be done again."""
         self.started, self.first_step, self.paused = time.perf_counter(), state.global_step, 0.0
-        state.logging_steps = (
-            args.logging_steps
-        )  # a resumed run has it from the checkpoint; it may differ now
+        # A resumed run has it from the checkpoint; it may differ now. Not always whole: below 1 it is a share.
+        state.logging_steps = args.logging_steps  # type: ignore[assignment]
         if state.is_world_process_zero:
             kept = lines_until(self.file, state.global_step) if state.global_step else []
             checkpoint.replace(self.file, "".join(f"{line}\n" for line in kept))

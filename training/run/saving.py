@@ -12,8 +12,10 @@ import torch.distributed
 from transformers.trainer_callback import ExportableState
 
 from training.config import TrainConfig
+from training.prepare import Prepared
 from training.run import best, checkpoint, lineage
 from training.run.distributed import DistributedTrainer
+from training.run.progress import Progress
 
 METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
@@ -48,6 +50,12 @@ def tidy(config: TrainConfig, history: list[dict[str, Any]]) -> None:
 class SavesCheckpoints(DistributedTrainer):
     """The part of `PackedTrainer` that writes checkpoints; its attributes are set there."""
 
+    prepared: Prepared
+    progress: Progress
+    recorder: lineage.Recorder
+    checkpoints: Path
+    last_evaluation: tuple[int, dict[str, Any]] | None
+
     def _barrier(self) -> None:
         if self.args.world_size > 1:
             torch.distributed.barrier()
@@ -65,8 +73,9 @@ class SavesCheckpoints(DistributedTrainer):
                 temporary.mkdir(parents=True)
             self._barrier()
             self._save_rng_state(str(temporary))
-            weights = self.whole_weights()
+            # Weights after the optimizer's state is written: whole tensors of both would take half as much again.
             self._save_optimizer_and_scheduler(str(temporary))
+            weights = self.whole_weights()
             if self.args.should_save:
                 self._write_parts(temporary, step, weights)
         del weights
@@ -81,10 +90,11 @@ class SavesCheckpoints(DistributedTrainer):
         self.model.save_pretrained(str(folder), state_dict=weights)
         self.prepared.tokenizer.save(folder)
         self._save_scaler(str(folder))
+        states: Any = self.state.stateful_callbacks  # a dictionary, whatever its annotation says
         for callback in [
             c for c in [*self.callback_handler.callbacks, self.control] if isinstance(c, ExportableState)
         ]:
-            self.state.stateful_callbacks[type(callback).__name__] = callback.state()
+            states[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(folder / "trainer_state.json"))
         lineage.write(folder, self.recorder.describe(step))
         metrics: dict[str, Any] = {"step": step}

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from training.config import SourceConfig, TrainConfig
 from training.corpus.sources import Source, open_source
-from training.errors import OutputError
 from training.prepare import Prepared, prepare
 from training.tokens.cache import Report
 
@@ -51,24 +50,51 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
-    from training.model import summary
-    from training.model.start import model_for
-    from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
-    from training.run.arguments import arguments
-    from training.run.distributed import agree, check_processes, process_place
-    from training.run.interrupted import told
-    from training.run.saving import METRICS, tidy
-    from training.run.trainer import PackedTrainer
+    from training.run import output
+    from training.run.distributed import process_place
+    from training.run.interrupted import refused
 
     rank, world = process_place()
     if rank:
         report = _silent
-    output = Path(config.output)
-    writable(output)
-    prepared = prepare(config, report, open_)
-    prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
+    check(config, world)
+    output.ready(config)
+    with nullcontext() if rank else output.alone(Path(config.output), report), refused(config):
+        return _train(config, report, open_, rank, world)
+
+
+def check(config: TrainConfig, world: int) -> None:
+    """Refuse what can be refused before any data are read.
+
+    Raises:
+        TrainingConfigError: names the key and what to change.
+    """
+    from training.model.build import precision
+    from training.run import callbacks, custom_metrics, loggers, output
+    from training.run.distributed import check_processes
+
+    output.check(config)
     check_processes(config, world)
+    precision(config)
     loggers.check(config)
+    custom_metrics.load(config.evaluation.metrics)
+    callbacks.classes(config.callbacks)
+
+
+def _train(
+    config: TrainConfig, report: Report, open_: Callable[[SourceConfig], Source], rank: int, world: int
+) -> dict[str, Any]:
+    from training.model import summary
+    from training.model.start import model_for
+    from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
+    from training.run.arguments import arguments
+    from training.run.distributed import agree
+    from training.run.interrupted import told
+    from training.run.saving import METRICS, tidy
+    from training.run.trainer import PackedTrainer
+
+    output = Path(config.output)
+    prepared = prepare(config, report, open_)
     asked, config = config, micro_batch.before(config, world)
     _describe(config, prepared, report)
 
@@ -96,7 +122,7 @@ def train(
 
     with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
         reproducible.seed_everything(config.seed)
-        model = model_for(config, prepared, report)
+        model = model_for(config, prepared, report, resume)
         config = micro_batch.settle(asked, config, prepared, model, world, report)
         settings = arguments(config, prepared, world)
         for line in summary.table(summary.blocks(model)):
@@ -145,23 +171,6 @@ def _stopped_early(config: TrainConfig, folder: Path) -> bool:
     from training.run import best
 
     return best.judge(config.evaluation, _history(folder)).stop
-
-
-def writable(output: Path) -> None:
-    """Make the folder and write to it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / f".writable.tmp-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"{output}: cannot be written: {error.strerror or error}; change `output`"
-        ) from error
 
 
 def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
@@ -225,16 +234,3 @@ def _result(
         "tokens_per_second": rate,
         "micro_batch_size": config.micro_batch_size,
     }
-
-
-def start_over(output: Path) -> None:
-    """Remove a run's checkpoints and metrics; the token cache stays."""
-    for name in ("checkpoints", "metrics.jsonl", "best.json", RESULT):
-        path = output / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.is_dir():  # on another disk, as users arrange it: the link stays
-            for inside in path.iterdir():
-                shutil.rmtree(inside) if inside.is_dir() else inside.unlink()
-        else:
-            path.unlink(missing_ok=True)
