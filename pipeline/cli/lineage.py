@@ -208,7 +208,7 @@ def _answer(answer: dict[str, Any]) -> str:
             continue
         lines.append(f"{_generation(run['generation'])} ({run['folder']})")
         lines += [f"  {count:,} rows {_WORDS[status]}" for status, count in run["counts"].items()]
-        for row in run["rows"][:SHOWN_ROWS]:
+        for row in sorted(run["rows"], key=lambda row: list(_WORDS).index(row["status"]))[:SHOWN_ROWS]:
             lines.append(f"    {row['status']:<11s} {row['path']}  ({row['language']}, row {row['row_id']})")
             lines.append(f"                {row['origin']}; row {row['row']} of {row['file']}")
             for place in row.get("places", [])[:5]:

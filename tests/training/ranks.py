@@ -6,7 +6,8 @@ It imports everything once and forks the processes of a job; it never computes a
 process runs `training.launch.main` with the environment that torchrun would give it. `Ranks` is the other end.
 
 A job: `arguments` of `training.launch`, `world`, and perhaps
-    kill    {rank, target: "module:name", call: n, after: bool}: SIGKILL at the n-th call of that function (from 0)
+    kill    {rank, target: "module:name", call: n, after: bool, about: text}: SIGKILL at the n-th call of that function
+            (from 0), counting those whose arguments hold the text
     patience  seconds that the others may go on when one has failed
     other   {rank, arguments}: further arguments of one process
     probe   "module file:function" of a test module, called in each process with `probe_argument` before the run
@@ -99,8 +100,9 @@ def _killing(kill: dict[str, Any]) -> None:
 
     def wrapped(*arguments: Any, **named: Any) -> Any:
         nonlocal calls
-        calls += 1
-        hit = calls == kill["call"] + 1
+        counts = kill.get("about", "") in str(arguments)
+        calls += counts
+        hit = counts and calls == kill["call"] + 1
         if hit and not kill.get("after"):
             os.kill(os.getpid(), signal.SIGKILL)
         result = genuine(*arguments, **named)

@@ -21,12 +21,12 @@ BASE = {
     "log_every": 3,  # not in step with the checkpoints: what lies between two lines must not be lost
     "evaluation": {"every": 2, "fraction": 0.2},
     "save_every": 2,
-    "keep_checkpoints": 3,
+    "keep_checkpoints": 2,
     "device": "cpu",
 }
 RUN = "training.run."
 MOMENTS = {
-    # name: (what is called, at which call, before it or after it)
+    # name: (what is called, at which call, before it or after it, and what its arguments hold)
     "in the first step": (RUN + "trainer:PackedTrainer.training_step", 1, False),
     "in the last step": (RUN + "trainer:PackedTrainer.training_step", 18, False),
     "before the folder is made": (RUN + "checkpoint:make_room", 1, True),
@@ -35,11 +35,15 @@ MOMENTS = {
     "before the lineage": (RUN + "lineage:write", 1, False),
     "before the hashes": (RUN + "checkpoint:seal", 1, False),
     "while it is synced": ("os:fsync", 20, False),
-    "before the rename": ("os:rename", 1, False),
-    "after the rename": ("os:rename", 1, True),
-    "sealed, the old ones not yet removed": (RUN + "checkpoint:prune", 2, False),
+    "before the rename": ("os:rename", 1, False, "tmp-save"),
+    "after the rename": ("os:rename", 1, True, "tmp-save"),
+    "before the best is named": ("os:rename", 1, False, "best.json"),
+    "sealed, the old ones not yet removed": (RUN + "checkpoint:prune", 3, False),
+    "before an old one is removed": ("shutil:rmtree", 0, False, "tmp-gone"),
+    "while an old one is removed": ("os:unlink", 0, False, "optimizer.pt"),
     "before a line of the metrics": (RUN + "progress:Progress.record", 4, False),
-    "after the last checkpoint": (RUN + "checkpoint:prune", 2, True),
+    "after the last checkpoint": (RUN + "checkpoint:prune", 3, True),
+    "before the result is written": ("os:rename", 0, False, "result.json"),
 }
 
 
@@ -68,13 +72,17 @@ def uninterrupted(ranks, place):
 
 
 def left_behind(output):
-    """Bytes of weights, optimizer and schedule, and the metrics without times."""
+    """Bytes of what the last checkpoint holds, the metrics and results without times, and the names of checkpoints."""
     last = output / "checkpoints" / "step-00000005"
     checkpoint.verify(last)
-    names = ("model.safetensors", "optimizer.pt", "scheduler.pt")
+    parts = {name: (last / name).read_bytes() for name in PARTS if name != checkpoint.SEAL}
+    written = json.loads(parts.pop("lineage.json"))
+    del written["config"]["output"], written["product"]  # whoever edits the checkout meanwhile makes it dirty
     metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    steps = [checkpoint.step_of(folder) for folder in checkpoint.all_steps(output / "checkpoints")]
-    return {name: (last / name).read_bytes() for name in names}, metrics, steps
+    result = json.loads((output / "result.json").read_text())
+    assert result.pop("best") == json.loads((output / "best.json").read_text())
+    metrics += [written, {key: result[key] for key in ("steps", "seen", "loss", "evaluation")}]
+    return parts, metrics, sorted(path.name for path in (output / "checkpoints").iterdir())
 
 
 def killed_and_repeated(ranks, place, name, world, moment, then=None, rank=0, more=None):
@@ -84,8 +92,7 @@ def killed_and_repeated(ranks, place, name, world, moment, then=None, rank=0, mo
     settings = {**settings, **(more or {}), "output": str(output)}
     from training_ranks import configuration
 
-    target, call, after = moment
-    kill = {"rank": rank, "target": target, "call": call, "after": after}
+    kill = {"rank": rank, **dict(zip(("target", "call", "after", "about"), moment, strict=False))}
     exits = ranks.run([configuration(settings)], world, kill=kill)
     assert exits[rank].code == -9, exits[rank].err
     if not checkpoint.folder_of(output / "checkpoints", settings["steps"]).exists():
@@ -128,8 +135,8 @@ def test_killed_in_one_process(ranks, place, uninterrupted, name):
 )
 def test_killed_in_two_processes(ranks, place, uninterrupted, name, rank):
     """One dies, the others are killed with it; both begin again."""
-    target, call, after = MOMENTS[name]
-    moment = (target, call // 2 if "step" in name else call, after)
+    target, call, *more = MOMENTS[name]
+    moment = (target, call // 2 if "step" in name else call, *more)
     output, _ = killed_and_repeated(ranks, place, name, 2, moment, rank=rank)
     check_the_same(output, uninterrupted(2))
 
@@ -150,7 +157,7 @@ def test_killed_and_gone_on_with_another_number_of_processes(ranks, place, unint
     for key, value in wanted.items():
         assert torch.allclose(found[key], value, atol=1e-5, rtol=0), key
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
-    for line, other in zip(lines, uninterrupted(1)[1], strict=True):
+    for line, other in zip(lines, uninterrupted(1)[1][:-2], strict=True):
         assert line.get("loss", 0) == pytest.approx(other.get("loss", 0), abs=1e-5)
 
 

@@ -88,6 +88,33 @@ def test_every_step_of_several_epochs_is_made_again(settings, release, tmp_path,
             assert (found == fed(prepared, step, rank, 2, 2)).all()
 
 
+@pytest.mark.parametrize(
+    ("change", "arguments"),
+    [
+        ({}, (3, 0, 1, 2)),
+        ({}, (-1, 0, 1, 2)),
+        ({}, (0, 2, 2, 2)),
+        ({}, (0, 0, 3, 2)),
+        ({"packing": {"method": "concat"}}, (0, 0, 1, 2)),
+        ({"repository": {"rate": 0.5}}, (0, 0, 1, 2)),
+        ({"mix": {"wanted": {"languages": {}, "sources": {"a": 1.0}}}}, (0, 0, 1, 2)),
+        ({"sources": {"kind": "jsonl"}}, (0, 0, 1, 2)),
+    ],
+    ids=["later", "before", "rank", "shares", "concat", "repositories", "weights", "JSON lines"],
+)
+def test_what_the_script_does_not_cover_is_refused(settings, release, tmp_path, change, arguments):
+    """Breach: rows that nobody was fed."""
+    config = TrainConfig.model_validate({**settings, "data": {"sequence_length": 64}, "languages": ["Shell"]})
+    prepared = prepare(config, print)
+    value = lineage.Recorder(config, prepared, 1).describe(3)
+    for key, more in change.items():
+        (value[key][0] if isinstance(value[key], list) else value[key]).update(more)
+    prepared.tokenizer.save(tmp_path)
+    lineage.write(tmp_path, value)
+    with pytest.raises(SystemExit, match=r"^Steps 0 to 2, 4 rows each; not repository context, concat"):
+        reproduced(tmp_path, *arguments, release)
+
+
 def _train(config, folder, processes, kill=None):
     """A run in processes of its own; its exit code."""
     command = [sys.executable]

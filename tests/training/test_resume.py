@@ -5,7 +5,6 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,10 +12,8 @@ from safetensors.torch import load_file
 
 from training.config import TrainConfig
 from training.config.root import WITHOUT_EFFECT, with_effect
-from training.errors import CheckpointError
 from training.run import checkpoint
 from training.run.train import train
-from training.run.trainer import PackedTrainer
 
 OTHER = {
     "release": "LINK",
@@ -205,20 +202,3 @@ def test_a_resume_from_a_checkpoint_of_the_best_writes_the_same_lines_and_lineag
     assert again["resumed_from"].endswith("step-00000002")
     assert [(output / name).read_bytes() for name in names] == whole
     assert again["evaluation"] == result["evaluation"]
-
-
-def test_weights_that_a_checkpoint_lacks_are_an_error_and_tied_ones_are_not_lacking():
-    model = torch.nn.ModuleDict(
-        {"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2), "tied": torch.nn.Linear(2, 2)}
-    )
-    model["tied"].weight = model["a"].weight
-    trainer = SimpleNamespace(model=model)
-
-    def look(missing, unexpected=()):
-        found = SimpleNamespace(missing_keys=list(missing), unexpected_keys=list(unexpected))
-        PackedTrainer._issue_warnings_after_load(trainer, found)
-
-    look(["tied.weight"])
-    for wrong in ((["b.weight"],), (["a.weight", "tied.weight"],), ([], ["c.weight"])):
-        with pytest.raises(CheckpointError, match="are not those of this model"):
-            look(*wrong)

@@ -114,6 +114,39 @@ def removed(runs: Sequence[Run], data: Data, entries: Sequence[dict[str, str]]) 
     return _report(runs, {run.generation: list(rows_of(run)) for run in runs}, {"listed": len(entries)})
 
 
+class _Ids:
+    """The rows of a release: its `ids.parquet`, sorted by row_id, asked shard by shard without hashing it each time."""
+
+    def __init__(self, table: pa.Table, place: Path) -> None:
+        self.rows, self.texts = _bytes(table["row_id"]), _bytes(table["content_sha256"])
+        if not (self.rows[:-1] <= self.rows[1:]).all():
+            raise CheckpointError(f"{place}: its ids are not sorted by row_id; `pipeline verify` says more")
+
+    def holds(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows of a table are there, and which with the same text: two bool arrays."""
+        rows, texts = _bytes(table["row_id"]), _bytes(table["content_sha256"])
+        if not len(self.rows):
+            return np.zeros(len(rows), dtype=bool), np.zeros(len(rows), dtype=bool)
+        at = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        there = self.rows[at] == rows
+        return there, there & (self.texts[at] == texts)
+
+
+def _bytes(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of hex digits, of one width as a rule, as bytes: what numpy compares in the order of Arrow's strings."""
+    parts = [np.zeros(0, dtype="S1")]
+    for chunk in column.chunks:
+        offsets = np.frombuffer(
+            chunk.buffers()[1], dtype=np.int32, count=len(chunk) + 1, offset=4 * chunk.offset
+        )
+        width = int(offsets[1] - offsets[0]) if len(chunk) else 0
+        if width and (np.diff(offsets) == width).all():
+            parts.append(np.frombuffer(chunk.buffers()[2], f"S{width}", len(chunk), int(offsets[0])))
+        elif len(chunk):
+            parts.append(np.array(chunk.to_pylist(), dtype="S"))
+    return np.concatenate(parts)
+
+
 def missing(runs: Sequence[Run], data: Data, newer: Path) -> dict[str, Any]:
     """Rows that some run of the chain was trained on and that a newer release does not have, or has with another text.
 
@@ -128,7 +161,7 @@ def missing(runs: Sequence[Run], data: Data, newer: Path) -> dict[str, Any]:
     from manifests.reader import Release
 
     release = Release.open(newer)
-    ids = pq.read_table(_checked(release, IDS_FILE), columns=["row_id", "content_sha256"])
+    ids = _Ids(pq.read_table(_checked(release, IDS_FILE), columns=["row_id", "content_sha256"]), newer)
     known = {file.path for file in release.manifest.files}
     tombstones: set[str] = set()
     if REMOVALS_FILE in known:
@@ -148,13 +181,8 @@ def missing(runs: Sequence[Run], data: Data, newer: Path) -> dict[str, Any]:
                 continue
             told = reasons if parent is not None and parent.digest == source.digest else {}
             for scanned in scan(source, data, list(SHOWN), seen_only=True):
-                at = pc.index_in(scanned.table["row_id"], value_set=ids["row_id"].combine_chunks())
-                there = pc.is_valid(at).to_numpy(zero_copy_only=False)
-                text = (
-                    ids["content_sha256"].take(pc.fill_null(at, 0)) if len(ids) else scanned.table["row_id"]
-                )
-                same = pc.equal(text, scanned.table["content_sha256"]).to_numpy(zero_copy_only=False)
-                chosen = np.flatnonzero((scanned.status == STATUSES.index("seen")) & ~(there & same))
+                there, same = ids.holds(scanned.table)
+                chosen = np.flatnonzero((scanned.status == STATUSES.index("seen")) & ~same)
                 for number, row in zip(chosen.tolist(), scanned.table.take(chosen).to_pylist(), strict=True):
                     reason = "other text"
                     if not there[number]:

@@ -19,7 +19,7 @@ from transformers.trainer_callback import TrainerControl
 from transformers.utils import logging as transformers_logging
 
 from training.config import TrainConfig
-from training.errors import CheckpointError, NonFiniteLossError
+from training.errors import NonFiniteLossError
 from training.model.attention import attention_of, packed_inputs
 from training.prepare import Prepared
 from training.run import best, lineage, schedules
@@ -156,19 +156,6 @@ class PackedTrainer(SavesCheckpoints):
             self.report(
                 f"step {self.state.global_step}: stopped early, {self.config.evaluation.metric} was best at step "
                 f"{found.step} and has not become better in {found.waited} evaluations"
-            )
-
-    def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """Trainer only warns of weights that a checkpoint lacks, and of tied ones, which lie in it once, too."""
-        lacking = set(load_result.missing_keys)
-        weights = self.model.state_dict(keep_vars=True)
-        there = {id(value) for name, value in weights.items() if name not in lacking}
-        wrong = sorted(
-            {name for name in lacking if id(weights[name]) not in there} | set(load_result.unexpected_keys)
-        )
-        if wrong:
-            raise CheckpointError(
-                f"the checkpoint's weights are not those of this model: {', '.join(wrong[:8])}"
             )
 
     def _load_callback_state(self) -> None:
