@@ -1,6 +1,7 @@
 """The tokenizer: exact round trips, and no text that becomes a control token."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from training import prepare
 from training.errors import TrainingConfigError
 from training.tokens.control import CONTROL_TOKENS, END_NAMES, FAMILIES
-from training.tokens.tokenizer import CodeTokenizer, train
+from training.tokens.tokenizer import CodeTokenizer, parts, train
 
 TEXTS = [f"def function_{n}(value):\n    return value + {n * 37}\n\n" for n in range(200)]
 
@@ -67,6 +68,31 @@ def test_the_same_texts_give_the_same_bytes(tokenizer):
     assert train(TEXTS, 400).data == tokenizer.data
     assert train(iter(TEXTS), 400).digest == tokenizer.digest
     assert train(["class A:\n    pass\n"] * 9, 400).digest != tokenizer.digest
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", " ", "\n", "\u4e2d", "a1 ", "\U0001f642"]), st.integers(0, 700)),
+        max_size=6,
+    )
+)
+def test_what_is_learnt_from_is_the_text_in_parts_of_bounded_size(runs):
+    """Breach: one file of one letter takes hours to learn from, one long line gigabytes of memory."""
+    text = "".join(letter * count for letter, count in runs)
+    found = list(parts(text))
+    assert "".join(found) == text
+    assert not any(re.search(r"\S{257}|\s{257}", part) for part in found)
+
+
+def test_a_corpus_of_one_letter_is_learnt_from_at_once():
+    """Some hours with the text as one piece."""
+    long = list(parts("ab cd\n" * 30_000))
+    assert "".join(long) == "ab cd\n" * 30_000
+    assert max(map(len, long)) == 2**16
+    found = train(["a" * 3_000_000, " " * 3_000_000], 300)
+    assert 263 < found.size < 280
+    assert found.decode(found.encode(["aaaa  a"])[0]) == "aaaa  a"
 
 
 def test_digits_stand_alone_and_indentation_is_one_token(tokenizer):

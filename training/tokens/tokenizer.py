@@ -20,7 +20,9 @@ punctuation, so that `);\\n` may become one token.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -270,7 +272,20 @@ def _plain(tree: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     return {**tree, **unused, "added_tokens": [], "pre_tokenizer": before, "model": model}, tuple(notes)
 
 
-def train(texts: Iterable[str] | Iterator[str], vocab_size: int) -> CodeTokenizer:
+_PART = 2**16
+"""Characters that are learnt from at once: `tokenizers` takes some 280 bytes of memory for each byte of one text."""
+_LONG_RUN = re.compile(r"\S{256}|\s{256}")
+"""What may be one piece is cut after so many characters: merging takes time with the square of a piece's length."""
+
+
+def parts(text: str) -> Iterator[str]:
+    """A text, cut where its size or a run without an end would cost memory or time without bound in learning."""
+    places = {*range(0, len(text), _PART), *(run.end() for run in _LONG_RUN.finditer(text)), len(text)}
+    for first, stop in itertools.pairwise(sorted(places)):
+        yield text[first:stop]
+
+
+def train(texts: Iterable[str], vocab_size: int) -> CodeTokenizer:
     """Learn a byte-level BPE of at most `vocab_size` entries; the same texts give the same bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -287,7 +302,7 @@ def train(texts: Iterable[str] | Iterator[str], vocab_size: int) -> CodeTokenize
         special_tokens=list(CONTROL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator((part for text in texts for part in parts(text)), trainer)
     return CodeTokenizer(tokenizer.to_str().encode())
 
 
