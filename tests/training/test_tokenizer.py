@@ -1,7 +1,9 @@
 """The tokenizer: exact round trips, and no text that becomes a control token."""
 
 import json
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -93,6 +95,27 @@ def test_a_corpus_of_one_letter_is_learnt_from_at_once():
     found = train(["a" * 3_000_000, " " * 3_000_000], 300)
     assert 263 < found.size < 280
     assert found.decode(found.encode(["aaaa  a"])[0]) == "aaaa  a"
+
+
+def test_ctrl_c_ends_learning_at_once():
+    """Breach: `tokenizers` hears of it when it has learnt from everything, minutes later."""
+
+    def endless():
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            yield "text without end\n"
+
+    with pytest.raises(KeyboardInterrupt):
+        train(endless(), 300)
+
+
+def test_an_error_of_the_texts_comes_back_as_it_is():
+    def failing():
+        yield "text\n"
+        raise TrainingConfigError("row 7 cannot be read")
+
+    with pytest.raises(TrainingConfigError, match=r"^row 7 cannot be read$"):
+        train(failing(), 300)
 
 
 def test_digits_stand_alone_and_indentation_is_one_token(tokenizer):

@@ -23,7 +23,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -302,8 +303,36 @@ def train(texts: Iterable[str], vocab_size: int) -> CodeTokenizer:
         special_tokens=list(CONTROL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
-    tokenizer.train_from_iterator((part for text in texts for part in parts(text)), trainer)
+    _interruptible(lambda some: tokenizer.train_from_iterator(some, trainer), texts)
     return CodeTokenizer(tokenizer.to_str().encode())
+
+
+def _interruptible(learn: Callable[[Iterator[str]], None], texts: Iterable[str]) -> None:
+    """Learn in another thread: `tokenizers` would keep Ctrl-C waiting to its end, which may be minutes."""
+    stopped = threading.Event()
+
+    def until_stopped() -> Iterator[str]:
+        for text in texts:
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            yield from parts(text)
+
+    def work() -> None:
+        try:
+            learn(until_stopped())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            outcome.append(error)
+
+    outcome: list[BaseException] = []
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        stopped.set()
+        raise
+    for error in outcome:
+        raise error
 
 
 def byte_alphabet() -> list[str]:
