@@ -125,11 +125,23 @@ def aside(place: Path) -> Path:
     Another machine may be at the same work, as the locks of some network file systems do not reach it.
     """
     own = f"{place.name}.tmp-{socket.gethostname()}-"
-    for stale in place.parent.glob(f"{own}*"):
-        shutil.rmtree(stale)
+    for other in place.parent.glob(f"{own}*"):
+        if not _runs(other.name.removeprefix(own).partition("-")[0]):
+            shutil.rmtree(other)
     made = place.parent / f"{own}{os.getpid()}-{secrets.token_hex(4)}"
     made.mkdir(parents=True)
     return made
+
+
+def _runs(process: str) -> bool:
+    """Whether a process of that number runs on this machine."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except PermissionError:  # it is somebody else's
+        pass
+    return True
 
 
 def put(folder: Path, place: Path) -> None:
