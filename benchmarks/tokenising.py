@@ -132,7 +132,7 @@ def _train_form(corpus: Any, folder: Path, vocab_size: int, form: str) -> None:
     made.train_from_iterator(
         sample.texts(corpus, sample.balanced(corpus, corpus.train, 4_000_000, 0)), trainer
     )
-    CodeTokenizer(made.to_str().encode()).save(folder)
+    CodeTokenizer(made.to_str().encode()).with_control_tokens().save(folder)
 
 
 def _run(code: str, asked: argparse.Namespace) -> dict[str, Any]:
