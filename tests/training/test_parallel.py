@@ -134,6 +134,43 @@ def test_fsdp_holds_half_of_the_model_in_each_of_two_processes(ways):
     assert max(halves) < 0.55 * whole
 
 
+def test_rank_0_alone_has_the_whole_model_at_the_start(ways):
+    """Breach: a model beyond one GPU runs out of memory when it is checked, and a host holds it once per process."""
+    notes = ways["two processes, fsdp"].notes
+    assert [note["weights"] for note in notes] == [True, False]
+    assert [note["held_at_check"] for note in notes] == [note["held"] for note in notes]
+    assert [note["weights"] for note in ways["two processes"].notes] == [True, True]
+
+
+def test_every_process_refuses_a_model_that_leaks(ranks, settings):
+    leaks = f"{Path(__file__).parent / 'probes.py'}:see_each_other"
+    file = _file(settings, parallel={"strategy": "fsdp"}, micro_batch_size=1)
+    for each in ranks.run([file], 2, probe=leaks, probe_argument={}):
+        assert each.code == 2
+        assert "documents in a packed row see each other" in each.err
+
+
+CUT = {
+    "gpt2, tied": {"model": {"architecture": "gpt2", "kv_heads": None}},
+    "untied by its files": {"model": {"architecture": "llama"}, "untie": True},
+    "not tied": {"model": {"architecture": "llama", "tie_embeddings": False}},
+    "buffers of two kinds of layer": {"model": {"architecture": "gemma3_text"}},
+    "experts": {"model": {"architecture": "mixtral", "config": {"num_local_experts": 3}}},
+    "lora": {"model": {"architecture": "llama"}, "lora": {"rank": 2, "alpha": 4.0}},
+    "dora": {"model": {"architecture": "qwen2"}, "lora": {"rank": 2, "alpha": 4.0, "dora": True}},
+}
+
+
+def test_what_is_cut_is_what_rank_0_made(ranks, tmp_path):
+    """Weights, also tied ones and adapters, and buffers, which no file has."""
+    sizes = {"hidden_size": 24, "intermediate_size": 40, "layers": 2, "heads": 2}
+    models = {name: {**about, "model": {**sizes, **about["model"]}} for name, about in CUT.items()}
+    probe = f"{Path(__file__).parent / 'probes.py'}:cut"
+    ranks.run(["none"], 3, probe=probe, probe_argument={"folder": str(tmp_path), "models": models})
+    for rank in range(3):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == dict.fromkeys(CUT), rank
+
+
 def test_a_checkpoint_of_fsdp_has_the_files_of_any_other(ways):
     from training.config import ModelConfig
     from training.model import build

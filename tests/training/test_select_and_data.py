@@ -46,6 +46,12 @@ def corpus_of(release: Path, languages=None, **values) -> select.Corpus:
     [
         ("https://github.com/Owner/repo", "github.com/owner"),
         ("https://gitlab.com/group/sub/repo.git", "gitlab.com/group"),
+        ("https://someone@github.com/Owner/repo", "github.com/owner"),
+        ("ssh://git@github.com/Owner/repo.git", "github.com/owner"),
+        ("git@github.com:Owner/repo.git", "github.com/owner"),
+        ("git@example.org:group/sub/repo.git", "example.org/group"),
+        ("git@example.org:repo.git", "git@example.org:repo.git"),
+        ("https://example.org:8443/owner/repo", "example.org:8443/owner"),
         ("https://example.org/project", "https://example.org/project"),
         ("pkg:pypi/requests@2.0", "pkg:pypi/requests"),
         ("pkg:npm/%40scope/name@1.0", "pkg:npm/%40scope"),

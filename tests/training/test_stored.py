@@ -139,20 +139,6 @@ def test_two_machines_that_no_lock_reaches(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir() if path.name != "alone"] == [f"tokens-{KEY[:24]}"]
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
-    place, here = stored.folder_of(tmp_path, KEY), socket.gethostname()
-    none = 2**22 + 1  # no process of Linux has so high a number
-    stay = [
-        f"{place.name}.tmp-another-{none}-aa",
-        f"{place.name}.tmp-{here}-{os.getpid()}-bb",
-        "tokens-other.tmp-1",
-    ]
-    for name in [*stay, f"{place.name}.tmp-{here}-{none}-aa", f"{place.name}.tmp-{here}-"]:
-        (tmp_path / name / "deep").mkdir(parents=True)
-    write(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {place.name, *stay}
-
-
 @pytest.mark.parametrize("step", ["fsync", "write_table", "write_about", "put"])
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch, step):
     def full(*_):

@@ -139,7 +139,11 @@ def matrices(model: nn.Module, config: Any) -> Iterable[tuple[str, int, bool]]:
             for key, parameter in module.named_parameters(recurse=False):
                 if parameter.ndim == 3:  # (experts, out, in)
                     active = min(parameter.shape[0], active_experts(config))
-                    yield f"{name}.{key}", active * parameter[0].numel(), parameter.requires_grad
+                    yield (
+                        f"{name}.{key}",
+                        active * (parameter.numel() // parameter.shape[0]),
+                        parameter.requires_grad,
+                    )
 
 
 def active_experts(config: Any) -> int:

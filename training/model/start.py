@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 
 from training.config import TrainConfig
-from training.errors import CheckpointError, LeakyMaskError, TrainingConfigError
-from training.model import adapters, architectures, attention, build, loss, new_tokens, quantise
+from training.errors import LeakyMaskError, TrainingConfigError
+from training.model import adapters, architectures, attention, build, loss, new_tokens, quantise, restored
 from training.prepare import Prepared
+from training.run import sharded
 from training.tokens.cache import Report
 
 
@@ -22,24 +25,27 @@ def device_for(config: TrainConfig) -> torch.device:
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
 
-def model_for(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
-    """The model of a run before its first step; on the GPU where there is one, unless it is to be sharded.
+def model_for(config: TrainConfig, prepared: Prepared, report: Report, resume: Path | None = None) -> Any:
+    """The model of a run before its next step: where it computes, and cut over the processes if it is to be.
+
+    Called by every process. Of a model that is cut, rank 0 alone builds or reads the weights, in host memory.
+
+    Args:
+        config: the whole configuration.
+        prepared: tokenizer and base.
+        report: takes lines for the user.
+        resume: a checkpoint of this run, whose weights are taken.
 
     Raises:
-        CheckpointError: the base is an adapter, not a model.
+        CheckpointError: a checkpoint of another model.
         LeakyMaskError: documents in a packed row would see each other with every attention that could be used.
         TrainingConfigError: a model that cannot be built, or that is not causal.
     """
     tokenizer, length = prepared.tokenizer, config.data.sequence_length
-    device, dtype = device_for(config), build.weights_dtype(config)
+    device = device_for(config)
     if prepared.base is None:
         about = architectures.built_config(config.model, tokenizer, length)
     else:
-        if (prepared.base / "adapter_config.json").exists():
-            raise CheckpointError(
-                f"{prepared.base}: holds an adapter, not a whole model; merge it first "
-                "(pipeline merge CHECKPOINT --out DIR), or start from its base"
-            )
         about = build.read_config(prepared.base, config.model, length)
     wanted = config.model.attention
     if device.type == "cpu" and wanted not in {"auto", "sdpa", "eager"}:
@@ -52,27 +58,21 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
         half=build.precision(config) != "fp32",
         sequence_length=length,
     )
-    if prepared.base is None:
-        model: Any = build.build(config.model, tokenizer, length, config.seed, names[0])
+    cut = config.parallel.strategy == "fsdp"
+    if cut and torch.distributed.get_rank():
+        with torch.device("meta"):
+            inner, model = _modules(config, prepared, about, names[0])
     else:
-        torch.manual_seed(config.seed)  # rows that a library makes room for are drawn before they are set
-        model = build.load(
-            prepared.base, config.model, tokenizer, length, dtype, config.quantization, names[0], device
-        )
-    inner = model
-    rows = new_tokens.add_rows(model, tokenizer) if prepared.base is not None else 0
-    if rows:
-        report(f"new tokens: {rows} rows of the embeddings start as the mean of the others")
-    if config.lora is not None:
-        new = new_tokens.ids_of(tokenizer) if rows else []
-        model = adapters.add_lora(model, config.lora, config.seed, new)
-    if config.quantization is not None:
-        report(quantise.describe(model))
-    else:
+        inner, model = _weights(config, prepared, names[0], device, report)
+        if resume is not None and config.parallel.deepspeed is None:  # DeepSpeed reads files of its own
+            restored.restore(model, resume)
+    if cut:
+        sharded.follow_layout(model)
+        sharded.shard(model, device, bf16=build.precision(config) == "bf16")
+    elif config.quantization is None:
         model.to(device)
     used = _checked(model, inner, names, tokenizer.size, _autocast(config, device), report)
-    if config.parallel.strategy == "fsdp" and config.quantization is None:
-        model.to("cpu")  # sharded from there
+    sharded.release(model)
     if config.gradient_checkpointing:
         checkpoint_activations(inner, frozen=config.lora is not None)
     if config.loss_chunk is not None:
@@ -85,6 +85,41 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report) -> Any:
         "documents in a row do not see each other (checked)"
     )
     return model
+
+
+def _weights(
+    config: TrainConfig, prepared: Prepared, attention: str, device: torch.device, report: Report
+) -> tuple[Any, Any]:
+    """(the model built or read, the same with its adapters); in host memory unless it is quantised."""
+    tokenizer, length = prepared.tokenizer, config.data.sequence_length
+    if prepared.base is None:
+        inner: Any = build.build(config.model, tokenizer, length, config.seed, attention)
+        return inner, _adapted(inner, config, [])
+    torch.manual_seed(config.seed)  # rows that a library makes room for are drawn before they are set
+    dtype = build.weights_dtype(config)
+    inner = build.load(
+        prepared.base, config.model, tokenizer, length, dtype, config.quantization, attention, device
+    )
+    rows = new_tokens.add_rows(inner, tokenizer)
+    if rows:
+        report(f"new tokens: {rows} rows of the embeddings start as the mean of the others")
+    model = _adapted(inner, config, new_tokens.ids_of(tokenizer))
+    if config.quantization is not None:
+        report(quantise.describe(model))
+    return inner, model
+
+
+def _modules(config: TrainConfig, prepared: Prepared, about: Any, attention: str) -> tuple[Any, Any]:
+    """As `_weights`, without numbers: on the meta device."""
+    inner: Any = architectures.built(about, attention, config.seed)
+    new = new_tokens.ids_of(prepared.tokenizer) if prepared.base is not None else []
+    if new:
+        new_tokens.make_room(inner, prepared.tokenizer.size)
+    return inner, _adapted(inner, config, new)
+
+
+def _adapted(inner: Any, config: TrainConfig, new_ids: list[int]) -> Any:
+    return inner if config.lora is None else adapters.add_lora(inner, config.lora, config.seed, new_ids)
 
 
 def _autocast(config: TrainConfig, device: torch.device) -> AbstractContextManager[Any]:
@@ -112,6 +147,12 @@ def _checked(  # noqa: PLR0917
             with precision:
                 architectures.check_causal(model, vocab_size)
                 attention.check_isolation(model, vocab_size, tolerance=tolerance)
+                if name not in {"sdpa", "eager"}:
+                    attention.check_backward(model, vocab_size)
+                if name == "flex_attention":
+                    # Compiled for each shape, and beyond eight not at all: then it makes all scores of a row. Those of
+                    # the check are forgotten.
+                    torch.compiler.reset()
         except (torch.OutOfMemoryError, TrainingConfigError):  # too large, or not causal with any attention
             raise
         except (LeakyMaskError, *architectures.UNUSABLE) as error:

@@ -8,7 +8,10 @@ called directly, the same few lines run on gloo and NCCL, and a checkpoint has t
 - `optimizer.pt` as `torch.optim.Optimizer.state_dict` of the whole model.
 
 So a run may be resumed with another number of processes and with the other strategy. Tensors are put together one at
-a time; only the process that writes keeps them, in its host memory (4 bytes per weight, 8 per trained weight).
+a time; only the process that writes keeps them, in its host memory (8 bytes per trained weight, then 4 per weight).
+
+At the start rank 0 alone has the weights, in host memory; the other processes build modules without numbers (on the meta
+device) and get their parts from it, tensor by tensor.
 
 [1] Zhao et al. 2023, arXiv 2304.11277; https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 """
@@ -23,34 +26,108 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from training.errors import ProcessError
+
 
 def blocks(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """The model's repeated blocks: what transformers says must not be split over devices."""
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    whole: torch.nn.Module = getattr(model, "get_base_model", lambda: model)()  # peft's wrapper has it
     names = set(getattr(whole, "_no_split_modules", None) or ())
     return (module for module in whole.modules() if type(module).__name__ in names)
 
 
+def follow_layout(model: torch.nn.Module) -> None:
+    """Give the modules the parameters and buffers that rank 0 has: shapes, types, which are trained, which are one.
+
+    Called by every process. In all but rank 0 the model is on the meta device, and stays there. What weights are tied
+    may depend on the files that rank 0 read.
+
+    Raises:
+        ProcessError: this process has built other modules.
+    """
+    known: dict[int, int] = {}
+    layout: list[_Place] = []
+    for name, tensor in _tensors(model):
+        first = known.setdefault(id(tensor), len(layout))
+        layout.append((name, first, tensor.shape, tensor.dtype, tensor.requires_grad))
+    told = [layout]
+    torch.distributed.broadcast_object_list(told, src=0)
+    rank = torch.distributed.get_rank()
+    if rank == 0:
+        return
+    differs = {place[0] for place in layout} ^ {place[0] for place in told[0]}
+    if differs:
+        raise ProcessError(
+            f"process {rank} builds another model than process 0 ({min(differs)}): start every machine with the same "
+            "library versions"
+        )
+    made: list[torch.Tensor] = []
+    for name, first, shape, dtype, trained in told[0]:
+        path, _, key = name.rpartition(".")
+        module = model.get_submodule(path)
+        held: dict[str, Any] = module._parameters if key in module._parameters else module._buffers
+        new = torch.empty(shape, dtype=dtype, device="meta")
+        if held is module._parameters:
+            new = torch.nn.Parameter(new, trained)
+        made.append(new if first == len(made) else made[first])
+        held[key] = made[-1]
+
+
+_Place = tuple[str, int, torch.Size, torch.dtype, bool]
+"""Of a tensor: name, number of the first one that it is the same as, shape, type, whether it is trained."""
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters, then buffers; tied ones under each of their names."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+@torch.no_grad()
 def shard(model: torch.nn.Module, device: torch.device, *, bf16: bool) -> None:
-    """Cut a model in place over all processes, block by block; each must hold the same weights.
+    """Cut a model in place over all processes, block by block; the weights are those of rank 0.
 
     Args:
-        model: on the CPU; each block is moved to `device` and cut there before the next.
-        device: of this process.
+        model: in rank 0 on the CPU; in the others the same modules on the meta device (`follow_layout`).
+        device: of this process. It never holds more than its share and one block in rank 0, one tensor in the others.
         bf16: gather the weights and compute in bfloat16; gradients are summed, and weights kept, as they are.
     """
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     policy = MixedPrecisionPolicy()
     if bf16:
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
-    for block in blocks(model):
-        fully_shard(block, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    for part in (*blocks(model), model):
+        uncut = {n: p.detach() for n, p in part.named_parameters() if not isinstance(p, DTensor)}
+        fully_shard(part, mesh=mesh, mp_policy=policy)
+        part._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t)
+        for name in list(uncut):
+            _hand_out(uncut.pop(name), part.get_parameter(name))
+    for buffer in model.buffers():
+        whole = buffer.contiguous()
+        torch.distributed.broadcast(whole, src=0)
+        buffer.copy_(whole)
 
 
-def is_sharded(model: torch.nn.Module) -> bool:
-    """Whether `shard` was called for the model."""
-    return isinstance(model, FSDPModule)
+def _hand_out(whole: torch.Tensor, parameter: Any) -> None:
+    """Fill every process's part of a parameter from the whole tensor in rank 0; without numbers in the others."""
+    if torch.distributed.get_rank() == 0:  # its part was cut out of the tensor itself
+        torch.distributed.broadcast(whole.to(parameter.device), src=0)
+        return
+    received = torch.empty(whole.shape, dtype=whole.dtype, device=parameter.device)
+    torch.distributed.broadcast(received, src=0)
+    parameter.to_local().copy_(_cut(received, parameter).to_local())
+
+
+def _cut(whole: torch.Tensor, parameter: DTensor) -> DTensor:
+    """What this process holds of a tensor that is cut as a parameter is; nothing is sent."""
+    return distribute_tensor(whole, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
+def release(model: torch.nn.Module) -> None:
+    """Drop what a forward pass without a backward pass has left gathered."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def _whole(value: Any) -> Any:
@@ -109,10 +186,5 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]
             continue
         for key, value in entry.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.dim():
-                entry[key] = distribute_tensor(
-                    value.to(parameter.device),
-                    parameter.device_mesh,
-                    parameter.placements,
-                    src_data_rank=None,  # nothing is sent: every process has the whole and cuts out its part
-                )
+                entry[key] = _cut(value.to(parameter.device), parameter)
     optimizer.load_state_dict(state)

@@ -19,7 +19,7 @@ from transformers.trainer_callback import TrainerControl
 from transformers.utils import logging as transformers_logging
 
 from training.config import TrainConfig
-from training.errors import NonFiniteLossError
+from training.errors import CheckpointError, NonFiniteLossError
 from training.model.attention import attention_of, packed_inputs
 from training.prepare import Prepared
 from training.run import best, lineage, schedules
@@ -70,19 +70,19 @@ class PackedTrainer(SavesCheckpoints):
             report = dict(metrics["evaluation"])
             self.last_evaluation = (report.pop("step"), report)
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """Our own micro-batches; not handed to accelerate, which would shard and pad them again."""
         place = (self.args.process_index, self.args.world_size)
-        return loader(MicroBatches(self.prepared, self.config.micro_batch_size, *place))
+        return loader(MicroBatches(self.prepared, self.config.micro_rows, *place))
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
         """The schedule of `training.run.schedules`."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = schedules.scheduler(
-                optimizer or self.optimizer, self.config.optimizer, num_training_steps
-            )
+            made = optimizer or self.optimizer
+            assert made is not None
+            self.lr_scheduler = schedules.scheduler(made, self.config.optimizer, num_training_steps)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -127,7 +127,7 @@ class PackedTrainer(SavesCheckpoints):
         step = self.state.global_step
         report = self.evaluation.measure(
             self.model,
-            2 * self.config.micro_batch_size,
+            2 * self.config.micro_rows,
             self.args.process_index,
             self.args.world_size,
             cut=self.config.parallel.strategy == "fsdp",
@@ -158,7 +158,21 @@ class PackedTrainer(SavesCheckpoints):
                 f"{found.step} and has not become better in {found.waited} evaluations"
             )
 
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Trainer only warns of weights that a checkpoint lacks, and of tied ones, which lie in it once, too."""
+        lacking = set(load_result.missing_keys)
+        weights = self.model.state_dict(keep_vars=True)
+        there = {id(value) for name, value in weights.items() if name not in lacking}
+        wrong = sorted(
+            {name for name in lacking if id(weights[name]) not in there} | set(load_result.unexpected_keys)
+        )
+        if wrong:
+            raise CheckpointError(
+                f"the checkpoint's weights are not those of this model: {', '.join(wrong[:8])}"
+            )
+
     def _load_callback_state(self) -> None:
         """As Trainer's, but for what was asked of the loop in the step of the checkpoint: that is done."""
-        self.state.stateful_callbacks.pop(TrainerControl.__name__, None)
+        states: Any = self.state.stateful_callbacks  # a dictionary, whatever its annotation says
+        states.pop(TrainerControl.__name__, None)
         super()._load_callback_state()

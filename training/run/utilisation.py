@@ -13,7 +13,7 @@ from training.prepare import Prepared
 
 
 def of_run(config: TrainConfig, prepared: Prepared, model: Any, world: int) -> flops.RunFlops:
-    """What a token of this run costs; the model is not sharded yet.
+    """What a token of this run costs.
 
     A processor has no MFU unless `peak_tflops` is given: its peak could only be measured, and a measure taken beside
     other work is too small, so that more than 100 % would be shown.

@@ -118,7 +118,15 @@ def cut(buffer: np.ndarray, bounds: np.ndarray, steps: Sequence[Step]) -> tuple[
 
 
 @numba.njit(nogil=True, cache=True)
-def _step(text, begins, kind, before, prefixed, many, end):  # noqa: PLR0917
+def _step(  # noqa: PLR0917
+    text: np.ndarray,
+    begins: np.ndarray,
+    kind: np.ndarray,
+    before: np.ndarray,
+    prefixed: bool,
+    many: bool,
+    end: bool,
+) -> None:
     """Mark where pieces begin (bool per byte, and one for the end): before and behind each run."""
     size = len(text)
     at = 0
@@ -142,7 +150,7 @@ def _step(text, begins, kind, before, prefixed, many, end):  # noqa: PLR0917
 
 
 @numba.njit(nogil=True, cache=True)
-def _character(text, at):
+def _character(text: np.ndarray, at: int) -> tuple[np.int64, int]:
     """Code point at a byte, and where the next one begins."""
     one = np.int64(text[at])
     if one < 0x80:
@@ -218,11 +226,12 @@ def in_letters(tree: dict[str, Any]) -> tuple[dict[str, Any], int]:
 
 def written_in_letters(buffer: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Pieces of a text (uint8), each as a line end and a letter for each of its bytes."""
-    return _written(buffer, bounds, _PAIRS)
+    result: np.ndarray = _written(buffer, bounds, _PAIRS)
+    return result
 
 
 @numba.njit(nogil=True, cache=True)
-def _written(buffer, bounds, pairs):
+def _written(buffer: np.ndarray, bounds: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     pieces = len(bounds) - 1
     result = np.empty(2 * (bounds[-1] - bounds[0]) + pieces, np.uint8)
     used = 0

@@ -52,6 +52,7 @@ class Pieces:
 
 def pieces_of(texts: pa.Array) -> Pieces:
     """The strings of an Arrow array without nulls; nothing is copied but the offsets."""
+    kind: type[np.int32] | type[np.int64]
     if pa.types.is_string(texts.type):
         kind = np.int32
     elif pa.types.is_large_string(texts.type):

@@ -23,7 +23,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,28 +120,19 @@ def write_about(folder: Path, about: dict[str, Any]) -> None:
 
 
 def aside(place: Path) -> Path:
-    """A new folder for what is to lie at `place`; what killed processes of this machine left of it is removed.
-
-    Another machine may be at the same work, as the locks of some network file systems do not reach it.
-    """
-    own = f"{place.name}.tmp-{socket.gethostname()}-"
-    for other in place.parent.glob(f"{own}*"):
-        if not _runs(other.name.removeprefix(own).partition("-")[0]):
-            shutil.rmtree(other)
-    made = place.parent / f"{own}{os.getpid()}-{secrets.token_hex(4)}"
+    """A new folder for what is to lie at `place`, named by this machine (see `unfinished`)."""
+    made = place.parent / f"{place.name}.tmp-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
     made.mkdir(parents=True)
     return made
 
 
-def _runs(process: str) -> bool:
-    """Whether a process of that number runs on this machine."""
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError, ValueError):
-        return False
-    except PermissionError:  # it is somebody else's
-        pass
-    return True
+def unfinished(cache: Path) -> Iterator[Path]:
+    """What this machine has begun to write to a cache folder; under its lock: what killed processes left.
+
+    Another machine may be at work in it, as the locks of some network file systems do not reach it.
+    """
+    for name in ("tokens-*", "tokenizer-*", "near-*.npy"):
+        yield from cache.glob(f"{name}.tmp-{socket.gethostname()}-*")
 
 
 def put(folder: Path, place: Path) -> None:

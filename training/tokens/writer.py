@@ -66,7 +66,7 @@ class Writer:
         self.documents += documents.num_rows
         self._kind = ids.dtype.name
         if len(ids):
-            part = memoryview(np.ascontiguousarray(ids)).cast("B")
+            part = np.ascontiguousarray(ids).data.cast("B")
             self._sha.update(part)
             with stored.writing(self.folder):
                 self._file.write(part)
