@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import prepare
+from training.config import TrainConfig
 from training.errors import TrainingConfigError
 from training.tokens.control import CONTROL_TOKENS, END_NAMES, FAMILIES
 from training.tokens.tokenizer import CodeTokenizer, parts, train
@@ -231,16 +232,23 @@ def test_a_tokenizer_without_markers_gets_all(tokenizer, tmp_path):
     assert loaded.with_control_tokens() is loaded
 
 
-def test_a_run_adds_them_only_if_asked_and_says_so(tokenizer):
-    found, lines = CodeTokenizer(renamed(tokenizer, ["<|endoftext|>"], normalizer={"type": "NFC"})), []
-    assert prepare._loaded(found, False, lines.append) is found
+def test_a_run_adds_them_only_if_asked_and_says_so(tokenizer, tmp_path):
+    def loaded(data, add_missing):
+        (tmp_path / "tokenizer.json").write_bytes(data)
+        wanted = {"path": str(tmp_path), "add_missing": add_missing}
+        config = TrainConfig(release="r", output="o", steps=1, tokenizer=wanted, data={"fim": {"rate": 0.0}})
+        return prepare.loaded_tokenizer(config, tmp_path, lines.append)
+
+    lines: list[str] = []
+    data = renamed(tokenizer, ["<|endoftext|>"], normalizer={"type": "NFC"})
+    found = loaded(data, False)
+    assert found.new_ids == ()
     assert len(lines) == 1
     assert "NFC is not applied" in lines[0]
-    more = prepare._loaded(found, True, lines.append)
-    assert more.new_ids == tuple(range(found.size, found.size + 5))
+    assert loaded(data, True).new_ids == tuple(range(found.size, found.size + 5))
     assert "5 control tokens added at its end (<fim_prefix>, " in lines[-1]
     lines.clear()
-    assert prepare._loaded(tokenizer, True, lines.append) is tokenizer
+    assert loaded(tokenizer.data, True).digest == tokenizer.digest
     assert lines == []
 
 
