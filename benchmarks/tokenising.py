@@ -1,6 +1,6 @@
 """From released text to tokens on disk: MB/s of processor time and memory, beside other encoders on the same texts.
 
-    python benchmarks/tokenising.py RELEASE [--vocab-size 32768] [--runs 3] [--slow-bytes 8000000] [--tokenizer DIR]
+    python benchmarks/tokenising.py RELEASE [--vocab-size 32768] [--runs 3] [--slow-bytes 8000000] [--tokenizer DIR | --form FORM]
 
 Every contestant runs in a process of its own, with one thread, on all texts of the release (a sample where the name says
 so), each text once: a second look at a text would measure caches of words. Not counted are imports, the loading of the
@@ -30,6 +30,17 @@ import pyarrow as pa
 if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     del sys.path[0]  # or `import training` would find benchmarks/training.py
 
+FORMS = {
+    "starcoder": (["digits"], True),
+    "deepseek-coder": (
+        ["[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", "digits"],
+        False,
+    ),
+}
+"""Pre-tokenisers of several steps: expressions that isolate, digits, and whether GPT-2's expression comes last."""
+OF_FORMS = ("reference", "arrow", "path-0")
+"""Contestants that take such a tokenizer."""
+
 CONTESTANTS = {
     "tokenizers encode_batch_fast (sample)": "reference",
     "tiktoken encode_ordinary": "tiktoken",
@@ -50,6 +61,7 @@ def main() -> None:
     )
     options.add_argument("release")
     options.add_argument("--tokenizer", type=Path)
+    options.add_argument("--form", choices=FORMS, help="learn a tokenizer with this family's pre-tokeniser")
     options.add_argument("--vocab-size", type=int, default=32_768)
     options.add_argument("--runs", type=int, default=3)
     options.add_argument("--slow-bytes", type=int, default=8_000_000)
@@ -61,9 +73,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if asked.tokenizer is None:
             asked.tokenizer = Path(folder, "tokenizer")
-            _train(asked.release, asked.tokenizer, asked.vocab_size)
+            _train(asked.release, asked.tokenizer, asked.vocab_size, asked.form)
         print("| | MB | MB/s | memory, MB | same ids |\n|---|---|---|---|---|")
         for name, code in CONTESTANTS.items():
+            if asked.form and code not in OF_FORMS:
+                continue
             found = [_run(code, asked) for _ in range(asked.runs)]
             rate = statistics.median(one["rate"] for one in found)
             memory = max(one["memory"] for one in found)
@@ -74,15 +88,51 @@ def main() -> None:
             )
 
 
-def _train(release: str, folder: Path, vocab_size: int) -> None:
+def _train(release: str, folder: Path, vocab_size: int, form: str | None) -> None:
     from training.tokens import learn
 
     corpus = learn.open_corpus(release, None, 0.05)
+    if form is not None:
+        _train_form(corpus, folder, vocab_size, form)
+        return
     found = learn.learn(corpus, folder, vocab_size=vocab_size, train_bytes=10_000_000, seed=0, report=print)
     print(
         f"tokenizer: {found['size']:,} entries from {found['bytes'] / 1e6:.1f} MB in {found['cpu_seconds']} s, peak "
         f"{found['peak_bytes'] / 1e6:.0f} MB\n"
     )
+
+
+def _train_form(corpus: Any, folder: Path, vocab_size: int, form: str) -> None:
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    from training.tokens import sample
+    from training.tokens.tokenizer import CodeTokenizer
+
+    steps, split_at_last = FORMS[form]
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            *(
+                pre_tokenizers.Digits(individual_digits=True)
+                if step == "digits"
+                else pre_tokenizers.Split(Regex(step), "isolated")
+                for step in steps
+            ),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split_at_last),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )
+    made.train_from_iterator(
+        sample.texts(corpus, sample.balanced(corpus, corpus.train, 4_000_000, 0)), trainer
+    )
+    CodeTokenizer(made.to_str().encode()).with_control_tokens().save(folder)
 
 
 def _run(code: str, asked: argparse.Namespace) -> dict[str, Any]:

@@ -98,6 +98,9 @@ def test_mistakes_are_said(release, make_release, tmp_path):
         "tokenizer", "train", "--release", release, "--out", tmp_path / "x", "--languages", "Pyton", code=2
     )
     assert "did you mean 'Python'?" in str(unknown.exception)
+    empty = make_release(tmp_path / "empty", texts={"Python": [""]})
+    nothing = run("tokenizer", "train", "--release", empty, "--out", tmp_path / "x", "--held-out", 0, code=2)
+    assert "no row that may be learnt from has any text" in str(nothing.exception)
     single = make_release(tmp_path / "single", rows={"Python": 1})
     alone = run("tokenizer", "train", "--release", single, "--out", tmp_path / "x", code=2)
     assert "--held-out 0" in str(alone.exception)
@@ -110,6 +113,7 @@ def test_mistakes_are_said(release, make_release, tmp_path):
     shard.write_bytes(shard.read_bytes()[:-9] + b"123456789")
     altered = run("tokenizer", "train", "--release", copy, "--out", tmp_path / "x", code=4)
     assert isinstance(altered.exception, IntegrityError)
+    assert not list(tmp_path.glob("x*"))
 
 
 @pytest.mark.parametrize(("added", "missing"), [(["<|endoftext|>"], 5), (["</s>"], None)])

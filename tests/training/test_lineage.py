@@ -64,6 +64,7 @@ def made(release, tmp_path_factory):
     return config, prepared, write_checkpoint(config, prepared, STEPS)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 300), st.randoms())
 def test_a_set_of_rows_comes_back(rows, random):
     """Breach: a row is added or lost."""

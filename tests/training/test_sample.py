@@ -44,6 +44,18 @@ def test_only_marked_rows_are_taken(release: Path):
     assert (chosen == corpus.held_out).all()
 
 
+def test_a_file_that_is_larger_than_its_language_s_share_is_passed_over(make_release, tmp_path):
+    """Breach: `--train-bytes 10_000_000` learns from one file of a gigabyte, and from no other of its language."""
+    texts = ["x" * 100_000, "y" * 90_000, *(f"small = {n}\n" for n in range(20))]
+    corpus = learn.open_corpus(str(make_release(tmp_path, texts={"Python": texts})), None, 0.0)
+    sizes = sample.row_sizes(corpus)
+    for seed in range(4):
+        chosen = sample.balanced(corpus, corpus.train, 1000, seed)
+        assert chosen.sum() == 20
+        large = sample.balanced(corpus, corpus.train & (sizes > 1000), 1000, seed)
+        assert sizes[large].tolist() == [sizes[sizes > 1000].min()]  # one is taken always, the smallest
+
+
 def test_no_rows_give_no_sample(release: Path):
     corpus = learn.open_corpus(str(release), None, 0.0)
     assert not sample.balanced(corpus, np.zeros(len(corpus.train), bool), 100, seed=0).any()

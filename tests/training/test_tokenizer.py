@@ -1,6 +1,9 @@
 """The tokenizer: exact round trips, and no text that becomes a control token."""
 
 import json
+import os
+import re
+import signal
 
 import numpy as np
 import pytest
@@ -8,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training import prepare
+from training.config import TrainConfig
 from training.errors import TrainingConfigError
 from training.tokens.control import CONTROL_TOKENS, END_NAMES, FAMILIES
-from training.tokens.tokenizer import CodeTokenizer, train
+from training.tokens.tokenizer import CodeTokenizer, parts, train
 
 TEXTS = [f"def function_{n}(value):\n    return value + {n * 37}\n\n" for n in range(200)]
 
@@ -67,6 +71,52 @@ def test_the_same_texts_give_the_same_bytes(tokenizer):
     assert train(TEXTS, 400).data == tokenizer.data
     assert train(iter(TEXTS), 400).digest == tokenizer.digest
     assert train(["class A:\n    pass\n"] * 9, 400).digest != tokenizer.digest
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", " ", "\n", "\u4e2d", "a1 ", "\U0001f642"]), st.integers(0, 700)),
+        max_size=6,
+    )
+)
+def test_what_is_learnt_from_is_the_text_in_parts_of_bounded_size(runs):
+    """Breach: one file of one letter takes hours to learn from, one long line gigabytes of memory."""
+    text = "".join(letter * count for letter, count in runs)
+    found = list(parts(text))
+    assert "".join(found) == text
+    assert not any(re.search(r"\S{257}|\s{257}", part) for part in found)
+
+
+def test_a_corpus_of_one_letter_is_learnt_from_at_once():
+    """Some hours with the text as one piece."""
+    long = list(parts("ab cd\n" * 30_000))
+    assert "".join(long) == "ab cd\n" * 30_000
+    assert max(map(len, long)) == 2**16
+    found = train(["a" * 3_000_000, " " * 3_000_000], 300)
+    assert 263 < found.size < 280
+    assert found.decode(found.encode(["aaaa  a"])[0]) == "aaaa  a"
+
+
+def test_ctrl_c_ends_learning_at_once():
+    """Breach: `tokenizers` hears of it when it has learnt from everything, minutes later."""
+
+    def endless():
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            yield "text without end\n"
+
+    with pytest.raises(KeyboardInterrupt):
+        train(endless(), 300)
+
+
+def test_an_error_of_the_texts_comes_back_as_it_is():
+    def failing():
+        yield "text\n"
+        raise TrainingConfigError("row 7 cannot be read")
+
+    with pytest.raises(TrainingConfigError, match=r"^row 7 cannot be read$"):
+        train(failing(), 300)
 
 
 def test_digits_stand_alone_and_indentation_is_one_token(tokenizer):
@@ -182,16 +232,23 @@ def test_a_tokenizer_without_markers_gets_all(tokenizer, tmp_path):
     assert loaded.with_control_tokens() is loaded
 
 
-def test_a_run_adds_them_only_if_asked_and_says_so(tokenizer):
-    found, lines = CodeTokenizer(renamed(tokenizer, ["<|endoftext|>"], normalizer={"type": "NFC"})), []
-    assert prepare._loaded(found, False, lines.append) is found
+def test_a_run_adds_them_only_if_asked_and_says_so(tokenizer, tmp_path):
+    def loaded(data, add_missing):
+        (tmp_path / "tokenizer.json").write_bytes(data)
+        wanted = {"path": str(tmp_path), "add_missing": add_missing}
+        config = TrainConfig(release="r", output="o", steps=1, tokenizer=wanted, data={"fim": {"rate": 0.0}})
+        return prepare.loaded_tokenizer(config, tmp_path, lines.append)
+
+    lines: list[str] = []
+    data = renamed(tokenizer, ["<|endoftext|>"], normalizer={"type": "NFC"})
+    found = loaded(data, False)
+    assert found.new_ids == ()
     assert len(lines) == 1
     assert "NFC is not applied" in lines[0]
-    more = prepare._loaded(found, True, lines.append)
-    assert more.new_ids == tuple(range(found.size, found.size + 5))
+    assert loaded(data, True).new_ids == tuple(range(found.size, found.size + 5))
     assert "5 control tokens added at its end (<fim_prefix>, " in lines[-1]
     lines.clear()
-    assert prepare._loaded(tokenizer, True, lines.append) is tokenizer
+    assert loaded(tokenizer.data, True).digest == tokenizer.digest
     assert lines == []
 
 

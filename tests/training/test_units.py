@@ -162,7 +162,7 @@ def test_a_killed_process_leaves_nothing_that_counts(release, tokenizer, tmp_pat
     source = ReleaseSource("r", Release.open(release), None)
     first = _made(source, tokenizer, tmp_path, 1)
     (made,) = tmp_path.glob("tokens-*")
-    made.rename(tmp_path / f"{made.name}.tmp-{socket.gethostname()}-123")
+    made.rename(tmp_path / f"{made.name}.tmp-{socket.gethostname()}-{2**22 + 1}-x")
     again = _made(source, tokenizer, tmp_path, 1)
     assert again.digest == first.digest
     assert (tmp_path / made.name).is_dir()

@@ -161,7 +161,7 @@ def tokenised(
         epoch=epoch,
         row_tokens=data.sequence_length,
     )
-    progress = _Progress(f"{split} tokens, epoch {epoch}", total, report)
+    progress = Progress(f"{split} tokens, epoch {epoch}", total, report)
     try:
         made = _write(job, corpus, chosen, some, data.workers, Writer(cache, key), progress)
     except DifferentTokensError as error:
@@ -181,8 +181,14 @@ def tokenised(
     return made
 
 
-class _Progress:
-    """Says every few seconds how far it is."""
+class Progress:
+    """Says every few seconds how far it is: call it with the bytes that are done.
+
+    Args:
+        what: is done.
+        total: bytes, about.
+        report: takes the lines.
+    """
 
     def __init__(self, what: str, total: int, report: Report) -> None:
         self.what, self.total, self.report = what, total, report
@@ -207,7 +213,7 @@ def _write(  # noqa: PLR0917
     some: Sequence[tuple[int, int]],
     workers: int,
     writer: Writer,
-    progress: _Progress,
+    progress: Progress,
 ) -> TokenCache | None:
     """The cache, written; None if there is no document."""
     cut = done = 0

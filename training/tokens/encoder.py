@@ -1,8 +1,8 @@
 """Encoding gigabytes: a fast BPE engine, trusted only as far as it gives the ids of the Hugging Face tokenizer.
 
 The Hugging Face tokenizer is what a tokenizer MEANS; it encodes about 3 MB/s per core. gigatoken encodes some fifty
-times that, for the pre-tokenisers that it knows. It is used where it is installed, takes the tokenizer, and gives
-the same ids for
+times that, for the pre-tokenisers that it knows, or that end in one that it knows (`training.tokens.cuts`). It is used
+where it is installed, takes the tokenizer, and gives the same ids for
 
 * `hostile_texts`, once per process and tokenizer: control tokens as letters, characters of all Unicode planes, runs
   of blanks, line ends of all kinds, digits, lone marks;
@@ -97,6 +97,8 @@ class Reference:
 
 class Gigatoken:
     """gigatoken on one core: Arrow's memory in, one array of ids out, no Python object per document.
+
+    Steps of the pre-tokeniser that it does not know are done before (`training.tokens.cuts`).
 
     Raises:
         ImportError: not installed, or without awkward.

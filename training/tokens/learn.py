@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import resource
+import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 from training.config import EvaluationConfig, TrainConfig
 from training.corpus.select import Corpus, select
 from training.corpus.sources import open_source
-from training.errors import OutputError, TrainingConfigError
+from training.errors import TrainingConfigError, TrainingDataError
 from training.tokens import control, encoder, sample
 from training.tokens import tokenizer as tokenizers
+from training.tokens.cache import Progress
+from training.tokens.stored import Report, aside, writing
 from training.tokens.tokenizer import CodeTokenizer, byte_alphabet
-
-Report = Callable[[str], None]
 
 
 def open_corpus(release: str, languages: Sequence[str] | None, held_out: float) -> Corpus:
@@ -54,6 +54,7 @@ def learn(
 
     Raises:
         TrainingConfigError: `out` has a tokenizer already.
+        TrainingDataError: there is no text to learn from.
         OutputError: it cannot be written.
     """
     if (out / tokenizers.FILE).exists():
@@ -65,8 +66,9 @@ def learn(
     started = time.process_time()
     chosen = sample.balanced(corpus, corpus.train, train_bytes, seed)
     used: dict[str, list[int]] = {}
+    progress = Progress("reading", int(sample.row_sizes(corpus)[chosen].sum()), report)
 
-    def texts() -> Any:
+    def texts() -> Iterator[str]:
         for rows, batch in corpus.texts(chosen):
             for row, text in zip(rows.tolist(), batch["content"].to_pylist(), strict=True):
                 if text:
@@ -74,21 +76,27 @@ def learn(
                     counts[0] += 1
                     counts[1] += len(text.encode())
                     yield text
+            progress(sum(size for _, size in used.values()))
 
-    made = tokenizers.train(texts(), vocab_size)
-    temporary = out.parent / f"{out.name}.tmp-{os.getpid()}"
+    with writing(out):
+        temporary = aside(out)
     try:
-        made.save(temporary)
-        if out.is_dir():
-            for file in temporary.iterdir():
-                file.replace(out / file.name)
-            temporary.rmdir()
-        else:
-            temporary.rename(out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written: {error.strerror or error}") from error
+        made = tokenizers.train(texts(), vocab_size)
+        if not used:
+            raise TrainingDataError("no row that may be learnt from has any text")
+        with writing(out):
+            made.save(temporary)
+            if out.is_dir():
+                for file in temporary.iterdir():
+                    file.replace(out / file.name)
+            else:
+                temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     if made.size < vocab_size:
-        report(f"the sample gave {made.size} entries only, not {vocab_size}: --train-bytes more")
+        report(
+            f"the sample gave {made.size} entries only, not {vocab_size}: raise --train-bytes, or give more text"
+        )
     return {
         "tokenizer": str(out),
         "size": made.size,

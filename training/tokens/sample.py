@@ -2,8 +2,8 @@
 
 The budget is shared out equally; a language that has less gives all that it has, and its rest goes to the others in
 equal parts (the largest equal share that the budget allows). Without this, the merges would be those of the one or
-two languages that most of the code is in. Within a language, documents come by a hash of seed and content id until
-the next one would exceed the language's share; at least one is taken.
+two languages that most of the code is in. Within a language, documents that are not larger than its share come by a
+hash of seed and content id until the next one would exceed it; if all are larger, the smallest is taken.
 """
 
 from __future__ import annotations
@@ -39,8 +39,12 @@ def balanced(corpus: Corpus, chosen: np.ndarray, budget: int, seed: int) -> np.n
     result = np.zeros(len(chosen), dtype=bool)
     for number in np.unique(language):
         own = rows[language == number]
-        taken = own[np.cumsum(sizes[own]) <= wanted[number]]
-        result[taken if len(taken) else own[:1]] = True
+        fitting = own[sizes[own] <= wanted[number]]
+        taken = fitting[np.cumsum(sizes[fitting]) <= wanted[number]]
+        if not sizes[taken].any():
+            some = own[sizes[own] > 0]
+            taken = some[sizes[some].argsort(kind="stable")[:1]]
+        result[taken] = True
     return result
 
 

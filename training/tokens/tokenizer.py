@@ -20,8 +20,11 @@ punctuation, so that `);\\n` may become one token.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +273,20 @@ def _plain(tree: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     return {**tree, **unused, "added_tokens": [], "pre_tokenizer": before, "model": model}, tuple(notes)
 
 
-def train(texts: Iterable[str] | Iterator[str], vocab_size: int) -> CodeTokenizer:
+_PART = 2**16
+"""Characters that are learnt from at once: `tokenizers` takes some 280 bytes of memory for each byte of one text."""
+_LONG_RUN = re.compile(r"\S{256}|\s{256}")
+"""What may be one piece is cut after so many characters: merging takes time with the square of a piece's length."""
+
+
+def parts(text: str) -> Iterator[str]:
+    """A text, cut where its size or a run without an end would cost memory or time without bound in learning."""
+    places = {*range(0, len(text), _PART), *(run.end() for run in _LONG_RUN.finditer(text)), len(text)}
+    for first, stop in itertools.pairwise(sorted(places)):
+        yield text[first:stop]
+
+
+def train(texts: Iterable[str], vocab_size: int) -> CodeTokenizer:
     """Learn a byte-level BPE of at most `vocab_size` entries; the same texts give the same bytes."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -287,8 +303,36 @@ def train(texts: Iterable[str] | Iterator[str], vocab_size: int) -> CodeTokenize
         special_tokens=list(CONTROL_TOKENS),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    _interruptible(lambda some: tokenizer.train_from_iterator(some, trainer), texts)
     return CodeTokenizer(tokenizer.to_str().encode())
+
+
+def _interruptible(learn: Callable[[Iterator[str]], None], texts: Iterable[str]) -> None:
+    """Learn in another thread: `tokenizers` would keep Ctrl-C waiting to its end, which may be minutes."""
+    stopped = threading.Event()
+
+    def until_stopped() -> Iterator[str]:
+        for text in texts:
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            yield from parts(text)
+
+    def work() -> None:
+        try:
+            learn(until_stopped())
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            outcome.append(error)
+
+    outcome: list[BaseException] = []
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        stopped.set()
+        raise
+    for error in outcome:
+        raise error
 
 
 def byte_alphabet() -> list[str]:
