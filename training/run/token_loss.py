@@ -55,7 +55,10 @@ class TokenLoss:
         self.model = model
         self.head = model.get_output_embeddings()  # type: ignore[operator]
         self.device, self.dtype = next(model.parameters()).device, torch.float32
-        entries = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+        table = model.get_input_embeddings().weight  # type: ignore[operator]
+        entries = getattr(table, "ds_shape", table.shape)[
+            0
+        ]  # DeepSpeed's ZeRO 3 leaves no shape where it was
         self.tokens_at_once = max(1, LOGIT_BYTES // (4 * entries))
         config = getattr(model, "config", None)
         changed = any(getattr(config, key, None) not in (None, 1, 1.0) for key in _AFTER_THE_HEAD)

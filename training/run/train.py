@@ -49,7 +49,7 @@ def train(
     """
     from training.model import summary
     from training.model.start import model_for
-    from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
+    from training.run import checkpoint, deepspeed, lineage, loggers, micro_batch, reproducible, utilisation
     from training.run.arguments import arguments
     from training.run.distributed import agree, check_processes, process_place
     from training.run.interrupted import told
@@ -83,6 +83,8 @@ def train(
 
     with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
         reproducible.seed_everything(config.seed)
+        if config.parallel.deepspeed is not None:
+            deepspeed.build_whole()
         model = model_for(config, prepared, report, resume)
         config = micro_batch.settle(asked, config, prepared, model, world, report)
         settings = arguments(config, prepared, world)
