@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from manifests.errors import ReleaseError
+from manifests.names import visible
 from training.config import load
 from training.errors import CheckpointError, OutputError, ProcessError, TrainingError
 
@@ -28,7 +29,7 @@ ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 
 
 def _progress(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write("\n".join(map(visible, line.split("\n"))) + "\n")
     sys.stderr.flush()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from training.errors import OutputError
 from training.model import base as bases
 from training.tokens import cache as caches
 from training.tokens import documents as repository_documents
-from training.tokens import packing
+from training.tokens import packing, stored
 from training.tokens.cache import Report, TokenCache
 from training.tokens.order import TrainingOrder
 from training.tokens.packing import PackingPlan
@@ -89,6 +90,8 @@ def _alone(folder: Path) -> Iterator[None]:
                 f"{folder}: cannot be locked: {error.strerror or error}; set data.cache to a folder on a local disk "
                 "of each machine"
             ) from error
+        for stale in stored.unfinished(folder):  # of runs that were killed
+            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
         yield
 
 
@@ -104,13 +107,9 @@ def prepare(
     sources = [open_(source) for source in config.all_sources]
     with _alone(config.cache_folder):
         found = bases.resolve(config.model, config.cache_folder, report) if config.model.path else None
-        base = found.folder if found else None
         corpus = select(sources, config, cache=config.cache_folder, report=report)
         _report_problems(corpus, report)
-        tokenizer = _tokenizer(config, corpus, base, report)
-        caches.check_fim(tokenizer, config.data.fim.rate)
-        if config.data.repository.rate > 0:
-            repository_documents.marks(tokenizer)
+        tokenizer = _tokenizer(config, corpus, found.folder if found else None, report)
         epochs: list[Epoch] = []
         steps = 0
         while (len(epochs) < config.epochs) if config.epochs is not None else (steps < (config.steps or 0)):
@@ -122,13 +121,25 @@ def prepare(
         if corpus.held_out.any():
             cache = _tokens(config, corpus, tokenizer, "held_out", 0, report)
             held_out = _packed(config, cache, np.arange(len(cache.length), dtype=np.int64))
-    facts = found.facts if found else None
+        result = Prepared(
+            corpus,
+            tokenizer,
+            found.folder if found else None,
+            tuple(epochs),
+            order,
+            _stream_digest(order, epochs),
+            held_out,
+            found.facts if found else None,
+        )
+        remembered.note(config, result)
+    return result
+
+
+def _stream_digest(order: TrainingOrder, epochs: Sequence[Epoch]) -> str:
     stream = hashlib.sha256(order.digest().encode())
     for epoch in epochs:
         stream.update(epoch.cache.digest.encode())
-    result = Prepared(corpus, tokenizer, base, tuple(epochs), order, stream.hexdigest(), held_out, facts)
-    remembered.note(config, result)
-    return result
+    return stream.hexdigest()
 
 
 def _epoch(
@@ -140,19 +151,15 @@ def _epoch(
 ) -> Epoch:
     """The next training epoch after the `earlier` ones."""
     number, data = len(earlier), config.data
-    weights = mixing.Weights(
-        {source.name: source.weight for source in config.all_sources if source.weight is not None},
-        data.mix.languages,
-        data.mix.max_repeats,
-    )
+    weights = mixing.weights_of(config)
     same_tokens = bool(earlier) and data.fim.rate == 0 and data.repository.rate == 0
     if same_tokens and not (weights.sources or weights.languages):
         return earlier[0]
     cache = earlier[0].cache if same_tokens else _tokens(config, corpus, tokenizer, "train", number, report)
-    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     first = earlier[0].cache if earlier else cache
+    names = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     documents, shares = mixing.mix(
-        first.length if first.content_id == cache.content_id else cache.length,
+        first.length if first.content_id.equals(cache.content_id) else cache.length,
         names,
         cache.source * len(corpus.languages) + cache.language,
         weights,
@@ -169,7 +176,12 @@ def _epoch(
 def _tokens(  # noqa: PLR0917
     config: TrainConfig, corpus: Corpus, tokenizer: CodeTokenizer, split: str, number: int, report: Report
 ) -> TokenCache:
-    where = {"seed": config.seed, "epoch": number, "cache": config.cache_folder, "report": report}
+    where: dict[str, Any] = {
+        "seed": config.seed,
+        "epoch": number,
+        "cache": config.cache_folder,
+        "report": report,
+    }
     files = caches.tokenised(corpus, split, tokenizer, config.data, **where)
     if split == "train" and config.data.repository.rate > 0:
         return repository_documents.with_repositories(files, corpus, tokenizer, config.data, **where)
@@ -197,7 +209,7 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
     wanted = config.tokenizer
     folder = wanted.path if wanted.path is not None else base
     if folder is not None:
-        return _loaded(CodeTokenizer.load(folder), wanted.add_missing, report)
+        return loaded_tokenizer(config, folder, report)
     return caches.train_tokenizer(
         corpus,
         vocab_size=wanted.vocab_size,
@@ -207,12 +219,20 @@ def _tokenizer(config: TrainConfig, corpus: Corpus, base: Path | None, report: R
     )
 
 
-def _loaded(tokenizer: CodeTokenizer, add_missing: bool, report: Report) -> CodeTokenizer:
-    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted."""
+def loaded_tokenizer(config: TrainConfig, folder: str | Path, report: Report) -> CodeTokenizer:
+    """A tokenizer made elsewhere: what of it is not used is said, and what it lacks is added if that is wanted.
+
+    Raises:
+        TrainingError: it cannot be read, or lacks a token that the configured data need.
+    """
+    tokenizer = CodeTokenizer.load(folder)
     for note in tokenizer.notes:
         report(f"tokenizer: {note}")
-    result = tokenizer.with_control_tokens() if add_missing else tokenizer
+    result = tokenizer.with_control_tokens() if config.tokenizer.add_missing else tokenizer
     if result.new_ids:
         names = ", ".join(str(result.full.id_to_token(index)) for index in result.new_ids)
         report(f"tokenizer: {len(result.new_ids)} control tokens added at its end ({names}), to be learnt")
+    caches.check_fim(result, config.data.fim.rate)
+    if config.data.repository.rate > 0:
+        repository_documents.marks(result)
     return result

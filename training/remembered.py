@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from training.config import TrainConfig
-from training.corpus import mixing
+from training.corpus import filters, jsonl, leaks, licenses, lines, mixing, networks, sources
 from training.corpus.sources import Source
+from training.errors import OutputError
 from training.tokens import cache as caches
-from training.tokens import packing
+from training.tokens import documents, packing, tokenizer
 
 if TYPE_CHECKING:
     from training.prepare import Prepared
 
 _DECIDE = ("seed", "languages", "filters", "tokenizer", "steps", "epochs", "global_batch_tokens")
 """Keys of the configuration that decide about tokens and rows; parts of others in `_file`."""
+
+_CODE = (filters, jsonl, leaks, licenses, lines, mixing, networks, packing, sources)
+"""Modules that decide about rows and epochs, beside those that the tokens' own keys name."""
 
 
 def _file(config: TrainConfig, sources: Sequence[Source]) -> Path:
@@ -37,9 +41,19 @@ def _file(config: TrainConfig, sources: Sequence[Source]) -> Path:
     }
     meaning["base"] = [config.model.path, config.model.revision]
     meaning["sources"] = [[source.name, source.digest, list(source.languages)] for source in sources]
-    meaning["weights"] = [source.weight for source in config.all_sources]
-    files = [module.__file__ or "" for module in (packing, mixing)]
-    meaning["code"] = [caches.source_digest(), *(caches.sha256_of(Path(file)) for file in files)]
+    meaning["chosen"] = [
+        source.model_dump(mode="json", include={"weight", "filters"}) for source in config.all_sources
+    ]
+    meaning["tokenizers"] = [
+        caches.sha256_of(file)
+        for folder in (config.tokenizer.path, config.model.path)
+        if folder is not None and (file := Path(folder) / tokenizer.FILE).is_file()
+    ]
+    meaning["code"] = [
+        caches.source_digest(),
+        documents.source_digest(),
+        *(caches.sha256_of(Path(file)) for file in (*(module.__file__ or "" for module in _CODE), __file__)),
+    ]
     key = hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
     return config.cache_folder / f"plan-{key[:24]}.json"
 
@@ -72,14 +86,27 @@ def note(config: TrainConfig, prepared: Prepared) -> None:
         "held_out_rows": int(corpus.held_out.sum()),
         "left_out": corpus.left_out,
         "steps": steps,
+        "run_tokens": _trained_on(prepared),
         "entries": prepared.tokenizer.size,
         "text_bytes": int(prepared.epochs[0].cache.text_bytes.sum()),
         "epochs": epochs,
     }
     file = _file(config, corpus.sources)
     temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(about, sort_keys=True) + "\n")
-    temporary.rename(file)
+    try:
+        temporary.write_text(json.dumps(about, sort_keys=True) + "\n")
+        temporary.rename(file)
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+
+def _trained_on(prepared: Prepared) -> int:
+    """Tokens in the rows of all steps of the run."""
+    plans, steps = prepared.order.plans, prepared.order.steps
+    return sum(
+        int(np.bincount(plans[epoch].row, weights=plans[epoch].length)[rows].sum())
+        for epoch, _, rows in prepared.order.seen(steps)
+    )
 
 
 def recall(config: TrainConfig, sources: Sequence[Source]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from manifests.names import visible
 from pipeline.cli.lineage import translated
 
 
@@ -60,6 +61,6 @@ def export(
             name,
             license_,
             release or [],
-            lambda line: typer.echo(line, err=True),
+            lambda line: typer.echo(visible(line), err=True),
         )
-    typer.echo(json.dumps(result, sort_keys=True) if as_json else result["folder"])
+    typer.echo(json.dumps(result, sort_keys=True) if as_json else visible(result["folder"]))

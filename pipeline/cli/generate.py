@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import ConfigError, IntegrityError
+from manifests.names import visible
+from pipeline.cli.lineage import translated
+from pipeline.errors import ConfigError
 
-EXTRA = "pip install 'stackmill[train]'"
 MARKER = "<FILL>"
 
 
@@ -97,7 +98,7 @@ def generate(
 
 def _write(text: str) -> None:
     if sys.stdout.isatty():  # what a model has learnt may hold sequences that a terminal obeys
-        text = "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+        text = "".join(c if c in "\n\t" else visible(c) for c in text)
     typer.echo(text, nl=False)
     sys.stdout.flush()
 
@@ -166,25 +167,17 @@ def run(
         ConfigError: a prompt that does not fit, no model that can be loaded, a missing extra.
         IntegrityError: bytes that are not what was written, or no model there.
     """
-    from training import errors
-
-    try:
-        from training.after import generate as generating
-    except ImportError as error:
-        raise ConfigError(f"generating needs the `train` extra ({error}): {EXTRA}") from error
 
     def report(line: str) -> None:
-        typer.echo(line, err=True)
+        typer.echo(visible(line), err=True)
 
-    try:
+    with translated():
+        from training.after import generate as generating
+
         loaded = generating.open_model(checkpoint, base=base, best=best, device=device, report=report)
         settings = generating.Sampling(**sampling)
         ask = generating.answer if len(texts) == 1 else generating.fill
         answer = ask(loaded, *texts, settings, write or (lambda _: None))
-    except errors.CheckpointError as error:
-        raise IntegrityError(str(error)) from error
-    except errors.TrainingError as error:
-        raise ConfigError(str(error)) from error
     if answer.left_out:
         report(f"NOTE: {answer.left_out} tokens of the prompt did not fit and were left out")
     return {

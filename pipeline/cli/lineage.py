@@ -129,7 +129,7 @@ def translated() -> Iterator[None]:
         ) from error
     except errors.CheckpointError as error:
         raise IntegrityError(str(error)) from error
-    except errors.OutputError as error:
+    except (errors.OutputError, errors.ProcessError) as error:
         raise SourceError(str(error)) from error
     except ReleaseError as error:
         raise IntegrityError(str(error)) from error

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import ConfigError, IntegrityError, SourceError
-
-EXTRA = "pip install 'stackmill[train]'"
+from manifests.names import visible
+from pipeline.cli.lineage import translated
+from pipeline.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def merge(
 ) -> None:
     """Merge the adapter of a checkpoint into its base; the result is read again and must give the same logits."""
     result = run(checkpoint, out, base, dtype)
-    typer.echo(json.dumps(result, sort_keys=True) if as_json else result["folder"])
+    typer.echo(json.dumps(result, sort_keys=True) if as_json else visible(result["folder"]))
 
 
 def run(checkpoint: str, out: str, base: str | None, dtype: str) -> dict[str, Any]:
@@ -44,24 +44,12 @@ def run(checkpoint: str, out: str, base: str | None, dtype: str) -> dict[str, An
         IntegrityError: bytes that are not what was written, another base, or logits that moved.
         SourceError: `out` cannot be written.
     """
-    from training import errors
-
     if dtype not in {"auto", "fp32", "bf16", "fp16"}:
         raise ConfigError(f"--dtype {dtype}: one of auto, fp32, bf16, fp16")
-    try:
+    with translated():
         from training.after import merge as merging
-    except ImportError as error:
-        raise ConfigError(f"merging needs the `train` extra ({error}): {EXTRA}") from error
-    try:
+
         done = merging.merge(
-            checkpoint, out, base=base, dtype=dtype, report=lambda line: typer.echo(line, err=True)
+            checkpoint, out, base=base, dtype=dtype, report=lambda line: typer.echo(visible(line), err=True)
         )
         return done.report()
-    except ImportError as error:
-        raise ConfigError(f"merging needs the `train` extra ({error}): {EXTRA}") from error
-    except errors.CheckpointError as error:
-        raise IntegrityError(str(error)) from error
-    except errors.OutputError as error:
-        raise SourceError(str(error)) from error
-    except errors.TrainingError as error:
-        raise ConfigError(str(error)) from error

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import ConfigError, IntegrityError, SourceError
+from manifests.names import visible
+from pipeline.cli.lineage import translated
+from pipeline.errors import ConfigError
 
 app = typer.Typer(
     help="Learn a tokenizer from a release; see what one does to code.",
@@ -71,7 +73,9 @@ def train(
     if as_json:
         typer.echo(json.dumps(result, sort_keys=True))
         return
-    typer.echo(f"tokenizer  {result['tokenizer']}: {result['size']:,} entries, digest {result['digest']}")
+    typer.echo(
+        f"tokenizer  {visible(result['tokenizer'])}: {result['size']:,} entries, digest {result['digest']}"
+    )
     typer.echo(
         f"learnt     from {result['bytes'] / 1e6:,.1f} MB of {len(result['languages'])} languages in "
         f"{result['cpu_seconds']:.1f} s of processor time, at most {result['peak_bytes'] / 1e6:,.0f} MB of memory"
@@ -110,7 +114,7 @@ def check(
             corpus = learn.open_corpus(release, languages, held_out)
             rows = corpus.held_out if held_out else corpus.train
             result |= learn.measure(tokenizer, corpus, rows, sample_bytes, seed)
-    typer.echo(json.dumps(result, sort_keys=True) if as_json else _readable(result))
+    typer.echo(json.dumps(result, sort_keys=True) if as_json else "\n".join(map(visible, _readable(result))))
     trouble = _trouble(result)
     if trouble:
         raise ConfigError(trouble)
@@ -124,7 +128,7 @@ def _trouble(result: dict[str, Any]) -> str | None:
     return None
 
 
-def _readable(result: dict[str, Any]) -> str:
+def _readable(result: dict[str, Any]) -> list[str]:
     lines = [f"tokenizer  {result['tokenizer']}: {result['size']:,} entries, digest {result['digest']}"]
     for name, found in result["control"].items():
         lines.append(f"           {name:12s} " + (f"{found['id']:>7,}  {found['token']}" if found else "-"))
@@ -145,7 +149,7 @@ def _readable(result: dict[str, Any]) -> str:
         for name, rate in [("all", result["all"]), *sorted(result["languages"].items(), key=_most)]:
             per = "-" if rate["bytes_per_token"] is None else f"{rate['bytes_per_token']:.2f}"
             lines.append(f"           {name:24s} {per:>6s} bytes per token of {rate['bytes']:,} bytes")
-    return "\n".join(lines)
+    return lines
 
 
 def _most(item: tuple[str, dict[str, Any]]) -> tuple[float, str]:
@@ -153,25 +157,16 @@ def _most(item: tuple[str, dict[str, Any]]) -> tuple[float, str]:
 
 
 def _progress(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(visible(line), err=True)
 
 
 @contextmanager
 def _errors() -> Iterator[None]:
-    """Errors of training and of releases, as those of the command line."""
-    from manifests.errors import ReleaseError
-    from training import errors
-
+    """As `translated`; what training calls `evaluation.fraction` is an option here."""
     try:
-        yield
-    except errors.OutputError as error:
-        raise SourceError(str(error)) from error
-    except ReleaseError as error:
-        raise IntegrityError(str(error)) from error
-    except errors.TrainingError as error:
-        hint = " (here: --held-out 0)" if "evaluation.fraction: 0" in str(error) else ""
-        raise ConfigError(f"{error}{hint}") from error
-    except ImportError as error:
-        raise ConfigError(
-            f"this needs the `train` extra ({error}): pip install 'stackmill[train]'"
-        ) from error
+        with translated():
+            yield
+    except ConfigError as error:
+        if "evaluation.fraction: 0" not in str(error):
+            raise
+        raise ConfigError(f"{error} (here: --held-out 0)") from error

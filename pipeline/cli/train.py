@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.errors import ConfigError, IntegrityError, SourceError
-
-EXTRA = "pip install 'stackmill[train]'"
+from manifests.names import visible
+from pipeline.cli.lineage import translated
+from pipeline.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -86,7 +86,10 @@ def train(
         rendezvous=rendezvous,
         address=address,
     )
-    typer.echo(json.dumps(result, sort_keys=True) if as_json else _readable(result, dry_run))
+    if as_json:
+        typer.echo(json.dumps(result, sort_keys=True))
+    else:
+        typer.echo("\n".join(map(visible, _readable(result, dry_run).split("\n"))))
 
 
 def run(
@@ -104,24 +107,18 @@ def run(
     """The command without its printing.
 
     Raises:
-        ConfigError: configuration, missing extra, data that cannot be trained on.
-        IntegrityError: a release or checkpoint that is not what it claims to be.
-        SourceError: an output folder that cannot be written, or a process that failed.
+        StackmillError: what `translated` makes of training's errors.
     """
     # Imported here: the command line must start without pydantic models, torch or transformers.
-    from manifests.errors import ReleaseError
-    from training import errors
-    from training.config import load
+    with translated():
+        from training.config import load
 
-    try:
         settings = load(config, overrides)
-        try:
-            from training.run import dry_run as planning
-            from training.run.processes import Processes
-            from training.run.train import start_over
-            from training.run.train import train as train_here
-        except ImportError as error:
-            raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
+        from training.run import dry_run as planning
+        from training.run.output import start_over
+        from training.run.processes import Processes
+        from training.run.train import train as train_here
+
         if plan_only:
             return planning.dry_run(settings, nproc * nodes)
         processes = Processes(nproc, nodes, node_rank, rendezvous)
@@ -130,48 +127,34 @@ def run(
                 "--address lets Ray place the workers: leave --nodes out, and give --nproc for all of them"
             )
         if fresh and node_rank == 0:
-            _remove(start_over, settings.output)
-        try:
-            if address is not None:
-                from training.run.ray_train import train_on_ray
+            start_over(Path(settings.output))
+        if address is not None:
+            from training.run.ray_train import train_on_ray
 
-                return train_on_ray(settings, nproc, address, _progress)
-            # DeepSpeed wants a process group for one, too.
-            if processes.world > 1 or settings.parallel.deepspeed:
-                return _several(config, overrides, processes, settings)
-            return train_here(settings, _progress)
-        except ImportError as error:
-            raise ConfigError(f"training needs the `train` extra ({error}): {EXTRA}") from error
-    except errors.CheckpointError as error:
-        raise IntegrityError(str(error)) from error
-    except (errors.OutputError, errors.ProcessError) as error:
-        raise SourceError(str(error)) from error
-    except ReleaseError as error:
-        raise IntegrityError(f"{error}") from error
-    except errors.TrainingError as error:
-        raise ConfigError(str(error)) from error
+            return train_on_ray(settings, nproc, address, _progress)
+        # DeepSpeed wants a process group for one, too.
+        if processes.world > 1 or settings.parallel.deepspeed:
+            return _several(config, overrides, processes, settings)
+        return train_here(settings, _progress)
 
 
 def _progress(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _remove(start_over: Any, output: str) -> None:
-    try:
-        start_over(Path(output))
-    except OSError as error:
-        raise SourceError(f"{output}: cannot be removed: {error.strerror or error}") from error
+    typer.echo(visible(line), err=True)
 
 
 def _several(config: str, overrides: list[str], processes: Any, settings: Any) -> dict[str, Any]:
     from training.prepare import prepare
-    from training.run.distributed import check_processes, check_rows
+    from training.run import output
+    from training.run.interrupted import refused
     from training.run.processes import check_devices, start
+    from training.run.train import check
 
     check_devices(processes.per_node, settings.device)
-    check_processes(settings, processes.world)
+    check(settings, processes.world)
+    output.ready(settings)
     # Prepared here once: mistakes are reported by one process, and no rank waits while another tokenises.
-    check_rows(prepare(settings, _progress), settings, processes.world)
+    with refused(settings):
+        prepare(settings, _progress)
     arguments = [config, *(part for text in overrides for part in ("--set", text))]
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         file = Path(folder) / "result.json"

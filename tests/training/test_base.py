@@ -98,7 +98,7 @@ def test_what_the_hub_does_not_give_is_told_plainly(error, tmp_path, monkeypatch
 def test_what_is_neither_a_folder_nor_a_name_is_refused_without_asking(path, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: pytest.fail("was asked"))
     with pytest.raises(CheckpointError, match="neither a model folder nor a name"):
-        base.resolve(ModelConfig(path=path), tmp_path, print)
+        base.resolve(ModelConfig.model_construct(path=path), tmp_path, print)
 
 
 def test_a_revision_belongs_to_the_hub(tmp_path):

@@ -1,9 +1,13 @@
 """Checkpoints: whole or not there, and every damage noticed."""
 
 import shutil
+import tempfile
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors import SafetensorError
 
 from training.errors import CheckpointError, OutputError
@@ -177,3 +181,66 @@ def test_a_checkpoint_under_another_step_is_not_taken(tmp_path):
         checkpoint.verify(tmp_path / "step-00000009")
     (tmp_path / "step-00000009").rename(tmp_path / "my-model")  # a name of the user's own is none of ours
     assert checkpoint.verify(tmp_path / "my-model") == 5
+
+
+def test_a_checkpoint_that_cannot_be_read_is_unsound(tmp_path, monkeypatch):
+    """A damaged sector: the older one is used, as for any other damage."""
+    older, newest = write(tmp_path, 5), write(tmp_path, 10)
+    genuine = checkpoint.sha256_file
+
+    def refuse(path):
+        if path.parent == newest:
+            raise OSError(5, "Input/output error", str(path))
+        return genuine(path)
+
+    monkeypatch.setattr(checkpoint, "sha256_file", refuse)
+    said: list[str] = []
+    assert checkpoint.newest_sound(tmp_path, said.append) == older
+    assert "Input/output error" in said[0]
+
+
+def test_a_seal_of_endless_brackets_is_refused(tmp_path):
+    folder = write(tmp_path, 5)
+    (folder / checkpoint.SEAL).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="no readable"):
+        checkpoint.verify(folder)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(1, 30), st.booleans()), min_size=1, max_size=6, unique_by=lambda s: s[0]
+    ),
+    keep=st.integers(1, 3),
+    every=st.integers(1, 7),
+)
+def test_after_a_resume_the_sound_ones_are_those_that_stay(steps, keep, every):
+    """Breach: unsound checkpoints are counted as kept, push out what is written now, and the next crash loses all."""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(checkpoint, "sync"):
+        checkpoints = Path(folder)
+        for step, sound in steps:
+            write(checkpoints, step)
+            if not sound:
+                (checkpoint.folder_of(checkpoints, step) / "optimizer.pt").unlink()
+        resumed = checkpoint.newest_sound(checkpoints, lambda _: None)
+        checkpoint.pass_over(checkpoints, resumed, lambda _: None)
+        first = checkpoint.step_of(resumed) if resumed else 0
+        for step in range(first + every, first + 4 * every, every):
+            write(checkpoints, step)
+            checkpoint.prune(checkpoints, keep)
+            found = checkpoint.newest_sound(checkpoints, lambda text: pytest.fail(text))
+            assert checkpoint.step_of(found) == step
+            assert len(checkpoint.all_steps(checkpoints)) <= keep
+        unsound = {step for step, sound in steps if not sound and step > first}
+        assert {path.name for path in checkpoints.glob("*.unsound")} == {
+            f"step-{s:08d}.unsound" for s in unsound
+        }
+
+
+def test_a_small_file_is_whole_at_any_moment(tmp_path, monkeypatch):
+    file = tmp_path / "best.json"
+    checkpoint.replace(file, "old")
+    monkeypatch.setattr(checkpoint, "sync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        checkpoint.replace(file, "new")
+    assert file.read_text() == "old"

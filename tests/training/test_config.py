@@ -115,6 +115,20 @@ def test_the_tiny_preset_shows_every_key_with_its_true_default() -> None:
         (MINIMAL + "model: {kv_heads: 3}\n", "heads must be a multiple of kv_heads"),
         (MINIMAL + "lora: {}\n", "lora needs a trained base"),
         (MINIMAL + "steps: 2\n", r"train\.yaml:4: the key 'steps' was already given on line 3"),
+        (
+            "sources:\n- {jsonl: b}\noutput: o\nsteps: 1\n",
+            r"train\.yaml:2: the key 'sources\.0\.name' is required",
+        ),
+        (MINIMAL + "lora: 3\n", r"train\.yaml:4: lora: must be a section of keys and values \(got 3\)"),
+        (MINIMAL + "languages: Python\n", r"languages: must be a list, such as \[a, b\] \(got 'Python'\)"),
+        (MINIMAL + "languages: []\n", r"languages: must have at least one entry"),
+        (MINIMAL + 'data: {cache: "a\\0b"}\n', r"train\.yaml:4: data\.cache: no file can have this name"),
+        (MINIMAL + "tokenizer: {path: ''}\n", r"tokenizer\.path: .*at least 1 character"),
+        (MINIMAL + f"run_name: [{'x' * 999}]\n", r"run_name: .*\(got \['x{118}\.\.\.\)"),
+        (
+            MINIMAL + "evaluation: {fraction: 0.0, metrics: ['a:b']}\n",
+            r"evaluation\.fraction: 0 holds nothing out: no .*metrics",
+        ),
         ("- 1\n", "must be a mapping"),
         ("", "must be a mapping"),
     ],
@@ -143,6 +157,16 @@ def test_overrides(tmp_path: Path) -> None:
         TrainingConfigError, match=r"--set data\.fim\.rte=1: unknown key .*did you mean 'rate'"
     ):
         load(file, ["data.fim.rte=1"])
+    for text, message in (
+        (
+            "data={sequence_lenght: 64}",
+            r"unknown key 'data\.sequence_lenght'; did you mean 'sequence_length'",
+        ),
+        ("data={fim: {rate: 2}}", r"^--set data=\{fim: \{rate: 2\}\}: data\.fim\.rate: "),
+        ("sources=[{name: a, jsonl: b, weight: 0}]", r"sources\.0\.weight"),
+    ):
+        with pytest.raises(TrainingConfigError, match=message):
+            load(file, [text])
     for wrong in ("seed", "=1", "a..b=1"):
         with pytest.raises(TrainingConfigError, match="write it as"):
             load(file, [wrong])

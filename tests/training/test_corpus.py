@@ -412,6 +412,10 @@ def test_misspelt_filters_are_refused(release, tmp_path):
     ):
         chosen_of([source], filters={"exclude_licenses": ["Apache2.0"]})
     chosen_of([source], filters={"exclude_licenses": ["GPL-3.0-only", "gpl-2.0"]})  # known to SPDX, an old id
+    chosen_of([source], filters={"exclude_licenses": ["GPL-2.0-only  with Classpath-exception-2.0"]})
+    for name in ("MIT OR Apache-2.0", "MIT OR", "MIT WITH"):
+        with pytest.raises(TrainingConfigError, match=f"'{name}' is not one license"):
+            chosen_of([source], filters={"licenses": [name]})
     with pytest.raises(ValueError, match=r"0.9 is more than 0.1"):
         FilterConfig.model_validate({"ranges": {"alphanum_fraction": [0.9, 0.1]}})
     assert filters.columns(FilterConfig()) == []
@@ -460,6 +464,46 @@ def test_the_same_text_in_two_sources_is_taken_from_the_first(release, tmp_path)
     turned = chosen_of([own, {"name": "r", "release": str(release)}])
     assert turned.train[:6].all()
     assert turned.left_out == {"duplicate": 6}
+
+
+def test_a_limit_does_not_make_a_small_source_with_a_weight_vanish(tmp_path):
+    """Breach: the limit leaves it a hundredth, as it has of the data, and no repetition reaches its weight."""
+    big = jsonl(tmp_path, [{"text": f"big {n:06}", "language": "Go"} for n in range(500)], "big", weight=1.0)
+    small = jsonl(
+        tmp_path, [{"text": f"small {n:04}", "language": "C"} for n in range(5)], "small", weight=1.0
+    )
+    corpus = chosen_of([big, small], data={"max_train_bytes": 500})
+    assert corpus.train[500:].all()
+    assert corpus.train[:500].sum() == 45
+    assert corpus.left_out == {"max_train_bytes": 455}
+    languages = chosen_of(
+        [{**one, "weight": None} for one in (big, small)],
+        data={"max_train_bytes": 40, "mix": {"languages": {"Go": 1.0, "C": 3.0}}},
+    )
+    assert (languages.train[:500].sum(), languages.train[500:].sum()) == (1, 3)
+
+
+def test_a_source_that_a_limit_makes_vanish_is_said(tmp_path):
+    sources = [
+        jsonl(tmp_path, [{"text": f"big {n:06}"} for n in range(500)], "big"),
+        jsonl(tmp_path, [{"text": "small"}], "small"),
+    ]
+    settings_ = config(sources, evaluation={"fraction": 0.0}, data={"max_train_bytes": 100})
+    lines: list[str] = []
+    corpus = select([open_source(each) for each in settings_.all_sources], settings_, report=lines.append)
+    assert not corpus.train[500]
+    assert (
+        len(lines) == 1
+        and "source 'small': none of its rows is trained on, because of data.max_train_bytes" in lines[0]
+    )
+
+
+def test_only_sources_with_chosen_rows_are_read(tmp_path):
+    """Breach: each unit of one source reads all others."""
+    sources = [jsonl(tmp_path, rows_of(3), "a"), jsonl(tmp_path, [{"text": "other"}], "b")]
+    corpus = chosen_of(sources)
+    (tmp_path / "b.jsonl").unlink()
+    assert [rows.tolist() for rows, _ in corpus.texts(np.arange(4) < 2)] == [[0, 1]]
 
 
 def test_when_all_held_out_rows_are_like_training_rows_it_is_said(tmp_path):

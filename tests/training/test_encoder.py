@@ -79,11 +79,14 @@ def test_every_character_gets_the_same_ids(tokenizer):
 
 def test_why_it_is_not_used_is_said(tokenizer, monkeypatch):
     lines: list[str] = []
-    digits = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    threes = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex("[0-9][0-9][0-9]"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
-    starcoder = other(tokenizer, pre_tokenizer=json.loads(digits.__getstate__()))
-    assert encoder.choose(starcoder, lines.append).name == "tokenizers"
+    falcon = other(tokenizer, pre_tokenizer=json.loads(threes.__getstate__()))
+    assert encoder.choose(falcon, lines.append).name == "tokenizers"
     assert "gigatoken does not take this tokenizer" in lines[-1]
 
     monkeypatch.setitem(sys.modules, "gigatoken", None)

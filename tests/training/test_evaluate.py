@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 import torch.nn.functional as F
@@ -40,7 +41,18 @@ def cache():
     nothing = np.zeros(len(LENGTHS), dtype=np.int64)
     rows = np.arange(len(LENGTHS))
     return TokenCache(
-        "", "", tokens, [""] * len(LENGTHS), LANGUAGE, nothing, LENGTHS, nothing, rows, rows, nothing, 0
+        "",
+        "",
+        tokens,
+        pa.array([""] * len(LENGTHS)),
+        LANGUAGE,
+        nothing,
+        LENGTHS,
+        nothing,
+        rows,
+        rows,
+        nothing,
+        0,
     )
 
 

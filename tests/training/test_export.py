@@ -22,11 +22,13 @@ from pipeline.cli.main import app
 from pipeline.errors import StackmillError
 from training.after import export as exporting
 from training.after import merge, trace
-from training.config import TrainConfig
+from training.config import ModelConfig, TrainConfig
 from training.errors import CheckpointError, TrainingConfigError
+from training.model import build
 from training.run import checkpoint, lineage_format
 from training.run.train import train
 from training.tokens.tokenizer import CodeTokenizer
+from training.tokens.tokenizer import train as train_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -165,9 +167,28 @@ def test_several_files_and_another_precision(run, tmp_path):
     assert "bfloat16" in told[0]
 
 
+def test_a_model_with_few_positions_is_exported(tmp_path):
+    """Breach: 64 tokens are asked of a model that has learnt 16 positions, and it ends in an IndexError."""
+    tokenizer = train_tokenizer(["def f(x):\n    return x + 1\n"] * 3, 300)
+    sizes = {"hidden_size": 16, "layers": 1, "heads": 2}
+    build.build(ModelConfig(architecture="gpt2", **sizes), tokenizer, 16, 0).save_pretrained(
+        tmp_path / "model"
+    )
+    (tmp_path / "out").mkdir()
+    about = exporting._model(tmp_path / "model", tmp_path / "out", tokenizer, "auto", "5GB")
+    assert about["architecture"] == "GPT2LMHeadModel"
+
+
 def test_what_cannot_be_exported_is_refused(run, tmp_path):
     with pytest.raises(TrainingConfigError, match="exists already"):
         exporting.export(run[1], tmp_path)
+    for more, message in (
+        ({"shard": "nonsense"}, "--max-shard-size nonsense: not a size"),
+        ({"shard": "0GB"}, "--max-shard-size 0GB"),
+        ({"license": "x: [y\n---"}, "not an SPDX id"),
+    ):
+        with pytest.raises(TrainingConfigError, match=message):
+            exporting.export(run[1], tmp_path / "out", **more)
     broken = tmp_path / "copy" / run[1].name
     shutil.copytree(run[1], broken)
     (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:-1])

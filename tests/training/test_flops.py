@@ -181,6 +181,9 @@ def test_mfu():
         ("NVIDIA B200", 2250.0),
         ("NVIDIA A10", 125.0),
         ("Some Card 9", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA GeForce RTX 3090 Ti", None),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None),
     ],
 )
 def test_a_device_is_found_by_its_name(name, tera):

@@ -240,7 +240,12 @@ def test_mistakes_become_the_right_errors(app, made, tmp_path):
         ((made[0], "--fim-file", tmp_path / "none"), ConfigError, "must be there once, and is 0 times"),
         ((made[0], "--prompt", "a", "--base", "b"), ConfigError, "--base is for adapters"),
         ((made[0], "--prompt", "a", "--top-p", "0"), ConfigError, "--top-p"),
+        ((made[0], "--prompt", "a", "--temperature", "inf"), ConfigError, "--temperature inf"),
+        ((made[0], "--prompt", "a", "--temperature", "1e-300"), ConfigError, "--temperature 1e-300"),
+        ((made[0], "--prompt", "a", "--seed", str(2**64)), ConfigError, "--seed"),
+        ((made[0], "--prompt", "a\udcff"), ConfigError, "at character 1 is a byte that is not UTF-8"),
         ((made[0], "--prompt", "a", "--device", "nonsense"), ConfigError, "device nonsense"),
+        ((made[0], "--prompt", "a", "--device", "meta"), ConfigError, "device meta"),
         ((made[0], "--prompt", "x = 1\n" * 100), ConfigError, "--cut"),
         ((tmp_path, "--best", "--prompt", "a"), IntegrityError, "names no best checkpoint"),
     ):

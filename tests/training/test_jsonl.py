@@ -4,15 +4,16 @@ import gzip
 import hashlib
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from training.corpus import jsonl
+from training.corpus import jsonl, lines
 from training.corpus.jsonl import JsonlSource
 from training.errors import TrainingConfigError, TrainingDataError
 
@@ -94,6 +95,7 @@ def test_all_of_them_in_one_file(tmp_path):
 def test_every_line_is_a_row_or_counted(tmp_path_factory, lines, end):
     folder = tmp_path_factory.mktemp("lines")
     data = b"\n".join([*lines, GOOD]) + (b"\n" if end else b"")
+    assume(not data.startswith((b"\x1f\x8b", b"\x28\xb5\x2f\xfd")))  # a compressed file, by its first bytes
     opened = source(written(folder, data))
     rows = read(opened)
     assert opened.index().num_rows == len(lines) + 1
@@ -139,7 +141,7 @@ def test_a_damaged_file_says_so(kind, tmp_path):
 
 
 def test_a_line_that_is_too_long_is_left_out_and_never_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(jsonl, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 100)
     fits = b'{"text": "' + b"a" * 88 + b'"}'
     assert len(fits) == 100
     opened = source(written(tmp_path, b"\n".join([GOOD, fits, b"y" * 101, b"z" * 5000, GOOD, b"w" * 300])))
@@ -220,3 +222,126 @@ def test_nothing_to_read(tmp_path):
         TrainingDataError, match=r"no line can be used \(1 no_text, 1 not_json\).*keys found: 'content'"
     ):
         source(written(tmp_path, b'{"content": "a"}\nx\n'))
+
+
+def packed(data: bytes, kind: str) -> bytes:
+    """As a file of that kind has it; compressed ones in two parts."""
+    if kind == "plain":
+        return data
+    compress = {"gzip": gzip.compress, "zstd": zstandard.compress}[kind]
+    return compress(data[: len(data) // 2]) + compress(data[len(data) // 2 :])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.sampled_from([GOOD, b"", b"{}", b'{"text": "b\\u00e9", "id": 3}', b'{"text": "c"}']), max_size=9
+    ),
+    st.lists(st.sets(st.integers(0, 9)), min_size=1, max_size=5),
+    st.sampled_from(["plain", "gzip", "zstd"]),
+    st.booleans(),
+)
+def test_any_lines_in_any_order_of_asking_are_those_of_the_file(
+    tmp_path_factory, lines, asked, kind, pickled
+):
+    lines = [*lines, GOOD]
+    file = written(tmp_path_factory.mktemp("again"), packed(b"\n".join(lines), kind))
+    opened = source(file)
+    usable = opened.index()["problem"].is_null().to_numpy()
+    whole = {row["row"]: row["content"] for row in read(opened)}
+    assert whole == {n: json.loads(lines[n])["text"] for n in np.flatnonzero(usable)}
+    again = pickle.loads(pickle.dumps(opened)) if pickled else opened
+    for some in asked:
+        chosen = usable & np.isin(np.arange(len(lines)), list(some))
+        found = [
+            (int(row), text)
+            for rows, batch in again.texts(chosen, ["content"])
+            for row, text in zip(rows, batch["content"].to_pylist(), strict=True)
+        ]
+        assert found == [(n, whole[n]) for n in np.flatnonzero(chosen)]
+
+
+@pytest.mark.parametrize("kind", ["plain", "gzip", "zstd"])
+def test_units_of_a_file_cost_one_reading_of_it(kind, tmp_path, monkeypatch):
+    """Breach: every unit of tokenising, and every other source's, reads the whole file."""
+    data = b"".join(json.dumps({"text": f"{n} " * 400}).encode() + b"\n" for n in range(400))
+    opened = source(written(tmp_path, packed(data, kind)))
+    size, parsed = 0, 0
+    plain, decoded = lines._Reader.bytes, jsonl._decoded
+
+    def counted(self, begin, end):
+        nonlocal size
+        size += end - min(begin, self.at if self.compressed else begin)
+        return plain(self, begin, end)
+
+    def decoded_counted(line, **more):
+        nonlocal parsed
+        parsed += 1
+        return decoded(line, **more)
+
+    monkeypatch.setattr(lines._Reader, "bytes", counted)
+    monkeypatch.setattr(jsonl, "_decoded", decoded_counted)
+    opened.index(["content_sha256", "row_id", "length_bytes", "directory_id"])
+    assert (size, parsed) == (0, 0)
+    for unit in np.split(np.arange(400), 20):
+        for _ in opened.texts(np.isin(np.arange(400), unit)):
+            pass
+    assert (size, parsed) == (len(data), 400)
+    for _ in opened.texts(
+        np.arange(400) == 399
+    ):  # after the end: a plain file is read there, others begin anew
+        pass
+    assert size == (len(data) + len(data.splitlines()[-1]) + 1 if kind == "plain" else 2 * len(data))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        b'{"content": "another"}\n' + GOOD,
+        b"",
+        GOOD[:-3],
+        b"\n" * 100,
+        GOOD.replace(b"1", b"2") + b"\n" + GOOD,
+    ],
+    ids=["no text", "empty", "shorter", "blank", "a byte"],
+)
+def test_whatever_a_file_has_become_is_a_message(changed, tmp_path):
+    file = written(tmp_path, GOOD + b"\n" + GOOD + b"\n")
+    opened = source(file)
+    file.write_bytes(changed)
+    with pytest.raises(
+        TrainingDataError, match="has changed since it was first read: line 1 is not what it was"
+    ):
+        list(opened.texts(np.ones(2, dtype=bool)))
+    file.unlink()
+    with pytest.raises(TrainingDataError, match="cannot be read: No such file"):
+        list(opened.texts(np.ones(2, dtype=bool)))
+
+
+def test_how_deep_a_line_may_be_does_not_depend_on_who_reads_it(tmp_path):
+    """Breach: a line that can be used is broken when it is read from a deeper place in the program."""
+    deep = [
+        b'{"text": "a", "x": ' + b"[" * n + b"1" + b"]" * n + b"}"
+        for n in (1, jsonl.MAX_DEPTH - 1, jsonl.MAX_DEPTH)
+    ]
+    opened = source(
+        written(tmp_path, b"\n".join([*deep, b'{"text": "a", "x": ' + b'{"":' * 700 + b"1" + b"}" * 701]))
+    )
+    assert opened.problems == {"not_json": (2, 3)}
+
+    def deeper(left: int) -> int:
+        return deeper(left - 1) if left else len(read(opened))
+
+    assert deeper(500) == 2
+
+
+def test_frames_of_parallel_compressors(tmp_path):
+    """They put a skippable frame with the size before each frame."""
+    frame = zstandard.compress(GOOD + b"\n")
+    skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + len(frame).to_bytes(4, "little")
+    assert len(read(source(written(tmp_path, (skipped + frame) * 3)))) == 3
+
+
+def test_a_key_of_our_own_columns_is_no_number_to_filter_by(tmp_path):
+    line = {"text": "a", "content": 1, "problem": 2, "swhid": 3, "is_vendor": 4, "revision_id": 5, "stars": 6}
+    assert source(written(tmp_path, json.dumps(line).encode())).numbers == ("length_bytes", "stars")

@@ -10,16 +10,20 @@ from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from licensing import optout
 from manifests.reader import Release
 from pipeline.cli.main import app
+from pipeline.errors import StackmillError
 from training.after import places, trace, withdrawn
 from training.config import TrainConfig
+from training.corpus import networks
 from training.errors import CheckpointError, TrainingConfigError
 from training.prepare import Epoch, prepare
 from training.run import checkpoint, lineage, lineage_format, row_sets
@@ -208,7 +212,7 @@ def test_history_tells_who_trained_which_steps(made, tmp_path):
     again = lineage.Recorder(config, prepared, 4)
     again.go_on_from(tmp_path)
     history = again.describe(9)["history"]
-    assert [(part["first_step"], part["steps"]) for part in history] == [(0, 3), (3, 5), (8, 1)]
+    assert [(part["first_step"], part["steps"]) for part in history] == [(0, 3), (3, 6)]
 
 
 def _opened(folder, release=None):
@@ -261,11 +265,62 @@ def test_a_repository_is_found_by_its_origin_in_any_form(made, release):
     wanted = trace.ask(runs, data, trace.Question("origin", origin))
     assert sum(wanted["counts"].values()) > 2
     swhid = "swh:1:ori:" + hashlib.sha1(origin.encode()).hexdigest()
-    for kind, value in (("origin", origin + ".git"), ("origin", origin + "/"), ("id", swhid)):
-        assert trace.ask(runs, data, trace.Question(kind, value))["runs"] == wanted["runs"]
+    for value in SPELLINGS:
+        assert trace.ask(runs, data, trace.Question("origin", value))["runs"] == wanted["runs"], value
+    for value in (swhid, f" {swhid.upper()};visit=swh:1:snp:{'0' * 40}"):
+        assert trace.ask(runs, data, trace.Question("id", value))["runs"] == wanted["runs"]
     assert trace.ask(runs, data, trace.Question("origin", origin[:-1]))["counts"] == {}
-    with pytest.raises(TrainingConfigError, match="is no id"):
-        trace.ask(runs, data, trace.Question("id", "click"))
+    for kind, value in (
+        ("id", "click"),
+        ("id", "swh:1:rel:" + "0" * 40),
+        ("owner", "owner1"),
+        ("origin", " "),
+    ):
+        with pytest.raises(TrainingConfigError, match=r"is no id|is no owner|is empty"):
+            trace.ask(runs, data, trace.Question(kind, value))
+
+
+SPELLINGS = (
+    "https://example.org/owner1/repository1",
+    "https://example.org/owner1/repository1.git",
+    "https://example.org/owner1/repository1.git/",
+    "https://example.org/owner1/repository1/?tab=readme#top",
+    "http://www.example.org/Owner1/Repository1",
+    "HTTPS://me:word@EXAMPLE.org:443/owner1//repository%31",
+    "git@example.org:owner1/repository1.git",
+    "ssh://git@example.org:22/owner1/repository1.git",
+    "git+ssh://git@example.org/owner1/repository1",
+    " example.org/owner1/repository1 ",
+)
+
+
+@given(st.sampled_from(SPELLINGS), st.sampled_from(["", "/", ".git", "#x", "/blob"]), st.booleans())
+def test_addresses_are_compared_as_the_opt_out_registry_does(value, end, upper):
+    """Breach: the registry takes a repository out under a spelling under which nobody finds it in a checkpoint."""
+    value = value.strip() + end
+    value = value.upper() if upper else value
+    assert networks.plain(value) == optout.normalise(value)
+    for package in ("pkg:pypi/click@8.1.7", "pkg:npm/%40scope/name@1.0"):
+        assert networks.plain(package) == optout.normalise(package)
+
+
+def test_an_account_is_found_by_its_address_in_any_form(made, release):
+    """Breach: who gives the address of an account is told "not trained on"."""
+    runs, data = _opened(made[2])
+    wanted = trace.ask(runs, data, trace.Question("owner", "example.org/owner1"))["runs"]
+    assert wanted[0]["rows"]
+    for value in ("https://example.org/Owner1/", "git@example.org:owner1", "www.example.org/owner1"):
+        assert trace.ask(runs, data, trace.Question("owner", value))["runs"] == wanted, value
+    assert trace.ask(runs, data, trace.Question("owner", "example.org/owner"))["counts"] == {}
+    question = trace.Question("owner", "example.org/group/inner")  # a group in a group
+    origins = ["https://example.org/group/inner/a", "https://example.org/group/innermost/a", None]
+    _, test = question.columns_and_test()
+    assert test(pa.table({"origin": origins})).to_pylist() == [True, False, False]
+    _, test = trace.Question("owner", "pkg:pypi/click").columns_and_test()
+    assert test(pa.table({"origin": ["pkg:pypi/click@8.1", "pkg:pypi/clicker@8.1"]})).to_pylist() == [
+        True,
+        False,
+    ]
 
 
 def test_steps_are_those_in_which_the_row_was_fed(made):
@@ -285,7 +340,7 @@ def test_steps_are_those_in_which_the_row_was_fed(made):
             assert (epoch, place["trained_on"]) == (place["epoch"], place["step"] < STEPS)
             assert place["packed_row"] in numbers
             cache, plan = prepared.epochs[epoch].cache, prepared.order.plans[epoch]
-            document = cache.content_id.index(row["content_sha256"])
+            document = cache.content_id.to_pylist().index(row["content_sha256"])
             filled = plan.fill(cache.tokens, np.array([place["packed_row"]]), 1)
             begin = int(cache.length[:document].sum()) + place["first_token"]
             tokens = cache.tokens[begin : begin + place["tokens"]]
@@ -415,8 +470,15 @@ def test_removals_name_trained_rows_only(made, release, tmp_path):
     assert found["by_reason"] == {"asked": 1, "unstated": 1, "withdrawn": 1}
     assert sum(found["by_language"].values()) == found["found"] == 3
     origin = seen[0]["origin"]
-    found = withdrawn.removed(runs, data, [{"origin": origin}])
-    assert found["found"] == sum(row["origin"] == origin for row in seen)
+    file.write_text(
+        json.dumps({"origin": origin.replace("https://", "git@").replace("/", ":", 1) + ".git"})
+        + "\n"
+        + json.dumps({"swhid": seen[1]["swhid"] + ";origin=https://x.example/y"})
+    )
+    found = withdrawn.removed(runs, data, withdrawn.read_removals(file))
+    assert found["found"] == len(
+        {seen[1]["row_id"], *(row["row_id"] for row in seen if row["origin"] == origin)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -492,8 +554,6 @@ def test_the_command(made, release, tmp_path):
 
 def _code(arguments):
     """Exit code as the entry point gives it."""
-    from pipeline.errors import StackmillError
-
     result = _call(*arguments)
     if isinstance(result.exception, StackmillError):
         return result.exception.exit_code, str(result.exception)
@@ -592,3 +652,113 @@ def test_a_base_of_which_nothing_is_known_is_said_so(made, tmp_path):
     answer = _call(folder, "--origin", "https://example.org/nobody/nothing")
     assert answer.exit_code == 1 and "was trained on is NOT known" in answer.stdout
     assert json.loads(_call(folder, "--json").stdout)["unknown_base"] == base.name
+
+
+def test_a_row_of_two_sources_counts_once(made, release):
+    """Breach: a row that a run read from two releases is counted twice."""
+    runs, data = _opened(made[2])
+    row = next(row for row in _all_rows(runs, data) if row["status"] == "seen")
+    value = json.loads((made[2] / "lineage.json").read_text())
+    value["sources"].append({**value["sources"][0], "name": "again"})
+    runs = [trace.Run(0, "twice", lineage_format.parse(value, "here"))]
+    found = withdrawn.removed(runs, data, [{"row_id": row["row_id"]}])
+    assert (found["found"], found["by_generation"], found["rows"][0]["generations"]) == (1, [1], [0])
+
+
+def test_something_else_where_the_release_was_does_not_hinder(made, release, tmp_path):
+    """Breach: --release is not looked at, because a folder of that name is there and holds something else."""
+    config, prepared, _ = made
+    (tmp_path / "2.1").mkdir()
+    changes = {"release": str(tmp_path / "2.1"), "output": str(tmp_path / "run")}
+    folder = write_checkpoint(TrainConfig.model_validate({**config.model_dump(), **changes}), prepared, STEPS)
+    asked = [folder, "--origin", "https://example.org/owner1/repository1"]
+    code, message = _code(asked)
+    assert code == 2 and "give its place with --release" in message
+    assert _code([*asked, "--release", release])[0] == 0
+
+
+def test_steps_are_told_without_touching_a_folder_of_somebody_else(made, tmp_path):
+    """Breach: a model that was copied beside a folder named cache fills it with tokens."""
+    _, _, folder = made
+    model, cache = tmp_path / "models/mine", tmp_path / "cache"
+    shutil.copytree(folder, model)
+    cache.mkdir()
+    answer = _call(model, "--owner", "example.org/owner2", "--steps", "--json")
+    assert any(row.get("places") for row in json.loads(answer.stdout)["runs"][0]["rows"])
+    assert list(cache.iterdir()) == []
+
+
+def hostile():
+    """(name, change of a lineage): what a stranger may send."""
+
+    def at(value, keys, new):
+        for key in keys[:-1]:
+            value = value[key]
+        value[keys[-1]] = new
+
+    part = ("sources", 0, "parts", 0)
+    return {
+        "huge rows": lambda v: at(v, (*part, "rows"), 10**300),
+        "many rows": lambda v: at(v, (*part, "rows"), 2**39),
+        "no rows": lambda v: at(v, (*part, "rows"), -1),
+        "rows of another kind": lambda v: at(v, (*part, "rows"), True),
+        "a range beyond the end": lambda v: at(v, (*part, "seen", "ranges"), [[0, 10**9]]),
+        "half a range": lambda v: at(v, (*part, "seen", "ranges"), [[0]]),
+        "a path above": lambda v: at(v, (*part, "path"), "../../secret"),
+        "another sha": lambda v: at(v, (*part, "sha256"), "0" * 64),
+        "no bits": lambda v: at(v, (*part, "seen", "bits"), ""),
+        "a file for a release": lambda v: at(v, ("sources", 0, "kind"), "jsonl"),
+        "sources of numbers": lambda v: at(v, ("config", "sources"), [1, None]),
+        "a text for sources": lambda v: at(v, ("config", "sources"), "abc"),
+        "a lone surrogate": lambda v: at(v, ("sources", 0, "name"), "\ud800"),
+        "no number": lambda v: at(v, ("mix", "max_repeats"), float("nan")),
+        "a parent of another kind": lambda v: at(v, ("parent",), []),
+        "endless parents": lambda v: at(v, ("parent",), deep(copy.copy(v))),
+        "a name too long for a file": lambda v: at(v, ("config", "release"), "a" * 5000),
+        "a name with a zero": lambda v: at(v, ("config", "release"), "a\0b"),
+        "other names of sources": lambda v: at(v, ("sources", 0, "name"), "other"),
+        "a forged row": lambda v: at(v, (*part, "seen"), v["sources"][0]["parts"][0]["held_out"]),
+        "a configuration of nothing": lambda v: at(v, ("config",), {}),
+    }
+
+
+def deep(value):
+    for _ in range(120):
+        value = {**value, "parent": {"folder": "x", "checkpoint_digest": None, "lineage": value}}
+    return value["parent"]
+
+
+@pytest.mark.parametrize(
+    "name", [*hostile(), "cut off", "brackets", "a number of 5,000 digits", "latin", "empty"]
+)
+def test_a_lineage_of_a_stranger_is_an_answer_or_an_error(made, release, tmp_path, name):
+    """Breach: a traceback, or an answer from rows that the release does not have."""
+    text = (made[2] / "lineage.json").read_text()
+    if name in hostile():
+        value = json.loads(text)
+        hostile()[name](value)
+        data = json.dumps(value).encode()
+    else:
+        data = {
+            "cut off": text[: len(text) // 2].encode(),
+            "brackets": b"[" * 200_000,
+            "a number of 5,000 digits": text.replace('"seed": 0', '"seed": ' + "9" * 5000).encode(),
+            "latin": text.encode().replace(b"Python", b"P\xffthon"),
+            "empty": b"",
+        }[name]
+    temporary = tmp_path / "made.tmp-test"
+    shutil.copytree(made[2], temporary)
+    (temporary / "lineage.json").write_bytes(data)
+    (temporary / checkpoint.SEAL).unlink()
+    folder = tmp_path / f"step-{STEPS:08d}"
+    checkpoint.seal(temporary, folder)
+    codes = []
+    for more in ([], ["--owner", "example.org/owner2", "--release", release, "--steps"]):
+        result = _call(folder, *more)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            assert isinstance(result.exception, StackmillError), repr(result.exception)
+            codes.append(result.exception.exit_code)
+        else:
+            codes.append(result.exit_code)
+    fine = name in ("a name too long for a file", "a name with a zero")  # where --release says
+    assert codes[1] in ((0,) if fine else (2, 4)), codes

@@ -118,9 +118,15 @@ def test_evaluation_and_generation_see_logits():
 
 
 def test_a_model_that_changes_its_logits_is_refused():
-    """Breach: a soft cap is left out, and the loss is silently another one."""
-    model = build("gemma2", head_dim=8, final_logit_softcapping=30.0, pad_token_id=0)
+    """Breach: a soft cap is left out, and the loss is silently another one; or it is told after an evaluation only."""
+    with pytest.raises(TrainingConfigError, match="set loss_chunk: null"):
+        install(build("gemma2", head_dim=8, final_logit_softcapping=30.0, pad_token_id=0), 16)
+
+
+def test_a_change_of_the_logits_that_no_setting_tells_is_refused_at_the_first_step():
+    model = build("gemma2", head_dim=8, final_logit_softcapping=None, pad_token_id=0)
     install(model, 16)
+    model.config.final_logit_softcapping = 30.0  # as if its own code did it
     with pytest.raises(TrainingConfigError, match="set loss_chunk: null"):
         gradients(model)
 

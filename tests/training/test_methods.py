@@ -11,6 +11,7 @@ import pytest
 import tokenizers as tokenizers_library
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from training.after import merge as merging
 from training.after.merge import merge
@@ -117,6 +118,36 @@ def test_dropout_is_in_training_only_and_on_adapters_only(tokenizer, tmp_path):
     model.train()
     with torch.no_grad():
         assert not torch.equal(model(**inputs).logits, model(**inputs).logits)
+
+
+def test_a_target_that_is_no_module_is_refused_though_others_are(tokenizer, tmp_path):
+    """Breach: a name is misspelt, or of another architecture, and its matrices stay as they are without a word."""
+    folder = base(tmp_path, tokenizer)
+    for names, message in (
+        (("q_proj", "gate_porj"), r"no module 'gate_porj'; did you mean 'gate_proj'\?; there are .*q_proj"),
+        (("q_proj", "c_attn"), "no module 'c_attn'"),
+        (("nothing",), "lora.target_modules"),
+    ):
+        with pytest.raises(TrainingConfigError, match=message):
+            adapters.add_lora(
+                build.load(folder, ModelConfig(path="x"), tokenizer), LoraConfig(target_modules=names), 0
+            )
+    adapters.add_lora(
+        build.load(folder, ModelConfig(path="x"), tokenizer),
+        LoraConfig(target_modules=("self_attn.q_proj", "layers.1.mlp.up_proj")),
+        0,
+    )
+
+
+@pytest.mark.parametrize("names", [("q_proj", "gate_proj", "up_proj"), ("down_proj",)], ids="-".join)
+def test_experts_are_adapted_where_they_are_named(names):
+    settings = {"moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2, "head_dim": 16}
+    sizes = {"vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4}
+    about = AutoConfig.for_model("qwen3_moe", **settings, **sizes, num_key_value_heads=2)
+    model = adapters.add_lora(
+        AutoModelForCausalLM.from_config(about), LoraConfig(rank=2, target_modules=names), 0
+    )
+    assert any("experts" in name for name, p in model.named_parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
@@ -329,6 +360,17 @@ def test_merged_is_base_and_adapter(name, method, tokenizer, tmp_path):
     }
     assert not any("adapter" in name for name in names)
     assert {path.name for path in tmp_path.iterdir()} == {"base", "adapter", "out"}
+
+
+def test_a_base_with_few_positions_of_its_own_is_merged(tokenizer, tmp_path):
+    """Breach: 48 tokens are asked of a model that has learnt 16 positions, and it ends in an IndexError."""
+    build.build(ModelConfig(architecture="gpt2", **SIZES), tokenizer, 16, 0).save_pretrained(
+        tmp_path / "base"
+    )
+    model = build.load(tmp_path / "base", ModelConfig(path="x"), tokenizer)
+    adapters.add_lora(model, LoraConfig(rank=2), 0).save_pretrained(str(tmp_path / "adapter"))
+    tokenizer.save(tmp_path / "adapter")
+    assert merge(tmp_path / "adapter", tmp_path / "out", base=str(tmp_path / "base")).moved < 1e-4
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])

@@ -1,5 +1,6 @@
 """An epoch holds what the weights ask for, in tokens; over the epochs no document is forgotten."""
 
+import itertools
 from collections import Counter
 from fractions import Fraction
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.corpus.mixing import Weights, hashed_order, lines, mix, summary
+from training.corpus.mixing import Weights, hashed_order, limited, lines, mix, summary, wanted_shares
 from training.errors import TrainingDataError
 
 NAMES = [(source, language) for source in ("a", "b") for language in ("C", "Go", "Lua")]
@@ -162,3 +163,40 @@ def test_a_weight_without_documents_is_an_error():
         mix(lengths, NAMES, group, Weights({}, {"C": 1.0, "Lua": 1.0}, 4.0), seed=0, epoch=0)
     with pytest.raises(TrainingDataError, match="source 'b' has a weight and no document"):
         mix(lengths, NAMES, group, Weights({"a": 1.0, "b": 1.0}, {}, 4.0), seed=0, epoch=0)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data(), st.integers(0, 20_000))
+def test_a_limit_is_shared_out_as_the_weights_ask(data, limit):
+    lengths, group = data.draw(documents())
+    sizes = np.bincount(group, weights=lengths).astype(int).tolist()
+    available = {NAMES[number]: size for number, size in enumerate(sizes) if size}
+    wanted = data.draw(weights(group))
+    taken = limited(available, wanted, limit)
+    shares = wanted_shares(available, wanted)
+    assert taken.keys() == available.keys()
+    assert all(taken[name] <= available[name] for name in available)
+    assert min(limit, sum(sizes)) - len(available) < sum(taken.values()) <= limit or sum(sizes) <= limit
+    if sum(sizes) <= limit:
+        assert taken == available
+    full = {name for name in available if taken[name] == available[name]}
+    for one, other in itertools.permutations(available.keys() - full, 2):  # in proportion, rounded down
+        assert (taken[one] + 1) * shares[other] > taken[other] * shares[one]
+    for one in full:  # nothing is full that others had to give way for
+        for other in available.keys() - full:
+            assert taken[one] * shares[other] <= (taken[other] + 1) * shares[one]
+
+
+def test_many_small_groups_are_shares_of_the_same_documents():
+    """Breach: the documents of a group are not those that have its number, or not in their order."""
+    names = [("a", f"l{number}") for number in range(50)]
+    group = np.random.default_rng(0).integers(0, 50, 400)
+    lengths = np.arange(1, 401)
+    order, shares = mix(lengths, names, group, Weights({}, {x: 1.0 for _, x in names}, 1.0), seed=0, epoch=0)
+    at = 0
+    for share in shares:
+        mine = np.flatnonzero(group == int(share.language[1:]))
+        cycle = mine[hashed_order(len(mine), f"mix|0|a|{share.language}")]
+        assert order[at : at + share.stop].tolist() == cycle[: share.stop].tolist()
+        at += share.stop
+    assert at == len(order)

@@ -1,16 +1,19 @@
 """From several sources to the stream of batches: weights are met, every process sees the same, the second run does nothing."""
 
 import copy
+import fcntl
 import json
+import socket
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from training import remembered
 from training.config import TrainConfig
 from training.corpus import mixing
-from training.errors import TrainingDataError
+from training.errors import OutputError, TrainingDataError
 from training.prepare import prepare
 
 
@@ -119,3 +122,57 @@ def test_a_source_that_is_held_out_whole_cannot_have_a_weight(two, tmp_path):
     two["data"]["mix"]["languages"] = {"Python": 1.0}
     with pytest.raises(TrainingDataError, match="source 'own' has a weight and no document to train on"):
         prepared(two, steps=2)
+
+
+def test_what_is_remembered_is_not_that_of_other_filters_or_of_another_tokenizer(two, tmp_path):
+    """Breach: a dry run after a change says the rows and tokens of before, as exact."""
+    two["steps"] = 3
+    kept = TrainConfig.model_validate(two)
+    found = prepare(kept, lambda _: None)
+    assert remembered.recall(kept, found.corpus.sources)["train_rows"] == found.corpus.train.sum()
+    changed = copy.deepcopy(two)
+    changed["sources"][0]["filters"] = {"licenses": ["MIT"]}
+    assert remembered.recall(TrainConfig.model_validate(changed), found.corpus.sources) is None
+    found.tokenizer.save(tmp_path / "own")
+    two["tokenizer"] = {"path": str(tmp_path / "own")}
+    other = TrainConfig.model_validate(two)
+    prepare(other, lambda _: None)
+    assert remembered.recall(other, found.corpus.sources)
+    with (tmp_path / "own" / "tokenizer.json").open("a") as file:
+        file.write("\n")
+    assert remembered.recall(other, found.corpus.sources) is None
+
+
+def test_what_is_remembered_is_written_under_the_lock_and_its_failure_is_said(two, monkeypatch):
+    """Breach: two runs write one temporary file at once."""
+    two["steps"] = 3
+    note = remembered.note
+
+    def looked(config, result):
+        with (config.cache_folder / ".lock").open() as lock, pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for place in list(config.cache_folder.glob("plan-*")):
+            place.unlink()
+        note(config, result)
+        (place,) = config.cache_folder.glob("plan-*.json")
+        place.unlink()
+        place.with_suffix(".tmp").mkdir()
+        with pytest.raises(OutputError, match="cannot be written"):
+            note(config, result)
+
+    monkeypatch.setattr(remembered, "note", looked)
+    prepared(two)
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(settings, tmp_path):
+    """Breach: gigabytes of tokens that were half written stay for ever once the configuration has changed."""
+    cache = tmp_path / "cache"
+    here, elsewhere = f"tmp-{socket.gethostname()}-1-aa", "tmp-another-1-aa"
+    others = {"notes.tmp-1", f"tokens-00.{elsewhere}"}  # another machine may be at work
+    for name in (f"tokens-00.{here}", f"tokenizer-00.{here}", *others):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "part").write_text("x")
+    (cache / f"near-00.npy.{here}").write_text("x")
+    settings["data"]["cache"] = str(cache)
+    prepared(settings)
+    assert {path.name for path in cache.glob("*.tmp-*")} == others

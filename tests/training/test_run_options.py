@@ -17,7 +17,7 @@ from training.config import EvaluationConfig, TrainConfig, load, trainer_keys
 from training.errors import OutOfMemoryError, OutputError, TrainingConfigError
 from training.run import best, custom_metrics, loggers, named, reproducible
 from training.run.callbacks import callbacks
-from training.run.interrupted import told
+from training.run.interrupted import refused, told
 from training.run.train import train
 from training.run.trainer import PackedTrainer
 
@@ -379,6 +379,14 @@ def test_a_profile_is_a_trace_of_the_steps_asked_for_and_the_model_is_shown(sett
     assert f" {total[1]} parameters, {total[2]} trained" in "\n".join(lines)
 
 
+def test_a_profile_of_steps_that_do_not_come_is_said(settings):
+    """Breach: a trace is asked for, none is there, and nothing says why."""
+    lines = []
+    run(settings, lines, profile={"first_step": 3}, evaluation={"fraction": 0.0}, steps=2)
+    assert not (Path(settings["output"]) / "profile").exists()
+    assert "profile: no trace: step 3 (profile.first_step) is not among the steps to come, 1 to 2" in lines
+
+
 def test_deterministic_mode_is_on_in_a_run_and_off_behind_it(settings, monkeypatch):
     seen = []
     genuine = PackedTrainer.training_step
@@ -453,12 +461,17 @@ def test_out_of_memory_says_what_to_change(settings, monkeypatch):
         (lambda: torch.empty(2**55), OutOfMemoryError, "out of memory: .*llocate"),
         (raises(MemoryError()), OutOfMemoryError, "out of memory: MemoryError"),
         (raises(RuntimeError("of another kind")), RuntimeError, "^of another kind$"),
-        (raises(OSError(28, "No space left on device")), OutputError, "cannot be written: .*No space left"),
+        (
+            raises(OSError(28, "No space left on device")),
+            OutputError,
+            "cannot be written or read: No space left",
+        ),
     ],
     ids=["processor", "python", "other", "disk"],
 )
 def test_ends_from_outside_are_told(settings, tmp_path, failure, error, message):
-    with pytest.raises(error, match=message), told(TrainConfig.model_validate(settings), tmp_path, print):
+    config = TrainConfig.model_validate(settings)
+    with pytest.raises(error, match=message), refused(config), told(config, tmp_path, print):
         failure()
 
 

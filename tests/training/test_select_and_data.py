@@ -46,6 +46,12 @@ def corpus_of(release: Path, languages=None, **values) -> select.Corpus:
     [
         ("https://github.com/Owner/repo", "github.com/owner"),
         ("https://gitlab.com/group/sub/repo.git", "gitlab.com/group"),
+        ("https://someone@github.com/Owner/repo", "github.com/owner"),
+        ("ssh://git@github.com/Owner/repo.git", "github.com/owner"),
+        ("git@github.com:Owner/repo.git", "github.com/owner"),
+        ("git@example.org:group/sub/repo.git", "example.org/group"),
+        ("git@example.org:repo.git", "git@example.org:repo.git"),
+        ("https://example.org:8443/owner/repo", "example.org:8443/owner"),
         ("https://example.org/project", "https://example.org/project"),
         ("pkg:pypi/requests@2.0", "pkg:pypi/requests"),
         ("pkg:npm/%40scope/name@1.0", "pkg:npm/%40scope"),
@@ -237,7 +243,7 @@ def test_the_cache_is_made_once_and_keyed_by_what_matters(release, tokenizer, tm
     assert made(release, tokenizer, tmp_path, fim=FimConfig(rate=0.0), epoch=1, seed=5).key == plain.key
 
 
-@pytest.mark.parametrize("name", ["tokens.bin", "documents.parquet", "members.parquet", "cache.json"])
+@pytest.mark.parametrize("name", ["tokens.bin", "documents.arrow", "members.arrow", "cache.json"])
 def test_a_damaged_cache_is_made_again(release, tokenizer, tmp_path, name):
     first = made(release, tokenizer, tmp_path)
     wanted = first.tokens.copy()
@@ -277,6 +283,30 @@ def test_the_tokenizer_is_learnt_once_from_training_rows_only(release, tmp_path)
     assert len(lines) == 1
     fewer = dataclasses.replace(chosen, train=chosen.train & (np.arange(len(chosen.train)) % 2 == 0))
     assert caches.train_tokenizer(fewer, **sizes).digest != first.digest
+
+
+@pytest.mark.parametrize("change", ["another", "cut off", "gone", "torn", "settings"])
+def test_a_tokenizer_in_the_cache_that_is_not_the_learnt_one_is_learnt_again(release, tmp_path, change):
+    """Breach: someone edits it, or a copy of the cache is torn, and the run goes on with other tokens, or not at all."""
+    chosen, lines = corpus_of(release), []
+    sizes = {"vocab_size": 350, "train_bytes": 20_000, "cache": tmp_path, "report": lines.append}
+    first = caches.train_tokenizer(chosen, **sizes)
+    (folder,) = tmp_path.iterdir()
+    file = folder / "tokenizer.json"
+    if change == "another":
+        file.write_bytes(train(["another text"], 300).data)
+    elif change == "cut off":
+        file.write_bytes(file.read_bytes()[:1000])
+    elif change == "gone":
+        file.unlink()
+    elif change == "torn":
+        (folder / "digest").unlink()
+    else:
+        (folder / "tokenizer_config.json").write_bytes(b"\xff")
+    assert caches.train_tokenizer(chosen, **sizes).digest == first.digest
+    assert "is not the one that was learnt, and is learnt again" in lines[1]
+    assert file.read_bytes() == first.data
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_fim_needs_markers(tokenizer):

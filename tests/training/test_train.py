@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from manifests.reader import Release
-from training.after.generate import complete
+from training.after.generate import complete, open_model
 from training.config import ModelConfig, TrainConfig
 from training.errors import (
     CheckpointError,
@@ -25,8 +25,10 @@ from training.errors import (
 )
 from training.model import attention, build
 from training.prepare import prepare
-from training.run import checkpoint
-from training.run.train import start_over, train
+from training.run import checkpoint, saving
+from training.run.output import start_over
+from training.run.progress import lines_until
+from training.run.train import train
 from training.tokens.tokenizer import CodeTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -182,12 +184,79 @@ def test_no_sound_checkpoint_left_starts_again_loudly(finished, tmp_path):
     assert any("no sound checkpoint is left" in line for line in lines)
 
 
+def test_sound_checkpoints_are_kept_while_unsound_newer_ones_are_there(finished, tmp_path, monkeypatch):
+    """Breach: the unsound ones count as the newest, the sound ones go, and a kill loses the run."""
+    settings, checkpoints = copied(finished, tmp_path)
+    (checkpoints / "step-00000006" / "optimizer.pt").unlink()
+    genuine, newest = saving.tidy, []
+
+    def looked_at(*arguments):
+        genuine(*arguments)
+        newest.append(checkpoint.newest_sound(checkpoints, pytest.fail))
+
+    monkeypatch.setattr(saving, "tidy", looked_at)
+    run(settings, save_every=1, keep_checkpoints=1)
+    assert [checkpoint.step_of(folder) for folder in newest] == [3, 4, 5, 6]
+    assert (checkpoints / "step-00000006.unsound").is_dir()
+
+
+def test_a_run_that_was_killed_after_its_last_checkpoint_is_brought_to_its_end(finished, tmp_path):
+    """Breach: best.json names a checkpoint that is gone, result.json is missing, old checkpoints stay for ever."""
+    settings, checkpoints = copied(finished, tmp_path)
+    output = checkpoints.parent
+    told = json.loads((output / "result.json").read_text())
+    assert told["best"]["step"] == 6
+    (output / "best.json").write_text('{"checkpoint": "checkpoints/step-00000003"')  # a power cut, not a kill
+    (output / "result.json").unlink()
+    shutil.copytree(checkpoints / "step-00000003", checkpoints / "step-00000002.tmp-gone")
+    again = run(settings, keep_checkpoints=1)
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["step-00000006"]
+    assert json.loads((output / "best.json").read_text()) == told["best"] == again["best"]
+    result = json.loads((output / "result.json").read_text())
+    assert (result["checkpoint"], result["evaluation"]) == (again["checkpoint"], told["evaluation"])
+    run(settings, keep_best=False)
+    assert not (output / "best.json").exists()
+
+
+def test_the_best_by_another_metric_may_be_gone(finished, tmp_path):
+    """Breach: best.json names a folder that is not there."""
+    settings, checkpoints = copied(finished, tmp_path)
+    run(settings, keep_checkpoints=1, keep_best=False)
+    again = run(settings, evaluation={**settings["evaluation"], "metric": "+loss"})
+    assert (again["best"]["step"], again["best"]["checkpoint"]) == (3, None)
+    with pytest.raises(CheckpointError, match="names no best checkpoint"):
+        open_model(checkpoints.parent, best=True)
+
+
+def test_lines_that_are_none_are_left_out(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    assert lines_until(file, 5) == []
+    file.write_bytes(b'{"step": 1}\n\xff\xfe\n{}\n3\nnull\n{"step": "x"}\n{"step": 9}\n{"step": 5}\n{"st')
+    assert lines_until(file, 5) == ['{"step": 1}', '{"step": 5}']
+
+
+def test_checkpoints_on_another_disk_are_removed_and_the_link_stays(tmp_path):
+    output, elsewhere = tmp_path / "run", tmp_path / "disk"
+    for folder in (output, elsewhere / "step-00000003"):
+        folder.mkdir(parents=True)
+    (output / "checkpoints").symlink_to(elsewhere)
+    start_over(output)
+    assert (output / "checkpoints").is_symlink()
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_an_output_of_another_run_is_refused(finished, tmp_path, make_release):
     settings, _ = copied(finished, tmp_path)
     with pytest.raises(CheckpointError, match=r"another run \(configuration, stream of tokens differ\)"):
         run(settings, seed=1)
-    with pytest.raises(CheckpointError, match="configuration differ"):
+    with pytest.raises(
+        CheckpointError, match=r"optimizer.learning_rate was 0.01 and is 0.5; optimizer.warmup_steps"
+    ):
         run(settings, optimizer={"learning_rate": 0.5})
+    with pytest.raises(
+        CheckpointError, match=r"steps was 6 and is 9. Choose another.*model.path.*step-00000006"
+    ):
+        run(settings, steps=9)
     other = make_release(tmp_path / "other", rows={"Python": 50, "Shell": 9}, version="2.2")
     with pytest.raises(CheckpointError, match=r"sources \(digests\)"):
         run(settings, release=str(other))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from training.corpus import select
 from training.corpus.sources import ReleaseSource
 from training.errors import TrainingConfigError, TrainingDataError
 from training.tokens import cache as caches
-from training.tokens import encoder, parallel
+from training.tokens import encoder, parallel, stored
 from training.tokens.tokenizer import CodeTokenizer, train
 
 
@@ -93,7 +94,7 @@ def test_any_unit_size_gives_the_same_bytes(release, tokenizer, tmp_path, monkey
         _made(source, tokenizer, tmp_path / str(unit_bytes), 1)
         found.append(_bytes(tmp_path / str(unit_bytes)))
     assert found[0] == found[1] == found[2]
-    assert set(found[0]) == {"tokens.bin", "documents.parquet", "members.parquet", "cache.json"}
+    assert set(found[0]) == {"tokens.bin", "documents.arrow", "members.arrow", "cache.json"}
 
 
 def test_ray_tasks_give_the_same_bytes_and_dead_workers_are_replaced(
@@ -161,10 +162,10 @@ def test_a_killed_process_leaves_nothing_that_counts(release, tokenizer, tmp_pat
     source = ReleaseSource("r", Release.open(release), None)
     first = _made(source, tokenizer, tmp_path, 1)
     (made,) = tmp_path.glob("tokens-*")
-    made.rename(tmp_path / f"{made.name}.tmp-123")
+    made.rename(tmp_path / f"{made.name}.tmp-{socket.gethostname()}-123")
     again = _made(source, tokenizer, tmp_path, 1)
     assert again.digest == first.digest
-    assert [path.name for path in tmp_path.iterdir()] == [made.name]
+    assert (tmp_path / made.name).is_dir()
 
 
 class TestTheMark:
@@ -172,11 +173,11 @@ class TestTheMark:
 
     @pytest.fixture
     def opened(self, release, tokenizer, tmp_path, monkeypatch):
-        monkeypatch.setattr(caches, "_SETTLED_NS", -1)
+        monkeypatch.setattr(stored, "_SETTLED_NS", -1)
         source = ReleaseSource("r", Release.open(release), None)
         hashed: list[str] = []
-        sha = caches.sha256_of
-        monkeypatch.setattr(caches, "sha256_of", lambda file: (hashed.append(file.name), sha(file))[1])
+        sha = stored.sha256_of
+        monkeypatch.setattr(stored, "sha256_of", lambda file: (hashed.append(file.name), sha(file))[1])
 
         def open_():
             lines: list[str] = []
@@ -193,7 +194,7 @@ class TestTheMark:
         assert lines == []
         assert hashlib.sha256(made.tokens.tobytes()).hexdigest() == made.digest
 
-    @pytest.mark.parametrize("name", ["tokens.bin", "documents.parquet", "members.parquet", "cache.json"])
+    @pytest.mark.parametrize("name", ["tokens.bin", "documents.arrow", "members.arrow", "cache.json"])
     def test_a_changed_file_is_hashed_again(self, opened, tmp_path, name):
         (file,) = tmp_path.glob(f"tokens-*/{name}")
         file.write_bytes(file.read_bytes())  # the same bytes, another time
@@ -203,13 +204,13 @@ class TestTheMark:
         assert opened()[1] == []
 
     def test_a_file_that_changed_just_before_the_mark_is_hashed_again(self, opened, monkeypatch):
-        monkeypatch.setattr(caches, "_SETTLED_NS", 10**15)
+        monkeypatch.setattr(stored, "_SETTLED_NS", 10**15)
         assert "tokens.bin" in opened()[1]
 
     def test_a_mark_of_an_earlier_start_does_not_count(self, opened, tmp_path, monkeypatch):
-        monkeypatch.setattr(caches, "_mark", lambda folder: folder / ".hashed-other")
+        monkeypatch.setattr(stored, "_mark", lambda folder: folder / ".hashed-other")
         assert "tokens.bin" in opened()[1]
-        monkeypatch.setattr(caches, "_mark", lambda folder: None)
+        monkeypatch.setattr(stored, "_mark", lambda folder: None)
         assert "tokens.bin" in opened()[1]
 
 

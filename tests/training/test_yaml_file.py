@@ -1,5 +1,6 @@
 """Strict YAML."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from training.errors import TrainingConfigError
         ("Y", "Y"),
         ("true", True),
         ("False", False),
+        ("-.INF", -math.inf),
+        (".Inf", math.inf),
         ("null", None),
         ("~", None),
         ("", None),
@@ -60,6 +63,9 @@ def test_lines_of_keys_and_items() -> None:
         ("a: [1, 2\n", r"line \d+: not valid YAML"),
         ("a: !!python/object:os.system 1\n", r"line 1: the YAML tag"),
         ("? [a]\n: 1\n", r"line 1: keys must be plain"),
+        ("a: 1\nb: " + "9" * 5000, r"line 2: a number of 5000 characters"),
+        ("[" * 1000, "in one another too deeply"),
+        ("a: 1\nb: x\x1b[2Jy", r"line 2: not valid YAML: the character U\+001B"),
     ],
 )
 def test_refused(text: str, message: str) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -79,6 +80,10 @@ def export(  # noqa: PLR0917
     """
     if out.exists():
         raise TrainingConfigError(f"{out}: exists already; choose another --out, or remove it")
+    if not re.fullmatch(r"[1-9]\d*(\.\d+)?[KMGT]B", shard):
+        raise TrainingConfigError(f"--max-shard-size {shard}: not a size such as 5GB or 500MB")
+    if license is not None and not re.fullmatch(r"[A-Za-z0-9.+-]+( (OR|AND|WITH) [A-Za-z0-9.+-]+)*", license):
+        raise TrainingConfigError(f"--license {license}: not an SPDX id such as apache-2.0")
     folder = trace.open_folder(source)
     runs = trace.chain(folder)
     data = trace.Data.find(runs, places)
@@ -159,7 +164,8 @@ def _model(folder: Path, temporary: Path, tokenizer: CodeTokenizer, dtype: str, 
     model.save_pretrained(str(temporary), max_shard_size=shard)
     again = _load(temporary, "auto")
     again.eval()
-    ids = torch.arange(64, dtype=torch.int64)[None] * 7919 % tokenizer.size
+    length = min(64, getattr(model.config.get_text_config(), "max_position_embeddings", None) or 64)
+    ids = torch.arange(length, dtype=torch.int64)[None] * 7919 % tokenizer.size
     with torch.no_grad():
         was, now = (one(input_ids=ids, use_cache=False).logits for one in (model, again))
     if was.dtype != now.dtype or not torch.equal(was, now):
@@ -215,7 +221,7 @@ def _markers(runs: Sequence[trace.Run], tokenizer: CodeTokenizer) -> tuple[str, 
     ids = [index for index in (control.prefix, control.middle, control.suffix) if index is not None]
     if len(ids) < 3:
         return None
-    prefix, middle, suffix = map(tokenizer.full.id_to_token, ids)
+    prefix, middle, suffix = (str(tokenizer.full.id_to_token(index)) for index in ids)
     return prefix, middle, suffix
 
 

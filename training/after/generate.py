@@ -25,8 +25,8 @@ from training.config import ModelConfig
 from training.errors import CheckpointError, TrainingConfigError
 from training.model import build, decoding
 from training.run import checkpoint
+from training.run.best import FILE as BEST
 from training.run.fim_score import Order, fim_prompt, fit
-from training.run.progress import BEST
 from training.tokens.tokenizer import CodeTokenizer
 
 Report = Callable[[str], None]
@@ -78,11 +78,14 @@ class Sampling:
 
     Attributes:
         max_tokens: written at most.
-        temperature: 0 is greedy.
+        temperature: 0 is greedy; else 0.001 to 1,000: beyond, logits divided by it are no numbers any more.
         top_p: only the likeliest tokens that have this probability together.
         seed: of what is drawn.
         stop: texts that end the answer.
         cut: leave out what does not fit of a prompt, instead of refusing it.
+
+    Raises:
+        TrainingConfigError: a value that cannot be used.
     """
 
     max_tokens: int = 128
@@ -91,6 +94,21 @@ class Sampling:
     seed: int = 0
     stop: tuple[str, ...] = ()
     cut: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, good, known in (
+            ("max-tokens", self.max_tokens, self.max_tokens >= 1, "1 or more"),
+            (
+                "temperature",
+                self.temperature,
+                self.temperature == 0 or 1e-3 <= self.temperature <= 1e3,
+                "0, or 0.001 to 1000",
+            ),
+            ("top-p", self.top_p, 0 < self.top_p <= 1, "above 0, at most 1"),
+            ("seed", self.seed, 0 <= self.seed < 2**63, "0 to 2^63 - 1"),
+        ):
+            if not good:
+                raise TrainingConfigError(f"--{name} {value}: must be {known}")
 
 
 def open_model(
@@ -123,10 +141,12 @@ def open_model(
         if base is not None:
             raise TrainingConfigError(f"{folder}: holds a whole model; --base is for adapters")
         settings = ModelConfig(path=str(folder))
-        kind = build.read_config(folder, settings).dtype or torch.float32
+        kind = build.stored_dtype(folder, settings)
         model = build.load(folder, settings, tokenizer, dtype=kind)
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
+        if torch.device(where).type == "meta":
+            raise RuntimeError("nothing is computed there")
         model.to(where).eval()
     except (RuntimeError, AssertionError) as error:
         raise TrainingConfigError(f"device {device}: {str(error).splitlines()[0]}") from error
@@ -169,9 +189,24 @@ def complete(model: Any, tokenizer: CodeTokenizer, prompt: str, max_tokens: int)
     return decoding.text_of(tokenizer, written[0])
 
 
+def _text(text: str) -> str:
+    """The text, if it is one: bytes of a command line that are no UTF-8 are not.
+
+    Raises:
+        TrainingConfigError: it holds half characters.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TrainingConfigError(
+            f"the prompt is no text: at character {error.start} is a byte that is not UTF-8"
+        ) from error
+    return text
+
+
 def _ids(tokenizer: CodeTokenizer, prompt: str) -> np.ndarray:
     # A model must be given something: after the end of a text a new one begins.
-    return tokenizer.encode([prompt])[0] if prompt else np.array([tokenizer.control.end_of_text])
+    return tokenizer.encode([_text(prompt)])[0] if prompt else np.array([tokenizer.control.end_of_text])
 
 
 def answer(
@@ -183,7 +218,7 @@ def answer(
         TrainingConfigError: a prompt that does not fit.
     """
     ids = _ids(loaded.tokenizer, prompt)
-    room = _room(loaded, len(ids), sampling, "the prompt", "its beginning")
+    room = _room(loaded, len(ids), sampling, "the prompt is", "its beginning")
     return _answer(loaded, ids[max(0, len(ids) - room) :], max(0, len(ids) - room), sampling, write)
 
 
@@ -204,9 +239,9 @@ def fill(
         raise TrainingConfigError(
             f"{loaded.folder}: its tokenizer has no fill-in-the-middle tokens; use --prompt"
         )
-    before, after = loaded.tokenizer.encode([prefix, suffix])
+    before, after = loaded.tokenizer.encode([_text(prefix), _text(suffix)])
     whole = len(before) + len(after)
-    room = _room(loaded, whole + 3, sampling, "prefix and suffix have", "their far ends") - 3
+    room = _room(loaded, whole + 3, sampling, "prefix and suffix are", "their far ends") - 3
     before, after = fit(before, after, max(0, room))
     ids = fim_prompt(loaded.tokenizer, before, after, loaded.order)
     return _answer(loaded, ids, whole - len(before) - len(after), sampling, write)

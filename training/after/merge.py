@@ -101,9 +101,10 @@ def merge(
     settings = _settings(about)
     folder = find_base(source, about, base, report)
     report(f"base {folder}")
-    stored = build.read_config(folder, settings).dtype or torch.float32
+    config = build.read_config(folder, settings)
+    stored = build.stored_dtype(folder, settings)
     kind = DTYPES[dtype] if dtype != "auto" else stored if stored in TOLERANCE else torch.float32
-    inputs = _inputs(tokenizer.size)
+    inputs = _inputs(tokenizer.size, getattr(config.get_text_config(), "max_position_embeddings", None) or 48)
 
     quantised = _quantised_logits(source, folder, settings, tokenizer, about, inputs, report)
     model = _with_adapter(source, folder, settings, tokenizer, kind, None)
@@ -250,7 +251,7 @@ def with_base(source: Path, tokenizer: CodeTokenizer, given: str | None, report:
     """
     about = _lineage(source)
     settings, folder = _settings(about), find_base(source, about, given, report)
-    kind = build.read_config(folder, settings).dtype or torch.float32
+    kind = build.stored_dtype(folder, settings)
     return _with_adapter(source, folder, settings, tokenizer, kind, None), folder
 
 
@@ -302,16 +303,17 @@ def _merged(model: Any, source: Path) -> Any:
         raise CheckpointError(f"{source}: the adapter cannot be merged: {error}") from error
 
 
-def _inputs(vocab_size: int) -> list[dict[str, torch.Tensor]]:
-    """One document, and several packed into a row; with the last ids, where new tokens are."""
+def _inputs(vocab_size: int, longest: int) -> list[dict[str, torch.Tensor]]:
+    """One document (if `longest` positions do for it), and several packed into a row; with the last ids, where new
+    tokens are."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, vocab_size, (2, 48), generator=generator)
     ids[:, 3:11] = torch.arange(vocab_size - 8, vocab_size)
     whole = torch.arange(48)[None]
     packed = torch.cat([torch.arange(length) for length in (20, 1, 27)])[None]
     return [
-        {"input_ids": ids[:1], "position_ids": whole},
-        {"input_ids": ids[1:], "position_ids": packed},
+        {"input_ids": ids[:1], "position_ids": whole % longest},
+        {"input_ids": ids[1:], "position_ids": packed % longest},
     ]
 
 

@@ -6,6 +6,7 @@ the run's token cache. The plan that was made again is the run's own, or it is r
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -51,10 +52,17 @@ def rebuild(run: Run, data: Data, tokenizer: Path, cache: Path, report: Callable
         }
     )
     sources = {source.name: source for source in run.lineage.sources}
+    if list(sources) != [source.name for source in config.all_sources]:
+        raise CheckpointError(f"{run.folder}: its lineage has other sources than its own configuration names")
 
     def opened(settings: SourceConfig) -> Source:
-        found = data.of(sources[settings.name])
-        place = {"jsonl": str(found)} if settings.jsonl else {"release": str(found.directory)}
+        source = sources[settings.name]
+        found = data.of(source)
+        release = source.kind == "release"
+        place = {
+            "release": str(found.directory) if release else None,
+            "jsonl": None if release else str(found),
+        }
         return open_source(settings.model_copy(update=place))
 
     prepared = prepare(config, report, opened)
@@ -132,11 +140,22 @@ def add_places(
         if not rows:
             continue
         with tempfile.TemporaryDirectory() as temporary:
-            own = folder.parent.parent / "cache"  # of the run's output; there, nothing is tokenised again
-            cache = own if own.is_dir() and run.generation == 0 else Path(temporary)
+            own = None if run.generation else _cache_of(folder)
+            cache = own or Path(temporary)
             prepared = rebuild(run, data, folder, cache, report)
             wanted = [(row["source"], row["file"], row["row"]) for row in rows]
             found = places(run, prepared, wanted)
             for row, place in zip(rows, wanted, strict=True):
                 row["places"] = found[place]
-                assert any(one["trained_on"] for one in found[place]) == (row["status"] == "seen")
+                if any(one["trained_on"] for one in found[place]) != (row["status"] == "seen"):
+                    raise CheckpointError(
+                        f"{run.folder}: its lineage says `{row['status']}` of row {row['row']} of {row['file']}, and the "
+                        "plan made again does not: it is not what was written"
+                    )
+
+
+def _cache_of(folder: Path) -> Path | None:
+    """The token cache in a run's output, where a checkpoint lies in one: there, nothing is tokenised again."""
+    cache = folder.absolute().parent.parent / "cache"
+    in_output = folder.absolute().parent.name == "checkpoints"
+    return cache if in_output and cache.is_dir() and os.access(cache, os.W_OK) else None

@@ -10,6 +10,7 @@ that lies in several repositories is one row under the origin that the release e
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -25,11 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from manifests.checksums import sha256_file
 from training.after import sums
-from training.corpus.networks import owner_of
+from training.corpus.networks import owner_of, plain
 from training.errors import CheckpointError, TrainingConfigError
 from training.run import checkpoint, lineage
-from training.run.lineage_format import Lineage, Part, Source, parse, parse_merged
+from training.run.lineage_format import Lineage, Parent, Part, Source, parse, parse_merged
 from training.run.row_sets import unpack
 
 STATUSES = ("seen", "not_reached", "held_out", "left_out", "not_read")
@@ -89,9 +91,11 @@ def chain(folder: Path) -> list[Run]:
     """
     try:
         value: Any = json.loads((folder / lineage.FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / lineage.FILE}: not JSON: {error}") from error
-    found, name, links = [], folder.name, 0
+    found: list[Run] = []
+    name, links = folder.name, 0
+    parent: Parent | None
     while value is not None:
         links += 1
         where = f"{folder / lineage.FILE}, generation {len(found)}"
@@ -139,18 +143,21 @@ class Data:
                 )
         for run in runs:
             config = run.lineage.config
-            given = [config, *(config.get("sources") or [])]
-            for place in [one.get(key) for one in given for key in ("release", "jsonl")]:
-                if isinstance(place, str) and Path(place).exists():
-                    data._add(Path(place))
+            sources = config.get("sources")
+            given = [config, *(sources if isinstance(sources, list) else [])]
+            named = [one.get(key) for one in given if isinstance(one, dict) for key in ("release", "jsonl")]
+            for name in named:
+                # Something else may be there by now, or nothing that can be read.
+                with contextlib.suppress(OSError, ValueError):
+                    if isinstance(name, str):
+                        data._add(Path(name))
         return data
 
     def _add(self, place: Path) -> str:
         from manifests.reader import Release
 
         if place.is_file():
-            with place.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest, _ = sha256_file(place)
             self.files[digest] = place
             return digest
         release = Release.open(place)
@@ -163,7 +170,8 @@ class Data:
         Raises:
             TrainingConfigError: it is not there; says which one is needed.
         """
-        found = self.releases.get(source.digest) or self.files.get(source.digest)
+        known: dict[str, Any] = self.releases if source.kind == "release" else self.files
+        found = known.get(source.digest)
         if found is None:
             raise TrainingConfigError(
                 f"{_named(source)} is needed and not where the configuration says; give its place with --release"
@@ -213,10 +221,10 @@ def scan(source: Source, data: Data, columns: Sequence[str], *, seen_only: bool 
         from training.config import SourceConfig
         from training.corpus.sources import open_source
 
-        (part,) = source.parts
+        (whole,) = source.parts
         settings = SourceConfig(name=source.name, jsonl=str(opened), languages=tuple(source.languages))
         table = open_source(settings).index(list(columns)).select(list(columns))
-        yield _scanned(part, table)
+        yield _scanned(whole, table)
         return
     shards = {shard.path: shard for shard in opened.manifest.shards}
     for path in sorted(parts.keys() - shards.keys()):
@@ -263,20 +271,25 @@ class Question:
         Raises:
             TrainingConfigError: not an id.
         """
+        wanted = plain(self.value)
         if self.kind == "owner":
-            wanted = self.value.strip("/").lower()
-            return ["origin"], _of_origins(lambda origin: owner_of(origin).lower() == wanted)
+            if "/" not in wanted:
+                raise TrainingConfigError(
+                    f"{self.value!r} is no owner: give host and account, such as github.com/pallets"
+                )
+            return ["origin"], of_origins(lambda origin: _is_of(origin, wanted))
         if self.kind == "origin":
-            origin = _plain_origin(self.value)
-            return ["origin"], _of_origins(lambda one: _plain_origin(one) == origin)
+            if not wanted:
+                raise TrainingConfigError("the origin is empty: give the URL of a repository")
+            return ["origin"], of_origins(lambda origin: plain(origin) == wanted)
         return self._id()
 
     def _id(self) -> tuple[list[str], Callable[[pa.Table], pa.ChunkedArray | pa.Array]]:
-        value = self.value.partition(";")[0].lower()
+        value = self.value.partition(";")[0].strip().lower()
         if found := re.fullmatch(r"swh:1:(cnt|dir|rev|snp|ori):([0-9a-f]{40})", value):
             kind, digest = found.groups()
             if kind == "ori":
-                return ["origin"], _of_origins(lambda one: hashlib.sha1(one.encode()).hexdigest() == digest)
+                return ["origin"], of_origins(lambda one: hashlib.sha1(one.encode()).hexdigest() == digest)
             columns = [
                 {"cnt": "content_id", "dir": "directory_id", "rev": "revision_id", "snp": "snapshot_id"}[kind]
             ]
@@ -297,12 +310,14 @@ class Question:
         return columns, test
 
 
-def _plain_origin(origin: str) -> str:
-    """An origin without what does not tell repositories apart: a slash or `.git` at its end."""
-    return origin.rstrip("/").removesuffix(".git")
+def _is_of(origin: str, owner: str) -> bool:
+    """Whether an origin lies under an account, or under a group of a group."""
+    return plain(origin).startswith(f"{owner}/") or owner in (plain(origin), plain(owner_of(origin)))
 
 
-def _of_origins(test: Callable[[str], bool]) -> Callable[[pa.Table], pa.ChunkedArray]:
+def of_origins(test: Callable[[str], bool]) -> Callable[[pa.Table], pa.ChunkedArray]:
+    """A function from a table to a bool per row: what `test` says of its origin, asked once for each."""
+
     def of_table(table: pa.Table) -> pa.ChunkedArray:
         names = pc.unique(table["origin"]).drop_null()
         chosen = [name for name in names.to_pylist() if test(name)]

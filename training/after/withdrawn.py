@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from training.after.trace import SHOWN, STATUSES, Data, Run, scan
+from training.after.trace import SHOWN, STATUSES, Data, Run, of_origins, scan
+from training.corpus.networks import plain
 from training.errors import CheckpointError, TrainingConfigError
 
 KEYS = ("row_id", "swhid", "content_sha256", "sha256", "origin")
@@ -64,14 +65,25 @@ def _entry(line: bytes, where: str) -> dict[str, str]:
         raise TrainingConfigError(f"{where}: {wrong[0]} is not a text")
     if not entry.keys() & set(KEYS):
         raise TrainingConfigError(f"{where}: names no row; give one of {', '.join(KEYS)}")
+    for key in entry.keys() & {"swhid", "content_sha256", "sha256"}:
+        entry[key] = entry[key].partition(";")[0].strip().lower()  # a SWHID may have qualifiers
     return entry
+
+
+def _named(key: str, values: Mapping[str, Any]) -> Callable[[pa.Table], pa.ChunkedArray]:
+    """A function from a table to a bool per row: whether its `key` is among the values."""
+    if key == "origin":
+        return of_origins(lambda origin: plain(origin) in values)
+    known = pa.array(list(values), pa.string())
+    return lambda table: pc.is_in(table[key], value_set=known)
 
 
 def removed(runs: Sequence[Run], data: Data, entries: Sequence[dict[str, str]]) -> dict[str, Any]:
     """Rows that some run of the chain was trained on and that the list names."""
-    wanted = {key: {entry[key]: entry for entry in entries if key in entry} for key in KEYS}
+    compared = {key: plain if key == "origin" else str for key in KEYS}
+    wanted = {key: {compared[key](entry[key]): entry for entry in entries if key in entry} for key in KEYS}
     wanted = {key: by_value for key, by_value in wanted.items() if by_value}
-    sets = {key: pa.array(list(by_value), pa.string()) for key, by_value in wanted.items()}
+    tests = {key: _named(key, by_value) for key, by_value in wanted.items()}
 
     def rows_of(run: Run) -> Iterator[dict[str, Any]]:
         for source in run.lineage.sources:
@@ -81,12 +93,14 @@ def removed(runs: Sequence[Run], data: Data, entries: Sequence[dict[str, str]]) 
                 hit = scanned.status == STATUSES.index("seen")
                 named = np.zeros(len(hit), dtype=bool)
                 for key in keys:
-                    is_in = pc.is_in(scanned.table[key], value_set=sets[key])
-                    named |= is_in.to_numpy(zero_copy_only=False)
+                    named |= tests[key](scanned.table).to_numpy(zero_copy_only=False)
                 chosen = np.flatnonzero(hit & named)
                 for number, row in zip(chosen.tolist(), scanned.table.take(chosen).to_pylist(), strict=True):
-                    by = next(key for key in keys if row[key] in wanted[key])
-                    entry = wanted[by][row[by]]
+                    by, entry = next(
+                        (key, wanted[key][value])
+                        for key in keys
+                        if row[key] is not None and (value := compared[key](row[key])) in wanted[key]
+                    )
                     yield {
                         **{key: row[key] for key in SHOWN},
                         "source": source.name,
@@ -165,7 +179,7 @@ def missing(runs: Sequence[Run], data: Data, newer: Path) -> dict[str, Any]:
 def _checked(release: Any, name: str) -> Path:
     from manifests.checksums import sha256_file
 
-    file = release.directory / name
+    file: Path = release.directory / name
     (facts,) = [one for one in release.manifest.files if one.path == name]
     if not file.is_file() or sha256_file(file) != (facts.sha256, facts.bytes):
         raise CheckpointError(f"{file}: missing, or not the file that the manifest describes; fetch it again")
@@ -175,17 +189,20 @@ def _checked(release: Any, name: str) -> Path:
 def _report(
     runs: Sequence[Run], rows: dict[int, list[dict[str, Any]]], about: dict[str, Any]
 ) -> dict[str, Any]:
-    """One entry per row, with the generations that were trained on it; counted once however many they are."""
+    """One entry per row, with the generations that were trained on it; counted once however many they are, and in
+    however many sources of a run it is."""
     merged: dict[str, dict[str, Any]] = {}
     for generation, some in rows.items():
         for row in some:
-            merged.setdefault(row["row_id"], {**row, "generations": []})["generations"].append(generation)
+            generations = merged.setdefault(row["row_id"], {**row, "generations": []})["generations"]
+            if generation not in generations:
+                generations.append(generation)
     found = [merged[key] for key in sorted(merged)]
     return {
         **about,
         "found": len(found),
         "by_reason": dict(sorted(Counter(row["reason"] for row in found).items())),
         "by_language": dict(sorted(Counter(row["language"] for row in found).items())),
-        "by_generation": [len(rows[run.generation]) for run in runs],
+        "by_generation": [sum(run.generation in row["generations"] for row in found) for run in runs],
         "rows": found,
     }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -20,6 +21,19 @@ class Section(BaseModel):
 
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 """A list of at least one string."""
+
+
+def _possible(path: str) -> str:
+    try:
+        if b"\0" not in os.fsencode(path):
+            return path
+    except UnicodeEncodeError:
+        pass
+    raise ValueError("no file can have this name: it holds a NUL or half of a surrogate pair")
+
+
+Place = Annotated[str, Field(min_length=1), AfterValidator(_possible)]
+"""Path of a file or folder."""
 
 Settings = dict[str, Any]
 """Free keys that another library defines and checks."""

@@ -121,8 +121,9 @@ def _fp16_device(c: TrainConfig) -> str | None:
 
 
 def _evaluated(c: TrainConfig) -> str | None:
-    if c.evaluation.fraction == 0 and (c.evaluation.early_stopping or c.evaluation.fim_documents):
-        return "evaluation.fraction: 0 holds nothing out: no early stopping and no fim_documents"
+    measured = c.evaluation
+    if measured.fraction == 0 and (measured.early_stopping or measured.fim_documents or measured.metrics):
+        return "evaluation.fraction: 0 holds nothing out: no early_stopping, fim_documents or metrics"
     return None
 
 
@@ -227,8 +228,13 @@ RULES: tuple[Rule, ...] = (
         ("precision=fp16", "device=cpu"),
     ),
     Rule(
-        ("evaluation.fraction", "evaluation.early_stopping", "evaluation.fim_documents"),
-        "Both need held-out documents.",
+        (
+            "evaluation.fraction",
+            "evaluation.early_stopping",
+            "evaluation.fim_documents",
+            "evaluation.metrics",
+        ),
+        "All of them need held-out documents.",
         _evaluated,
         ("evaluation.fraction=0.0", "evaluation.fim_documents=10"),
     ),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from training.config.base import Names, Section
+from training.config.base import Names, Place, Section
 
 
 def _ordered(limits: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
@@ -40,9 +40,9 @@ class SourceConfig(Section):
 
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9._-]+$")
     """Names the source in reports and in the lineage."""
-    release: str | None = None
+    release: Place | None = None
     """Folder of a release."""
-    jsonl: str | None = None
+    jsonl: Place | None = None
     """File of JSON objects, one a line, plain or compressed (gzip, Zstandard), with the key `text` and perhaps `language`,
     `id`, `origin`, `path`, `repo_name`, and what filters ask for."""
     languages: Names | None = None
@@ -104,7 +104,7 @@ class DataConfig(Section):
     fim: FimConfig = FimConfig()
     repository: RepositoryConfig = RepositoryConfig()
     mix: MixConfig = MixConfig()
-    cache: str | None = None
+    cache: Place | None = None
     """Folder of the token cache; null is `<output>/cache`."""
     workers: int = Field(default=1, ge=1)
     """Ray tasks that tokenise at the same time; 1 tokenises in this process, without Ray."""

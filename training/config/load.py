@@ -24,13 +24,14 @@ def _section_in(annotation: Any) -> type[Section] | None:
 
 def _fields_at(location: Sequence[str | int]) -> list[str]:
     """Keys allowed in the section that `location` (the path of a key) lies in."""
-    section: type[Section] | None = TrainConfig
+    section: type[Section] = TrainConfig
     for key in location[:-1]:
         if isinstance(key, str):  # a number is a place in a list of sections
             field = section.model_fields.get(key)
-            section = _section_in(field.annotation) if field else None
-        if section is None:
-            return []
+            inner = _section_in(field.annotation) if field else None
+            if inner is None:
+                return []
+            section = inner
     return list(section.model_fields)
 
 
@@ -54,24 +55,39 @@ def _suggestion(location: Sequence[str | int]) -> str:
     return f"; known: {', '.join(here)}"
 
 
+_PLAINLY = {
+    "tuple_type": "must be a list, such as [a, b]",
+    "too_short": "must have at least one entry",
+    "model_type": "must be a section of keys and values",
+    "dict_type": "must be a section of keys and values",
+}
+"""What pydantic says in words of Python, in those of YAML; by type of problem."""
+
+_SHOWN_VALUE = 120
+"""Characters of a wrong value in a message."""
+
+
 def _explain(error: ValidationError, where: dict[tuple[str | int, ...], str]) -> str:
     messages = []
     for problem in error.errors():
-        location = tuple(problem["loc"])
-        # A union adds the names of its branches to the location; the longest known prefix is the key itself.
-        known = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in where), None)
-        dotted = ".".join(str(part) for part in (known or location))
-        place = where[known] if known else where.get((), "configuration")
-        if problem["type"] == "extra_forbidden":
-            hint = _suggestion(location)
-            text = f"{place}: unknown key {dotted!r}{hint}"
-        elif problem["type"] == "missing":
-            text = f"{place}: the key {dotted!r} is required"
+        location, kind = tuple(problem["loc"]), problem["type"]
+        known = next((location[:n] for n in range(len(location), 0, -1) if location[:n] in where), ())
+        place = where.get(known, "configuration")
+        if kind in {"extra_forbidden", "missing"}:
+            dotted = ".".join(map(str, location))
+            text = f"{place}: " + (
+                f"the key {dotted!r} is required"
+                if kind == "missing"
+                else f"unknown key {dotted!r}{_suggestion(location)}"
+            )
         else:
-            message = problem["msg"].removeprefix("Value error, ")
+            # A union adds the names of its branches to the location; the longest known prefix is the key itself.
+            dotted = ".".join(map(str, known or location))
+            message = _PLAINLY.get(kind, problem["msg"].removeprefix("Value error, "))
             text = f"{place}: {dotted}: {message}" if dotted else f"{place}: {message}"
-            if problem["type"] != "value_error":
-                text += f" (got {problem['input']!r})"
+            if kind != "value_error":
+                value = repr(problem["input"])
+                text += f" (got {value[:_SHOWN_VALUE]}{'...' if len(value) > _SHOWN_VALUE else ''})"
         if text not in messages:
             messages.append(text)
     return "\n".join(messages)
@@ -83,7 +99,7 @@ def _override(tree: dict[str, Any], text: str, where: dict[tuple[str | int, ...]
     if not found or not all(keys):
         raise TrainingConfigError(f"--set {text}: write it as --set section.key=value")
     try:
-        parsed, _ = yaml_file.parse(value)
+        parsed, lines = yaml_file.parse(value)
     except TrainingConfigError as error:
         raise TrainingConfigError(f"--set {text}: {error}") from error
     section = tree
@@ -97,7 +113,10 @@ def _override(tree: dict[str, Any], text: str, where: dict[tuple[str | int, ...]
                 f"--set {text}: {'.'.join(keys[: depth + 1])!r} is a value, not a section"
             )
     section[keys[-1]] = parsed
-    where[tuple(keys)] = f"--set {text}"
+    whole = tuple(keys)
+    for place in [place for place in where if place[: len(whole)] == whole]:
+        del where[place]  # what the file said there counts no more
+    where.update({(*whole, *inner): f"--set {text}" for inner in ((), *lines)})
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

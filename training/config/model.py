@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from training.config.base import Names, Section, Settings
+from training.config.base import Names, Place, Section, Settings
 
 
 class TokenizerConfig(Section):
     """Where the tokenizer comes from: without `path` and `model.path` one is trained on the release."""
 
-    path: str | None = None
+    path: Place | None = None
     """Folder with a `tokenizer.json`, or null: that of `model.path`, else trained."""
     vocab_size: int = Field(default=8192, ge=300, le=1_000_000)
     """Entries, control tokens included. 256 are the bytes."""
@@ -25,7 +25,7 @@ class TokenizerConfig(Section):
 class ModelConfig(Section):
     """A model built from these sizes, or the one found at `path`."""
 
-    path: str | None = None
+    path: Place | None = None
     """A model folder, the output of another run (its newest sound checkpoint is taken), or a name on the Hub."""
     revision: str | None = None
     """Commit of a model on the Hub; null is its main branch. Recorded in the lineage as resolved."""
@@ -50,7 +50,7 @@ class ModelConfig(Section):
     config: Settings = Field(default_factory=dict)
     """Further keys of the architecture's transformers configuration, also of a model at `path`; unknown ones are errors."""
     attention: Literal[
-        "auto", "sdpa", "eager", "flex_attention", "flash_attention_2", "flash_attention_3"
+        "auto", "sdpa", "eager", "flex_attention", "varlen", "flash_attention_2", "flash_attention_3"
     ] = "auto"
     """auto: the fastest that the machine has and that keeps packed documents apart for this architecture."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from training.config import compatibility
-from training.config.base import Names, Section, Settings
+from training.config.base import Names, Place, Section, Settings
 from training.config.data import DataConfig, FilterConfig, SourceConfig
 from training.config.model import LoraConfig, ModelConfig, QuantizationConfig, TokenizerConfig
 from training.config.run import EvaluationConfig, OptimizerConfig, ParallelConfig, ProfileConfig
@@ -48,11 +49,11 @@ WITHOUT_EFFECT = (
 class TrainConfig(Section):
     """The whole configuration of one training run."""
 
-    release: str | None = Field(default=None, min_length=1)
+    release: Place | None = None
     """Folder of the release; give this or `sources`."""
     sources: Annotated[tuple[SourceConfig, ...], Field(strict=False, min_length=1)] | None = None
     """Several releases and files of JSON lines, with weights."""
-    output: str = Field(min_length=1)
+    output: Place
     """Folder of this run: token cache, tokenizer, checkpoints, metrics."""
     languages: Names | None = None
     """Names as in the release's `language` column; null is all of them."""
@@ -113,6 +114,12 @@ class TrainConfig(Section):
         return self
 
     @property
+    def micro_rows(self) -> int:
+        """`micro_batch_size` where `auto` has been replaced (see `training.run.micro_batch`)."""
+        assert self.micro_batch_size != "auto"
+        return self.micro_batch_size
+
+    @property
     def rows_per_step(self) -> int:
         """Rows in one optimizer step, over all processes and micro-batches."""
         return self.global_batch_tokens // self.data.sequence_length
@@ -138,10 +145,16 @@ class TrainConfig(Section):
 
     def digest(self) -> str:
         """SHA-256 (hex) of all settings that can change the trained weights: all but `WITHOUT_EFFECT`."""
-        meaning = self.model_dump(mode="json")
-        for dotted in WITHOUT_EFFECT:
-            section, _, key = dotted.rpartition(".")
-            (meaning[section] if section else meaning).pop(key)
-        for source in meaning["sources"] or ():  # places may differ, contents may not: see lineage.same_run
-            source.pop("release"), source.pop("jsonl")
+        meaning = with_effect(self.model_dump(mode="json"))
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
+
+
+def with_effect(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of a whole configuration as a dictionary, what can change the trained weights: all but `WITHOUT_EFFECT`."""
+    meaning = copy.deepcopy(settings)
+    for dotted in WITHOUT_EFFECT:
+        section, _, key = dotted.rpartition(".")
+        (meaning[section] if section else meaning).pop(key, None)
+    for source in meaning["sources"] or ():  # places may differ, contents may not: see lineage.same_run
+        source.pop("release"), source.pop("jsonl")
+    return meaning

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from training.config.base import Names, Section
+from training.config.base import Names, Place, Section
 
 
 class OptimizerConfig(Section):
@@ -70,7 +70,7 @@ class ParallelConfig(Section):
 
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """ddp: each holds the whole model. fsdp: weights, gradients and optimizer are sharded (FSDP2)."""
-    deepspeed: str | None = None
+    deepspeed: Place | None = None
     """A DeepSpeed configuration file, passed through to Trainer."""
 
 

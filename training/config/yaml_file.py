@@ -19,6 +19,9 @@ from training.errors import TrainingConfigError
 Lines = dict[tuple[str | int, ...], int]
 """1-based line of each key (or list item) by its path from the root of the document."""
 
+_LONGEST_NUMBER = 100
+"""Characters of an integer; Python itself refuses to read more than 4,300 digits, with a message about itself."""
+
 
 class _CoreLoader(yaml.SafeLoader):
     """SafeLoader with YAML 1.2 core scalars; its resolvers are replaced below, not inherited."""
@@ -50,11 +53,11 @@ def _scalar(node: yaml.ScalarNode) -> Any:
     if kind == "bool":
         return text.lower() == "true"
     if kind == "int":
+        if len(text) > _LONGEST_NUMBER:
+            raise TrainingConfigError(f"line {node.start_mark.line + 1}: a number of {len(text)} characters")
         return int(text.replace("_", ""))
     if kind == "float":
-        return float(
-            text.replace("_", "").replace(".inf", "inf").replace(".Inf", "inf").replace(".nan", "nan")
-        )
+        return float(text.lower().replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
     if kind == "str":
         return text
     raise TrainingConfigError(
@@ -102,8 +105,15 @@ def parse(text: str) -> tuple[Any, Lines]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise TrainingConfigError(f"line {line}: not valid YAML: {error.problem}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise TrainingConfigError(
+            f"line {line}: not valid YAML: the character U+{ord(text[error.position]):04X} may not stand in it"
+        ) from error
     except yaml.YAMLError as error:
         raise TrainingConfigError(f"not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise TrainingConfigError("sections or lists are in one another too deeply") from error
     lines: Lines = {}
     return (None if node is None else _build(node, (), lines, set())), lines
 

@@ -85,7 +85,12 @@ def setting_name(column: str) -> str:
 
 
 def _check_ids(given: Sequence[str], expressions: Sequence[str]) -> None:
-    """Refuse a misspelt license: a filter that never applies would say nothing."""
+    """Refuse a misspelt license, and what is not one: a filter that never applies would say nothing."""
+    for name in given:
+        if len(words := name.split()) > 1 and (len(words) != 3 or words[1].upper() != "WITH"):
+            raise TrainingConfigError(
+                f"filters: {name!r} is not one license; give ids such as MIT, or GPL-2.0-only WITH Classpath-exception-2.0"
+            )
     known = {name.lower(): name for text in expressions for name in licenses.ids(text)}
     wanted = [part for name in given for part in licenses.ids(name)] + [
         name for name in given if not any(licenses.ids(name))

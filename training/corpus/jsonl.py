@@ -18,37 +18,41 @@ has a `problem`, is counted under `jsonl.<problem>`, and is reported with the nu
     blank, too_long, not_utf8, not_json, not_an_object, no_text, empty_text, not_unicode (a lone surrogate),
     bad_KEY (of another type, or an unprintable language), other_language
 
-A file is named by the SHA-256 of its bytes as they lie on the disk. It is hashed again whenever it is read to its end; bytes
-that have changed in between are an error.
+A file is named by the SHA-256 of its bytes as they lie on the disk. Opening it reads it once and keeps where each line begins
+and 64 bits of its SHA-256, beside the index. After that only what is asked for is read again, line by line, and a line that is
+not what it was is an error. A compressed file is read up to these lines, from where this process last stopped if they come
+after that.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
+import itertools
 import json
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from training.corpus.lines import Lines
 from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS
 from training.errors import TrainingConfigError, TrainingDataError
 
 UNKNOWN = "unknown"
 """The language of a row that names none."""
 
-MAX_LINE_BYTES = 1 << 26
-"""64 MiB: a longer line is left out; it is never held in memory."""
-
 BATCH_ROWS, BATCH_BYTES = 1024, 1 << 25
 """A batch of texts is closed when it has so many rows or bytes."""
+
+MAX_DEPTH = 64
+"""Lists and objects in one another; what is deeper counts as broken. Python's own limit is higher, but depends on who calls."""
+
+INDEX_ROWS = 1 << 14
+"""So many lines of the index are Python objects before they become Arrow."""
 
 HOW_LINES_FAIL = (
     "blank",
@@ -68,92 +72,26 @@ WORDS = ("language", "id", "origin", "path", "repo_name", "license_expression")
 MAX_WORD = 4096
 """Characters of a language (100), id, origin, path, name or license expression."""
 
-_KEPT = ["content_sha256", "language", "origin", "length_bytes", "path", "repo_name", "row_id"]
+_KEPT = ("content_sha256", "language", "origin", "length_bytes", "path", "repo_name", "id")
+"""Columns of the index. `row_id` is `id`, or `content_sha256` where there is none."""
 _FLAGS = ("is_vendor", "is_generated")
-_STRINGS = {"content", "content_sha256", "content_id", "swhid", "row_id", *WORDS}
+_STRINGS = {"content", "content_sha256", "content_id", "swhid", "row_id", "problem", *WORDS}
 _RELEASE_ONLY = ("directory_id", "revision_id", "snapshot_id")
 
 
-class _Hashed(io.RawIOBase):
-    """The bytes of a file, hashed as they are read."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.sha = file, hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        count = self.file.readinto(buffer)  # type: ignore[attr-defined]
-        self.sha.update(memoryview(buffer)[:count])
-        return count
-
-
-class _Zstandard(io.RawIOBase):
-    """The decompressed bytes of one or several frames; unlike the library's reader, an end inside a frame is an error.
-
-    Input is taken in small pieces: the most that a hostile one can become is 128 MiB (a block of 128 KiB from 4 bytes).
-    """
-
-    PIECE = 1 << 12
-
-    def __init__(self, source: BinaryIO) -> None:
-        self.source, self.frame, self.pending = source, None, memoryview(b"")
-        self.left = b""  # after the end of a frame: the beginning of the next one
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        import zstandard
-
-        while not self.pending:
-            piece = self.left or self.source.read(self.PIECE)
-            self.left = b""
-            if not piece:
-                if self.frame is not None:
-                    raise EOFError("the file ends inside a compressed frame")
-                return 0
-            if self.frame is None:
-                self.frame = zstandard.ZstdDecompressor().decompressobj()
-            self.pending = memoryview(self.frame.decompress(piece))
-            if self.frame.eof:
-                self.left, self.frame = self.frame.unused_data, None
-        count = min(len(buffer), len(self.pending))
-        buffer[:count] = self.pending[:count]
-        self.pending = self.pending[count:]
-        return count
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, _Hashed]]:
-    """The decompressed bytes of a file, and what counts its bytes on disk."""
-    with path.open("rb", buffering=0) as file:
-        magic = file.read(4)
-        file.seek(0)
-        raw = _Hashed(file)
-        source = io.BufferedReader(raw, 1 << 20)
-        if magic[:2] == b"\x1f\x8b":
-            yield io.BufferedReader(gzip.GzipFile(fileobj=source), 1 << 20), raw
-        elif magic == b"\x28\xb5\x2f\xfd":
-            yield io.BufferedReader(_Zstandard(source), 1 << 20), raw
-        else:
-            yield source, raw
-        while source.read(1 << 20):  # so that the digest is that of the whole file
-            pass
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
-    """Each line without its end; None for one that is too long."""
-    while line := stream.readline(MAX_LINE_BYTES + 1):
-        if line.endswith(b"\n"):
-            yield line[:-1]
-        elif len(line) <= MAX_LINE_BYTES:
-            yield line  # the last one
-        else:
-            while (part := stream.readline(1 << 20)) and not part.endswith(b"\n"):
-                pass
-            yield None
+def _deep(value: Any) -> bool:
+    """Whether lists and objects lie in one another more than `MAX_DEPTH` times."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _problem_of(record: dict[str, Any]) -> str | None:
@@ -163,22 +101,27 @@ def _problem_of(record: dict[str, Any]) -> str | None:
         return "no_text"
     if not text:
         return "empty_text"
-    if isinstance(record.get("id"), int) and not isinstance(record["id"], bool):
-        record["id"] = str(record["id"])
+    words = [text]
     for key in WORDS:
         value = record.get(key)
-        if value is None:
+        if value is None or (key == "id" and type(value) is int):
             continue
         if not isinstance(value, str) or len(value) > MAX_WORD:
             return f"bad_{key}"
         if key == "language" and (not value.isprintable() or not value.strip() or len(value) > 100):
             return "bad_language"
+        words.append(value)
     try:
-        for key in ("text", *WORDS):
-            (record.get(key) or "").encode()
+        for value in words:
+            if not value.isascii():
+                value.encode()
     except UnicodeEncodeError:
         return "not_unicode"
     return None
+
+
+def _decoded(line: bytes, *, first: bool) -> str:
+    return line.decode("utf-8-sig" if first else "utf-8")
 
 
 def _parse(line: bytes | None, *, first: bool) -> tuple[str | None, dict[str, Any]]:
@@ -186,7 +129,7 @@ def _parse(line: bytes | None, *, first: bool) -> tuple[str | None, dict[str, An
     if line is None:
         return "too_long", {}
     try:
-        text = line.decode("utf-8-sig" if first else "utf-8")
+        text = _decoded(line, first=first)
     except UnicodeDecodeError:
         return "not_utf8", {}
     if not text.strip():
@@ -197,7 +140,7 @@ def _parse(line: bytes | None, *, first: bool) -> tuple[str | None, dict[str, An
         return "not_json", {}
     if not isinstance(record, dict):
         return "not_an_object", {}
-    return _problem_of(record), record
+    return "not_json" if _deep(record) else _problem_of(record), record
 
 
 def _type(column: str) -> pa.DataType:
@@ -212,17 +155,20 @@ def _value(record: dict[str, Any], column: str) -> Any:
     """What a row has in a column; None where it has nothing of the column's type."""
     if column == "language":
         return record.get("language") or UNKNOWN
+    if column == "id":
+        return None if record.get("id") in (None, "") else str(record["id"])
     if column in WORDS:
         return record.get(column)
     if column == "content":
         return record["text"]
-    if column in ("content_sha256", "row_id"):
-        given = record.get("id") if column == "row_id" else None
-        return given or hashlib.sha256(record["text"].encode()).hexdigest()
-    if column in ("swhid", "content_id", "length_bytes"):
+    if column == "row_id":
+        return _value(record, "id") or _value(record, "content_sha256")
+    if column == "content_sha256":
+        return hashlib.sha256(record["text"].encode()).hexdigest()
+    if column == "length_bytes":
+        return len(record["text"].encode())
+    if column in ("swhid", "content_id"):
         body = record["text"].encode()
-        if column == "length_bytes":
-            return len(body)
         git = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
         return f"swh:1:cnt:{git}" if column == "swhid" else git
     value = record.get(column)
@@ -255,75 +201,55 @@ class JsonlSource:
     """
 
     def __init__(self, name: str, path: str, languages: Sequence[str] | None) -> None:
-        self.name, self.path, self.digest = name, Path(path), ""
+        self.name, self.path = name, Path(path)
         if not self.path.is_file():
             raise TrainingConfigError(f"sources: {name}: {path} is not a file; give a file of JSON lines")
-        columns: dict[str, list[Any]] = {column: [] for column in (*_KEPT, "problem")}
+        self._lines = Lines(self.path)
         numbers: set[str] = set()
         keys: Counter[str] = Counter()
-        for _, problem, record in self._records():
-            for column in _KEPT:
-                columns[column].append(None if problem else _value(record, column))
-            columns["problem"].append(problem)
-            if len(numbers) + len(keys) < 10_000:  # a file may have other keys in each line
-                keys.update(record.keys())
-                numbers.update(
-                    k for k, v in record.items() if isinstance(v, int | float) and not isinstance(v, bool)
-                )
-        self.numbers = tuple(sorted({*numbers, "length_bytes"}))
-        found = pa.table(
-            {c: pa.array(v, _type(c) if c != "problem" else pa.string()) for c, v in columns.items()}
-        )
-        self.known = tuple(sorted(set(found["language"].drop_null().to_pylist())))
+        found = _table(self._first(numbers, keys), [*_KEPT, "problem"])
+        self.numbers = tuple(sorted({*numbers, "length_bytes"} - _STRINGS - {*_FLAGS, *_RELEASE_ONLY}))
+        self.known = tuple(sorted(pc.unique(found["language"]).drop_null().to_pylist()))
         if not self.known:
-            raise TrainingDataError(self._nothing(columns["problem"], keys))
+            raise TrainingDataError(self._nothing(found["problem"], keys))
         wanted = set(languages) if languages is not None else set(self.known)
         self.languages = tuple(sorted(wanted & set(self.known)))
         self.missing = tuple(sorted(wanted - set(self.known)))
-        problem_of = [
-            problem or (None if language in wanted else "other_language")
-            for problem, language in zip(columns["problem"], columns["language"], strict=True)
-        ]
+        self._usable = found["problem"].is_null().to_numpy()
+        other = pc.invert(pc.is_in(found["language"], value_set=pa.array(self.languages, pa.string())))
+        problem = pc.if_else(pc.and_(found["problem"].is_null(), other), "other_language", found["problem"])
+        self._index = found.set_column(len(_KEPT), "problem", problem)
         self.problems: dict[str, tuple[int, int]] = {}
-        for number, problem in enumerate(problem_of, start=1):
-            if problem:
-                count, first = self.problems.get(problem, (0, number))
-                self.problems[problem] = count + 1, first
-        self._index = found.set_column(
-            found.schema.get_field_index("problem"), "problem", pa.array(problem_of, pa.string())
-        )
+        for each in pc.unique(problem).drop_null().to_pylist():
+            lines = np.flatnonzero(pc.fill_null(pc.equal(problem, each), False).to_numpy())
+            self.problems[each] = len(lines), int(lines[0]) + 1
 
-    def _nothing(self, problems: Sequence[str | None], keys: Counter[str]) -> str:
-        if not problems:
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the file."""
+        return self._lines.digest
+
+    def _first(self, numbers: set[str], keys: Counter[str]) -> Iterator[tuple[Any, ...]]:
+        """The values of `_KEPT`, and the problem, of each line; gathers keys that hold numbers, and all keys."""
+        for number, line in enumerate(self._lines.first()):
+            problem, record = _parse(line, first=number == 0)
+            if len(numbers) + len(keys) < 10_000:  # a file may have other keys in each line
+                keys.update(record.keys())
+                numbers.update([key for key, value in record.items() if type(value) in (int, float)])
+            yield (*(None if problem else _value(record, column) for column in _KEPT), problem)
+
+    def _nothing(self, problems: pa.ChunkedArray, keys: Counter[str]) -> str:
+        counted = {each["values"]: each["counts"] for each in pc.value_counts(problems).to_pylist()}
+        if not counted:
             return f"{self.path}: is empty; give a file of JSON objects, one a line, each with a `text`"
-        each = ", ".join(
-            f"{count} {problem}" for problem, count in sorted(Counter(map(str, problems)).items())
-        )
+        each = ", ".join(f"{count} {problem}" for problem, count in sorted(counted.items()))
         has = ", ".join(repr(key)[:40] for key, _ in keys.most_common(8))
         seen = f"; keys found: {has}" if has else ""
         return f"{self.path}: no line can be used ({each}); each must be a JSON object with a `text`{seen}"
 
-    def _records(self) -> Iterator[tuple[int, str | None, dict[str, Any]]]:
-        """(line number from 0, problem, object) of each line."""
-        import zstandard
-
-        number = -1
-        try:
-            with _opened(self.path) as (stream, raw):
-                for number, line in enumerate(_lines(stream)):
-                    yield (number, *_parse(line, first=number == 0))
-            digest = raw.sha.hexdigest()
-        except (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
-            raise TrainingDataError(
-                f"{self.path}: damaged after line {number + 1}: {error}; fetch or compress it again"
-            ) from error
-        except OSError as error:
-            raise TrainingDataError(f"{self.path}: cannot be read: {error.strerror or error}") from error
-        if self.digest not in ("", digest):
-            raise TrainingDataError(
-                f"{self.path}: has changed since it was first read (SHA-256 {digest}, was {self.digest})"
-            )
-        self.digest = digest
+    def __getstate__(self) -> dict[str, Any]:
+        """What `texts` needs, for processes that only read texts: the index of many lines is large."""
+        return {key: value for key, value in vars(self).items() if key != "_index"}
 
     def about(self) -> dict[str, Any]:
         """For the lineage; never the path."""
@@ -332,23 +258,36 @@ class JsonlSource:
             "name": self.name,
             "file": self.path.name,
             "digest": self.digest,
-            "lines": self._index.num_rows,
+            "lines": len(self._usable),
             "problems": {problem: count for problem, (count, _) in sorted(self.problems.items())},
             "languages": list(self.languages),
         }
 
     def index(self, columns: Sequence[str] = INDEX_COLUMNS) -> pa.Table:
         """All lines without their text, and the `problem` of each."""
-        further = [column for column in columns if column not in _KEPT]
         found = self._index
-        if further:
-            values: dict[str, list[Any]] = {column: [] for column in further}
-            for _, problem, record in self._records():
-                for column in further:
-                    values[column].append(None if problem else _value(record, column))
-            for column in further:
-                found = found.append_column(column, pa.array(values[column], _type(column)))
+        if "row_id" in columns:
+            row_id = pc.coalesce(found["id"], found["content_sha256"])
+            found = found.append_column("row_id", row_id)
+        further = [column for column in columns if column not in found.column_names]
+        for column in (column for column in further if column in _RELEASE_ONLY):
+            found = found.append_column(column, pa.nulls(found.num_rows, _type(column)))
+        if unread := [column for column in further if column not in _RELEASE_ONLY]:
+            rows = np.flatnonzero(self._usable)
+            values = _table(
+                (tuple(_value(record, c) for c in unread) for _, record in self._records(rows)), unread
+            )
+            place = np.zeros(found.num_rows, np.int64)
+            place[rows] = np.arange(len(rows))
+            values = values.take(pa.array(place, mask=~self._usable))
+            for column in unread:
+                found = found.append_column(column, values[column])
         return found.select([*columns, "problem"])
+
+    def _records(self, rows: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(line number from 0, object) of these lines, which can be used."""
+        for number, line in self._lines.again(rows):
+            yield number, json.loads(_decoded(line, first=number == 0))
 
     def texts(
         self, chosen: np.ndarray, columns: Sequence[str] = TEXT_COLUMNS
@@ -363,13 +302,22 @@ class JsonlSource:
             values = [pa.array([_value(r, c) for r in records], schema.field(c).type) for c in columns]
             return np.array(rows, dtype=np.int64), pa.RecordBatch.from_arrays(values, schema=schema)
 
-        for number, _, record in self._records():
-            if number < len(chosen) and chosen[number]:
-                rows.append(number)
-                records.append(record)
-                size += len(record["text"])
-                if len(rows) >= BATCH_ROWS or size >= BATCH_BYTES:
-                    yield batch()
-                    rows, records, size = [], [], 0
+        for number, record in self._records(np.flatnonzero(chosen)):
+            rows.append(number)
+            records.append(record)
+            size += len(record["text"])
+            if len(rows) >= BATCH_ROWS or size >= BATCH_BYTES:
+                yield batch()
+                rows, records, size = [], [], 0
         if rows:
             yield batch()
+
+
+def _table(rows: Iterator[tuple[Any, ...]], columns: Sequence[str]) -> pa.Table:
+    """A table of rows of Python objects, of which no more than `INDEX_ROWS` are there at once."""
+    schema = pa.schema([(column, _type(column)) for column in columns])
+    batches = []
+    while some := list(itertools.islice(rows, INDEX_ROWS)):
+        values = [pa.array(v, kind) for v, kind in zip(zip(*some, strict=True), schema.types, strict=True)]
+        batches.append(pa.RecordBatch.from_arrays(values, schema=schema))
+    return pa.Table.from_batches(batches, schema)

@@ -16,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import socket
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,14 +38,14 @@ PORTION = 1 << 16
 
 
 @njit(nogil=True, cache=True)
-def _home(slot, value, mask):
+def _home(slot: int, value: int, mask: int) -> np.int64:
     """Where the search for (slot, value) begins in the table."""
     word = (np.uint64(slot) << np.uint64(32)) | np.uint64(value)
     return np.int64(((word * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & np.uint64(mask))
 
 
 @njit(nogil=True, cache=True)
-def _build(signatures, keys, first, following):
+def _build(signatures: np.ndarray, keys: np.ndarray, first: np.ndarray, following: np.ndarray) -> None:
     """Chain the rows of each (slot, value): `first` by place in the table, `following[row, slot]` after that."""
     mask = keys.shape[0] - 1
     for row in range(signatures.shape[0]):
@@ -63,7 +64,14 @@ def _build(signatures, keys, first, following):
 
 
 @njit(nogil=True, cache=True)
-def _mark(signatures, keys, first, following, least, near):  # noqa: PLR0917 - called by position
+def _mark(  # noqa: PLR0917 - called by position
+    signatures: np.ndarray,
+    keys: np.ndarray,
+    first: np.ndarray,
+    following: np.ndarray,
+    least: int,
+    near: np.ndarray,
+) -> None:
     """Mark in `near` the indexed rows that agree with one of `signatures` in `least` slots or more."""
     mask = keys.shape[0] - 1
     slots = signatures.shape[1]
@@ -148,7 +156,7 @@ def near_training(
     file = None if cache is None else cache / f"near-{_key(corpus, near)[:24]}.npy"
     if file is not None and file.exists():
         try:
-            known = np.load(file, allow_pickle=False)
+            known: np.ndarray = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             known = np.empty(0)
         if (
@@ -176,7 +184,7 @@ def near_training(
         f">= {near:g}) and are left out; {size / 1e6:.1f} MB compared in {seconds:.1f} s"
     )
     if file is not None:
-        temporary = file.with_name(f"{file.name}.tmp-{os.getpid()}")
+        temporary = file.with_name(f"{file.name}.tmp-{socket.gethostname()}-{os.getpid()}")
         try:
             with temporary.open("wb") as stream:
                 np.save(stream, result)

@@ -33,6 +33,7 @@ from typing import Any
 
 import numpy as np
 
+from training.config import TrainConfig
 from training.errors import TrainingDataError
 
 
@@ -43,14 +44,17 @@ def hashed_order(count: int, name: str) -> np.ndarray:
     is the first 8 bytes, big-endian, of the SHA-256 of `name`. Own arithmetic: generators of libraries may change.
     """
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-    return np.argsort(_mix(_mix(np.arange(count, dtype=np.uint64)) ^ np.uint64(key))).astype(np.int64)
+    mixed = _mix(_mix(np.arange(count, dtype=np.uint64)) ^ np.uint64(key))
+    order: np.ndarray = np.argsort(mixed).astype(np.int64)
+    return order
 
 
 def _mix(values: np.ndarray) -> np.ndarray:
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed: np.ndarray = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ class Weights:
     sources: Mapping[str, float]
     languages: Mapping[str, float]
     max_repeats: float
+
+
+def weights_of(config: TrainConfig) -> Weights:
+    """The weights that a configuration gives."""
+    sources = {source.name: source.weight for source in config.all_sources if source.weight is not None}
+    return Weights(sources, config.data.mix.languages, config.data.mix.max_repeats)
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,31 @@ def wanted_shares(tokens: Mapping[tuple[str, str], int], weights: Weights) -> di
     return result
 
 
+def limited(
+    available: Mapping[tuple[str, str], int], weights: Weights, limit: int
+) -> dict[tuple[str, str], int]:
+    """What to take of each group, such as bytes, so that all together are `limit` at most.
+
+    Without weights this is `limit` times what the group has of all. With weights it is `limit` times its wanted share; a group
+    that has less gives all that it has, and its rest goes to the others in proportion to their shares.
+
+    Args:
+        available: what each group has, above 0.
+        weights: of sources and languages.
+        limit: of all groups.
+    """
+    waiting, result, left = wanted_shares(available, weights), dict(available), Fraction(limit)
+    while waiting:
+        each = left / sum(waiting.values())
+        whole = [name for name, share in waiting.items() if share * each >= available[name]]
+        if not whole:
+            return result | {name: int(share * each) for name, share in waiting.items()}
+        for name in whole:
+            left -= available[name]
+            del waiting[name]
+    return result
+
+
 def mix(
     lengths: np.ndarray,
     groups: Sequence[tuple[str, str]],
@@ -176,8 +211,9 @@ def mix(
     shares = wanted_shares(tokens, weights)
     epoch_tokens, once = sum(tokens.values()), not (weights.sources or weights.languages)
     result, report = [], []
-    for number, name in enumerate(groups):
-        documents = np.flatnonzero(group == number)
+    by_group = np.argsort(group, kind="stable")
+    ends = np.cumsum(np.bincount(group, minlength=len(groups)))
+    for name, documents in zip(groups, np.split(by_group, ends[:-1]), strict=True):
         if not len(documents):
             continue
         if once:

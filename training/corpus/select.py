@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,11 +27,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.config import TrainConfig
-from training.corpus import filters, leaks, networks
+from training.corpus import filters, leaks, mixing, networks
 from training.corpus.sources import INDEX_COLUMNS, TEXT_COLUMNS, Report, Source, check_wanted, hint, silent
 from training.errors import TrainingDataError
 
 NO_REASON = -1
+_AT_ONCE = 1 << 20
+"""Rows whose names are copied at the same time."""
+
 _COLUMNS = list(dict.fromkeys([*INDEX_COLUMNS, *networks.COLUMNS]))
 
 
@@ -77,8 +80,9 @@ class Corpus:
         """(row numbers, columns) of the rows marked in `chosen`, in their order."""
         for number, source in enumerate(self.sources):
             first, stop = self.first_row[number], self.first_row[number + 1]
-            for rows, batch in source.texts(chosen[first:stop], columns):
-                yield rows + first, batch
+            if chosen[first:stop].any():
+                for rows, batch in source.texts(chosen[first:stop], columns):
+                    yield rows + first, batch
 
     def rows_digest(self, chosen: np.ndarray) -> str:
         """SHA-256 (hex) of the sources, the languages read, and the rows marked in `chosen`."""
@@ -98,7 +102,8 @@ class _Reasons:
     @property
     def none(self) -> np.ndarray:
         """Rows without a reason so far: bool per row."""
-        return self.of == NO_REASON
+        found: np.ndarray = self.of == NO_REASON
+        return found
 
     def give(self, reason: str, rows: np.ndarray) -> None:
         """Leave out the marked rows (bool per row) that have no reason yet."""
@@ -129,7 +134,7 @@ def select(
     bytes_ = rows["length_bytes"].fill_null(0).to_numpy().astype(np.int64)
     # Content ids are hashes: their order is a fixed shuffle of the rows.
     shuffled = pc.sort_indices(rows["content_sha256"]).to_numpy().astype(np.int64)
-    reasons.give("duplicate", _again(rows["content_sha256"], reasons.none))
+    reasons.give("duplicate", _again(rows["content_sha256"], shuffled, reasons.none))
     _check_languages(config, sources, first_row, languages, language, reasons)
     usable = reasons.none
 
@@ -140,7 +145,13 @@ def select(
         reasons.give("mix.languages", ~held_out & ~weighted[language])
     train = reasons.none & ~held_out
     if config.data.max_train_bytes is not None:
-        first = _first_bytes(shuffled, train, bytes_, config.data.max_train_bytes)
+        source = np.repeat(np.arange(len(sources)), np.diff(first_row))
+        first = _limited(config, shuffled, train, bytes_, source, language, languages)
+        for number in np.setdiff1d(source[train], source[first]):
+            report(
+                f"source {sources[number].name!r}: none of its rows is trained on, because of data.max_train_bytes; give "
+                "sources a `weight` each, and it is shared out by them"
+            )
         reasons.give("max_train_bytes", train & ~first)
         train = first
     if not train.any():
@@ -208,7 +219,8 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _equal(column: pa.ChunkedArray, value: str) -> np.ndarray:
-    return pc.fill_null(pc.equal(column, value), False).to_numpy()
+    found: np.ndarray = pc.fill_null(pc.equal(column, value), False).to_numpy()
+    return found
 
 
 def _languages(rows: pa.Table, sources: Sequence[Source]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -220,14 +232,17 @@ def _languages(rows: pa.Table, sources: Sequence[Source]) -> tuple[np.ndarray, t
     return codes[encoded.indices.fill_null(len(codes) - 1).to_numpy()], languages
 
 
-def _again(names: pa.ChunkedArray, among: np.ndarray) -> np.ndarray:
-    """Rows of `among` whose name an earlier row of `among` has, too: bool per row."""
-    encoded = names.combine_chunks().dictionary_encode()
-    code = encoded.indices.fill_null(-1).to_numpy()
-    rows = np.flatnonzero(among)
+def _again(names: pa.ChunkedArray, order: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Rows of `among` whose name an earlier row of `among` has, too: bool per row.
+
+    `order` sorts the names, rows of equal names as they are.
+    """
+    candidates = order[among[order]]
     result = np.zeros(len(among), dtype=bool)
-    result[rows] = True
-    result[rows[np.unique(code[rows], return_index=True)[1]]] = False
+    for at in range(1, len(candidates), _AT_ONCE):
+        some = candidates[at - 1 : at + _AT_ONCE]
+        found = names.take(pa.array(some))
+        result[some[1:]] = pc.equal(found[1:], found[:-1]).to_numpy()
     return result
 
 
@@ -291,7 +306,8 @@ def _hold_out(
             f"all rows belong to one owner or fork network ({name}) and cannot be split by it; "
             "set evaluation.fraction: 0, or give more data"
         )
-    order = sorted(filled.tolist(), key=lambda g: hashlib.sha256(f"held out|{groups[g]}".encode()).digest())
+    order = _hashed(groups)
+    order = order[size[order] > 0]
     wanted, taken, held = fraction * size.sum(), 0.0, np.zeros(len(groups), dtype=bool)
     for index in order:
         if taken >= wanted:
@@ -300,8 +316,15 @@ def _hold_out(
             held[index] = True
             taken += size[index]
     if not held.any():
-        held[min(order, key=lambda g: size[g])] = True
+        held[order[np.argmin(size[order])]] = True
     return held[group], int(held.sum())
+
+
+def _hashed(groups: Iterable[str]) -> np.ndarray:
+    """Numbers of the groups in the order of the first 128 bits of the SHA-256 of their names."""
+    hashes = b"".join(hashlib.sha256(f"held out|{name}".encode()).digest()[:16] for name in groups)
+    high, low = np.frombuffer(hashes, dtype=">u8").reshape(-1, 2).T
+    return np.lexsort((low, high))
 
 
 def _first_bytes(order: np.ndarray, among: np.ndarray, bytes_: np.ndarray, limit: int) -> np.ndarray:
@@ -310,6 +333,36 @@ def _first_bytes(order: np.ndarray, among: np.ndarray, bytes_: np.ndarray, limit
     chosen = candidates[np.cumsum(bytes_[candidates]) <= limit]
     result = np.zeros(len(among), dtype=bool)
     result[chosen] = True
+    return result
+
+
+def _limited(  # noqa: PLR0917
+    config: TrainConfig,
+    order: np.ndarray,
+    among: np.ndarray,
+    bytes_: np.ndarray,
+    source: np.ndarray,
+    language: np.ndarray,
+    languages: Sequence[str],
+) -> np.ndarray:
+    """The rows of `among` to which `data.max_train_bytes` limits training, as bool per row.
+
+    They are the first by `order`: of all, or of each source and language where these have weights, so that a small one with
+    a large weight is not cut to a rest which no repetition makes up for.
+    """
+    limit, weights = config.data.max_train_bytes, mixing.weights_of(config)
+    assert limit is not None
+    if not (weights.sources or weights.languages):
+        return _first_bytes(order, among, bytes_, limit)
+    group = source * len(languages) + language
+    names = [(each.name, name) for each in config.all_sources for name in languages]
+    sizes = np.bincount(group[among], weights=bytes_[among], minlength=len(names)).astype(np.int64)
+    available = {name: int(size) for name, size in zip(names, sizes, strict=True) if size}
+    take = mixing.limited(available, weights, limit)
+    result = np.zeros(len(among), dtype=bool)
+    for number, name in enumerate(names):
+        if name in take:
+            result |= _first_bytes(order, among & (group == number), bytes_, take[name])
     return result
 
 

@@ -24,11 +24,15 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to False but the target module is `Conv1D`")
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        # Said of experts' matrices, to which they are applied.
+        warnings.filterwarnings(
+            "ignore", "The following (rank|alpha)_pattern keys did not match", RuntimeWarning
+        )
         yield
 
 
 def _path(model: torch.nn.Module, wanted: torch.nn.Module) -> str:
-    return next(path for path, module in model.named_modules() if module is wanted)
+    return str(next(path for path, module in model.named_modules() if module is wanted))
 
 
 def _new_rows(model: Any, ids: list[int]) -> dict[str, Any]:
@@ -39,6 +43,45 @@ def _new_rows(model: Any, ids: list[int]) -> dict[str, Any]:
     if not new_tokens.tied(model) and model.get_output_embeddings() is not None:
         rows[_path(model, model.get_output_embeddings())] = ids
     return {"trainable_token_indices": rows}
+
+
+def _cast(layer: Any, x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x if torch.is_autocast_enabled(x.device.type) else type(layer)._cast_input_dtype(layer, x, dtype)
+
+
+def _spare_casts(model: torch.nn.Module) -> None:
+    """Let autocast alone choose the type that adapters compute in.
+
+    peft 0.21 first makes their input fp32, as their matrices are, and autocast makes it bf16 again: the same numbers,
+    but two more passes over it, and a copy kept for each adapter where all that read one input could share it. (Its
+    own layers of 4 bits do as here on a GPU.) DoRA computes norms in the type of the input, and keeps the cast.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and not module.lora_variant:
+            setattr(module, "_cast_input_dtype", functools.partial(_cast, module))  # noqa: B010 - for mypy
+
+
+def _refuse_unknown(model: Any, known: list[str]) -> None:
+    """Refuse targets that name no module; those of experts' matrices are not in `target_modules` any more.
+
+    Raises:
+        TrainingConfigError: suggests another name.
+    """
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = {
+        path.split(".base_layer")[0]
+        for path, module in model.named_modules()
+        if isinstance(module, BaseTunerLayer)
+    }
+    for name in sorted(model.peft_config["default"].target_modules):
+        if not any(f".{path}".endswith(f".{name}") for path in layers):
+            raise TrainingConfigError(
+                f"lora.target_modules: this model has no module {name!r}{architectures.suggest(name, known)}; "
+                f"there are {', '.join(known)}"
+            )
 
 
 def add_lora(
@@ -55,12 +98,19 @@ def add_lora(
         new_ids: rows of the embeddings to train, too.
 
     Raises:
-        TrainingConfigError: no module has the name of a target.
+        TrainingConfigError: a target is the name of no module.
     """
     from peft import LoraConfig as PeftLora
     from peft import get_peft_model
 
     torch.manual_seed(seed)
+    known = sorted(
+        {
+            path.rpartition(".")[2]
+            for path, m in model.named_modules()
+            if isinstance(m, (torch.nn.Linear, Conv1D))
+        }
+    )
     targets: str | list[str]
     if lora.target_modules == "auto":
         targets = architectures.target_modules(model)
@@ -70,7 +120,7 @@ def add_lora(
         targets = list(lora.target_modules)
     settings = PeftLora(
         r=lora.rank,
-        lora_alpha=lora.alpha,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # it only divides it
         lora_dropout=lora.dropout,
         target_modules=targets,
         use_dora=lora.dora,
@@ -84,6 +134,9 @@ def add_lora(
             adapted = get_peft_model(model, settings)
     except ValueError as error:
         raise TrainingConfigError(f"lora.target_modules: {error}") from error
+    if isinstance(lora.target_modules, tuple):
+        _refuse_unknown(adapted, known)
+    _spare_casts(adapted)
     # Rows of new tokens are saved by themselves; peft would add all embeddings where there are more than in the base.
     adapted.save_pretrained = functools.partial(adapted.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
     return adapted

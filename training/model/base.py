@@ -55,19 +55,47 @@ def resolve(model: ModelConfig, memory: Path, report: Report) -> Base:
         TrainingConfigError: neither a folder nor a model on the Hub; one that needs code of its own.
     """
     assert model.path is not None
-    if Path(model.path).exists():
-        if model.revision is not None:
-            raise TrainingConfigError(
-                f"model.revision: {model.path} is a folder here; a revision belongs to a name on the Hub"
-            )
-        folder = checkpoint.model_folder(model.path, report)
-        kind = "checkpoint" if (folder / checkpoint.SEAL).exists() else "folder"
-        return Base(folder, {"kind": kind, "name": folder.name, "digest": digest_of(folder, memory)})
+    here = local_folder(model, report)
+    if here is not None:
+        kind = "checkpoint" if (here / checkpoint.SEAL).exists() else "folder"
+        return Base(here, {"kind": kind, "name": here.name, "digest": digest_of(here, memory)})
     if not _HUB_NAME.fullmatch(model.path):
-        raise CheckpointError(f"{model.path}: neither a model folder nor a name on the Hub")
+        raise CheckpointError(f"model.path: {model.path} is neither a model folder nor a name on the Hub")
     folder = download(model.path, model.revision, report)
+    _refuse_adapter(folder)
     facts = {"kind": "hub", "name": model.path, "revision": model.revision, "commit": folder.name}
     return Base(folder, {**facts, "digest": digest_of(folder, memory)})
+
+
+def local_folder(model: ModelConfig, report: Report) -> Path | None:
+    """The model folder, or the newest sound checkpoint of the run, at `model.path`; None if nothing is there.
+
+    Raises:
+        CheckpointError: neither, an adapter, or bytes that are not what was written.
+        TrainingConfigError: `model.revision` is given, too.
+    """
+    assert model.path is not None
+    if not Path(model.path).exists():
+        return None
+    if model.revision is not None:
+        raise TrainingConfigError(
+            f"model.revision: {model.path} is a folder here; a revision belongs to a name on the Hub"
+        )
+    _refuse_adapter(Path(model.path))
+    try:
+        folder = checkpoint.model_folder(model.path, report)
+    except CheckpointError as error:
+        raise CheckpointError(f"model.path: {error}") from error
+    _refuse_adapter(folder)
+    return folder
+
+
+def _refuse_adapter(folder: Path) -> None:
+    if (folder / "adapter_config.json").exists():
+        raise CheckpointError(
+            f"model.path: {folder} holds an adapter, not a whole model; merge it first "
+            "(pipeline merge CHECKPOINT --out DIR), or start from its base"
+        )
 
 
 @contextmanager
@@ -118,12 +146,12 @@ def download(name: str, revision: str | None, report: Report) -> Path:
     except failures as error:
         why = "HF_HUB_OFFLINE is set and " if STAY_OFFLINE else ""
         raise CheckpointError(
-            f"{name}: there is no such folder here, and {why}no such model was had from the Hub"
+            f"model.path: {name}: there is no such folder here, and {why}no such model was had from the Hub"
             f"{f' at revision {revision}' if revision else ''}: {str(error).strip().splitlines()[0]}"
         ) from error
     if not any(folder.glob("*.safetensors")):
         raise CheckpointError(
-            f"{name}: the model has no safetensors files; others may run code and are not loaded"
+            f"model.path: {name} has no safetensors files; others may run code and are not loaded"
         )
     return folder
 
@@ -139,9 +167,9 @@ def refuse_remote_code(folder: Path) -> None:
         kind, brings = str(about.get("model_type")), "auto_map" in about
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: not a model's configuration: {error}") from error
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    if kind not in CONFIG_MAPPING_NAMES:
+    if kind not in CONFIG_MAPPING:
         code = "; it brings its own code, which is not run here" if brings else ""
         raise TrainingConfigError(f"{folder}: transformers has no architecture {kind!r}{code}")
 

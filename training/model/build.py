@@ -139,13 +139,29 @@ def load(  # noqa: PLR0917
     if quantization is not None:
         quantise.keep_layout(model)
     model.config.use_cache = False
-    entries = model.get_input_embeddings().weight.shape[0]
-    if tokenizer is not None and tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:
-        raise TrainingConfigError(
-            f"the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they do not belong "
-            "together; leave tokenizer.path out to use the model's own"
-        )
+    embeddings: Any = model.get_input_embeddings()
+    if tokenizer is not None:
+        check_vocabulary(folder, embeddings.weight.shape[0], tokenizer)
     return model
+
+
+def check_vocabulary(folder: Path, entries: int, tokenizer: CodeTokenizer) -> None:
+    """Refuse a tokenizer with more entries, but for new control tokens, than the model in a folder.
+
+    Raises:
+        TrainingConfigError: says how many both have.
+    """
+    if tokenizer.size - len(new_tokens.ids_of(tokenizer)) > entries:
+        raise TrainingConfigError(
+            f"tokenizer.path: the tokenizer has {tokenizer.size} entries, the model at {folder} only {entries}: they do "
+            "not belong together; leave tokenizer.path out to use the model's own"
+        )
+
+
+def stored_dtype(folder: Path, settings: ModelConfig) -> torch.dtype:
+    """The type that the weights of a model's folder are stored in; fp32 where its configuration does not say."""
+    dtype = read_config(folder, settings).dtype
+    return dtype if isinstance(dtype, torch.dtype) else torch.float32
 
 
 def parameters(model: torch.nn.Module) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig
 
+from training.model.attention import any_input
 from training.tokens.tokenizer import CodeTokenizer
 
 
@@ -71,9 +72,10 @@ def generate(
     model.eval()
     own, model.generation_config = model.generation_config, settings
     try:
-        written = model.generate(
-            input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=settings, **more
-        )
+        with any_input(model):
+            written = model.generate(
+                input_ids=ids.to(device), attention_mask=mask.to(device), generation_config=settings, **more
+            )
     finally:
         model.generation_config = own
         model.train(was_training)

@@ -21,6 +21,25 @@ from torch.nn import functional
 
 from training.errors import TrainingConfigError
 
+_AFTER_THE_HEAD = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
+    "lm_head_multiplier",
+    "logits_soft_cap",
+)
+"""Keys of transformers' configurations that say what is done to the logits after the output layer."""
+
+_CHANGED = (
+    "loss_chunk: a {} changes its logits after the output head (a soft cap or a scale), so that they cannot be made "
+    "piece by piece; set loss_chunk: null"
+)
+
+
+def changes_logits(config: Any) -> bool:
+    """Whether a configuration says that logits are not what the output head gives."""
+    return any(getattr(config, key, None) not in (None, 1, 1.0) for key in _AFTER_THE_HEAD)
+
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Sum of the token losses; hidden (tokens, width), weight (entries, width), labels (tokens,)."""
@@ -106,10 +125,7 @@ class ChunkedLoss:
         if hidden is None:
             return self.loss_of(logits=logits, labels=labels, vocab_size=vocab_size, **further)  # type: ignore[no-any-return]
         if logits is not hidden:
-            raise TrainingConfigError(
-                f"loss_chunk: a {self.model.config.model_type} changes its logits after the output head "
-                "(a soft cap or a scale), so that they cannot be made piece by piece; set loss_chunk: null"
-            )
+            raise TrainingConfigError(_CHANGED.format(self.model.config.model_type))
         ignore = further.get("ignore_index", -100)
         shifted = further.get("shift_labels")
         if shifted is None:
@@ -117,22 +133,26 @@ class ChunkedLoss:
         shifted = shifted.reshape(-1).to(hidden.device)
         total = chunked_cross_entropy(hidden.flatten(0, -2), self.head.weight, shifted, self.chunk, ignore)
         count = further.get("num_items_in_batch")
-        return total / (count if count is not None else (shifted != ignore).sum())
+        mean: torch.Tensor = total / (count if count is not None else (shifted != ignore).sum())
+        return mean
 
 
 def install(model: nn.Module, chunk: int) -> None:
     """Let a model, adapted or not, make its logits for `chunk` tokens at a time while it is trained.
 
     Raises:
-        TrainingConfigError: the output head is not one matrix.
+        TrainingConfigError: the output head is not one matrix, or logits are changed behind it.
     """
-    inner: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner: Any = getattr(model, "get_base_model", lambda: model)()  # peft's wrapper has it
     head = inner.get_output_embeddings()
-    if type(head) is not nn.Linear or head.bias is not None:
+    kind: type = type(head)
+    if kind is not nn.Linear or head.bias is not None:
         raise TrainingConfigError(
-            f"loss_chunk: the output head ({type(head).__name__}) is not one plain matrix (adapters on it, rows of "
+            f"loss_chunk: the output head ({kind.__name__}) is not one plain matrix (adapters on it, rows of "
             "new tokens or a bias); set loss_chunk: null"
         )
+    if changes_logits(inner.config):
+        raise TrainingConfigError(_CHANGED.format(inner.config.model_type))
     together = ChunkedLoss(inner, chunk)
     head.forward = together.forward
     inner.loss_function = together.loss

@@ -314,18 +314,19 @@ def _attention(model: nn.Module, setup: Setup, layers: int) -> int:
     alive = 1 if setup.checkpointing else layers
     if setup.attention == "eager":
         # And those of one layer on the way: scores, with the scale, with the mask, and their gradients.
-        return alive * heads * pairs * (4 + (size if size < 4 else 0)) + 6 * heads * pairs * 4
+        return int(alive * heads * pairs * (4 + (size if size < 4 else 0)) + 6 * heads * pairs * 4)
     if setup.attention == "sdpa":
         groups = getattr(config, "num_key_value_heads", None) or heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         repeated = 2 * setup.tokens * max(0, heads - groups) * width * size
-        return pairs + alive * (pairs * size + repeated)
+        return int(pairs + alive * (pairs * size + repeated))
     return 0
 
 
 def _logits(model: nn.Module, setup: Setup) -> int:
     """Of the output head: logits, in fp32, their log-softmax, and gradients of both."""
-    vocabulary = model.get_output_embeddings().weight.shape[0]  # type: ignore[operator,union-attr]
+    head: Any = model.get_output_embeddings()  # type: ignore[operator]
+    vocabulary = head.weight.shape[0]
     size = setup.compute.itemsize
     tokens = min(setup.tokens, setup.loss_chunk or setup.tokens)
     return int(tokens * vocabulary * (12 + (2 * size if size < 4 else 0)))

@@ -7,6 +7,7 @@ configuration; where a time must be estimated without a GPU, the peak is measure
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -40,8 +41,11 @@ DEVICES: tuple[tuple[str, float, str], ...] = (
     ("L40", 181.05, "NVIDIA L40 data sheet"),
     ("L4", 121.0, "NVIDIA L4 data sheet; half of the sparse figure"),
     ("MI300X", 1307.4, "AMD Instinct MI300X data sheet"),
-    ("MI250X", 383.0, "AMD Instinct MI250X data sheet"),
+    ("MI250X", 191.5, "AMD Instinct MI250X data sheet, one of its two dies: PyTorch sees each as a device"),
 )
+
+_OTHER = re.compile(r"\b(laptop|max q|mobile|mig|ti|super|d)\b")
+"""Words after a listed name that make it another device: less power, a part of it, or another chip."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Peak:
 def listed(name: str) -> Peak | None:
     """The published peak of a device with this name (as `torch.cuda.get_device_name` gives it), or None."""
     words = " ".join(name.replace("-", " ").split()).lower()
+    if _OTHER.search(words):
+        return None
     for part, tera, source in DEVICES:
         # Whole words: "L4" is not in "L40S", but "H100" is in "NVIDIA H100 80GB HBM3".
         if f" {part.lower()} " in f" {words} ":

@@ -53,6 +53,7 @@ def keep_layout(model: torch.nn.Module) -> None:
     It would round their constants to bf16 for good, fail for heights that are no multiple of 32, and give no gradients
     to anything below in the training after it (bitsandbytes 0.50, `Linear4bit.forward` and `matmul_4bit`).
     """
+    module: Any
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False

@@ -11,7 +11,7 @@ import torch
 import torch.distributed
 
 from training.config import TrainConfig
-from training.errors import CheckpointError, LeakyMaskError, TrainingConfigError
+from training.errors import LeakyMaskError, TrainingConfigError
 from training.model import adapters, architectures, attention, build, loss, new_tokens, quantise, restored
 from training.prepare import Prepared
 from training.run import sharded
@@ -37,7 +37,7 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report, resume: P
         resume: a checkpoint of this run, whose weights are taken.
 
     Raises:
-        CheckpointError: the base is an adapter, not a model; a checkpoint of another model.
+        CheckpointError: a checkpoint of another model.
         LeakyMaskError: documents in a packed row would see each other with every attention that could be used.
         TrainingConfigError: a model that cannot be built, or that is not causal.
     """
@@ -46,11 +46,6 @@ def model_for(config: TrainConfig, prepared: Prepared, report: Report, resume: P
     if prepared.base is None:
         about = architectures.built_config(config.model, tokenizer, length)
     else:
-        if (prepared.base / "adapter_config.json").exists():
-            raise CheckpointError(
-                f"{prepared.base}: holds an adapter, not a whole model; merge it first "
-                "(pipeline merge CHECKPOINT --out DIR), or start from its base"
-            )
         about = build.read_config(prepared.base, config.model, length)
     wanted = config.model.attention
     if device.type == "cpu" and wanted not in {"auto", "sdpa", "eager"}:
@@ -152,6 +147,12 @@ def _checked(  # noqa: PLR0917
             with precision:
                 architectures.check_causal(model, vocab_size)
                 attention.check_isolation(model, vocab_size, tolerance=tolerance)
+                if name not in {"sdpa", "eager"}:
+                    attention.check_backward(model, vocab_size)
+                if name == "flex_attention":
+                    # Compiled for each shape, and beyond eight not at all: then it makes all scores of a row. Those of
+                    # the check are forgotten.
+                    torch.compiler.reset()
         except (torch.OutOfMemoryError, TrainingConfigError):  # too large, or not causal with any attention
             raise
         except (LeakyMaskError, *architectures.UNUSABLE) as error:

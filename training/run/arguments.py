@@ -32,12 +32,12 @@ def arguments(config: TrainConfig, prepared: Prepared, world: int) -> TrainingAr
         **config.trainer,
     }
     processor = on_processor(config, world)
-    accumulation = prepared.order.accumulation(world, config.micro_batch_size)
+    accumulation = prepared.order.accumulation(world, config.micro_rows)
     try:
         result = TrainingArguments(
             output_dir=str(Path(config.output) / "checkpoints"),
             max_steps=prepared.order.steps,
-            per_device_train_batch_size=config.micro_batch_size,
+            per_device_train_batch_size=config.micro_rows,
             gradient_accumulation_steps=accumulation,
             learning_rate=optimizer.learning_rate,
             adam_beta1=optimizer.beta1,

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 from training.prepare import Prepared
 
 
-class MicroBatches(Dataset):
+class MicroBatches(Dataset[dict[str, torch.Tensor]]):
     """All micro-batches of one rank, from the first step of the run to the last, as a list.
 
     Item `step * accumulation + part` is built when it is asked for, so a resume starts in the middle at no
@@ -41,7 +41,7 @@ def _only(items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     return items[0]
 
 
-def loader(batches: MicroBatches) -> DataLoader:
+def loader(batches: MicroBatches) -> DataLoader[dict[str, torch.Tensor]]:
     """A loader that draws nothing: not handed to accelerate, which would shard and pad the batches again."""
     # An own generator: the loader's draw of a worker seed must not move the global random state.
     return DataLoader(batches, batch_size=1, shuffle=False, collate_fn=_only, generator=torch.Generator())

@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from training.config import EvaluationConfig
+from training.config import EvaluationConfig, TrainConfig
 from training.errors import TrainingConfigError
+from training.run import checkpoint
 from training.run.loggers import metric_name
+
+FILE = "best.json"
+"""In the output: which checkpoint was the best, by which metric."""
 
 FIGURES = ("loss", "perplexity", "bits_per_byte")
 FIM_FIGURES = ("exact_match", "edit_similarity")
@@ -94,3 +99,18 @@ def judge(settings: EvaluationConfig, history: Iterable[dict[str, Any]]) -> Best
             waited += 1
     stop = stopping is not None and waited >= stopping.patience
     return Best(step, None if step is None else sign * value, waited, stop)
+
+
+def described(config: TrainConfig, history: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """What `best.json` says; None where the best is not kept, or nothing was evaluated yet."""
+    found = judge(config.evaluation, history)
+    if not config.keep_best or found.step is None or found.value is None:
+        return None
+    folder = checkpoint.folder_of(Path("checkpoints"), found.step)
+    return {
+        "metric": config.evaluation.metric,
+        "value": found.value if math.isfinite(found.value) else None,
+        "step": found.step,
+        # Another metric since the resume may name a step whose checkpoint is long gone.
+        "checkpoint": str(folder) if (Path(config.output) / folder).is_dir() else None,
+    }

@@ -121,8 +121,8 @@ def make_room(checkpoints: Path, needed: int) -> None:
         OutputError: how much is needed and free.
     """
     checkpoints.mkdir(parents=True, exist_ok=True)
-    for left in checkpoints.glob("*.tmp-*"):
-        shutil.rmtree(left)
+    sync(checkpoints.parent)
+    sweep(checkpoints)
     free = shutil.disk_usage(checkpoints).free
     if free < needed * ROOM:
         raise OutputError(
@@ -161,9 +161,18 @@ def seal(temporary: Path, final: Path) -> None:
         (temporary / SEAL).write_text(_text(about))
         settle(temporary)
         if final.exists():
-            _remove(final)
+            _drop(final)
         temporary.rename(final)
         sync(final.parent)
+
+
+def replace(file: Path, text: str) -> None:
+    """Write a small file anew: a crash leaves what was there or the whole of what is new."""
+    temporary = file.with_name(f"{file.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    sync(temporary)
+    temporary.rename(file)
+    sync(file.parent)
 
 
 def verify(folder: Path) -> int:
@@ -177,7 +186,7 @@ def verify(folder: Path) -> int:
         about = json.loads(text)
         listed, step = dict(about["files"]), int(about["step"])
         version = about["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{folder}: no readable {SEAL}: the checkpoint was not finished") from error
     if version != SCHEMA_VERSION:
         raise CheckpointError(f"{folder}: checkpoint version {version} is not known")
@@ -191,7 +200,13 @@ def verify(folder: Path) -> int:
         if name not in listed:
             raise CheckpointError(f"{folder}: {name} is not part of the checkpoint")
     names = sorted(listed)
-    for name, found in zip(names, _hashes([folder / name for name in names]), strict=True):
+    try:
+        hashes = _hashes([folder / name for name in names])
+    except OSError as error:  # a damaged sector, permissions
+        raise CheckpointError(
+            f"{error.filename or folder}: cannot be read: {error.strerror or error}"
+        ) from error
+    for name, found in zip(names, hashes, strict=True):
         if found != listed[name]:
             raise CheckpointError(f"{folder}: {name} is not what was written (size or SHA-256 differ)")
     return step
@@ -217,11 +232,29 @@ def newest_sound(checkpoints: Path, report: Callable[[str], None]) -> Path | Non
     return None
 
 
-def _remove(folder: Path) -> None:
-    """Remove a checkpoint so that a crash halfway leaves none of its name: renamed first."""
-    going = folder.with_name(f"{folder.name}.tmp-gone")
-    folder.rename(going)
-    shutil.rmtree(going)
+def _drop(folder: Path) -> None:
+    """Take a checkpoint's name from it, so that a crash leaves it whole or nameless; `sweep` removes the rest."""
+    folder.rename(folder.with_name(f"{folder.name}.tmp-gone"))
+
+
+def sweep(checkpoints: Path) -> None:
+    """Remove what has no name of a checkpoint (any more). What cannot be removed stays, and shows in the free space."""
+    for left in checkpoints.glob("*.tmp-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def pass_over(checkpoints: Path, resumed: Path | None, report: Callable[[str], None]) -> None:
+    """Rename all checkpoints that are newer than the one that a run goes on from (None: all): they are unsound.
+
+    Left where they are, `prune` would count them and remove the sound ones that are written now. They are kept for
+    whoever wants to look: `step-00000050.unsound`.
+    """
+    for folder in all_steps(checkpoints):
+        if resumed is None or step_of(folder) > step_of(resumed):
+            kept = folder.with_name(f"{folder.name}.unsound")
+            shutil.rmtree(kept, ignore_errors=True)  # of an earlier time
+            folder.rename(kept)
+            report(f"{folder}: renamed to {kept.name}; remove it when nobody needs it")
 
 
 def prune(checkpoints: Path, keep: int, also: Iterable[int] = ()) -> None:
@@ -229,7 +262,8 @@ def prune(checkpoints: Path, keep: int, also: Iterable[int] = ()) -> None:
     kept = set(also)
     for folder in all_steps(checkpoints)[keep:]:
         if step_of(folder) not in kept:
-            _remove(folder)
+            _drop(folder)
+    sweep(checkpoints)
 
 
 def digest(folder: Path) -> str:

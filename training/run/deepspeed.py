@@ -45,12 +45,11 @@ def read(file: str | Path) -> dict[str, Any]:
 
 def _decided(config: TrainConfig, world: int, accumulation: int) -> dict[str, tuple[Any, str]]:
     """DeepSpeed's key -> (what the run decides, the key here that says so)."""
-    assert config.micro_batch_size != "auto"  # found out before Trainer's settings are made
     batch = "global_batch_tokens, data.sequence_length, micro_batch_size and the number of processes"
     return {
-        "train_micro_batch_size_per_gpu": (config.micro_batch_size, "micro_batch_size"),
+        "train_micro_batch_size_per_gpu": (config.micro_rows, "micro_batch_size"),
         "gradient_accumulation_steps": (accumulation, batch),
-        "train_batch_size": (config.micro_batch_size * accumulation * world, batch),
+        "train_batch_size": (config.micro_rows * accumulation * world, batch),
         "gradient_clipping": (config.optimizer.max_grad_norm, "optimizer.max_grad_norm"),
         "bf16.enabled": (config.precision == "bf16", "precision"),
         "fp16.enabled": (config.precision == "fp16", "precision"),

@@ -17,6 +17,7 @@ from training.errors import ProcessError, TrainingConfigError
 from training.prepare import Prepared
 from training.run import sharded
 from training.run.seeds import SeedsSteps
+from training.tokens.order import accumulation
 
 
 def process_place() -> tuple[int, int]:
@@ -25,15 +26,16 @@ def process_place() -> tuple[int, int]:
 
 
 def on_processor(config: TrainConfig, world: int) -> bool:
-    """Whether the run uses no GPU. With several processes and none there, Trainer would let each train by itself."""
-    if config.device == "cpu" or world == 1:
-        return config.device == "cpu"
+    """Whether the run uses no GPU. Where there is none Trainer must be told: it would refuse bf16, and let each of several
+    processes train by itself."""
+    if config.device == "cpu":
+        return True
     kind = torch.accelerator.current_accelerator(check_available=True)
-    return kind is None or kind.type == "mps"
+    return kind is None or (world > 1 and kind.type == "mps")
 
 
 def check_processes(config: TrainConfig, world: int) -> None:
-    """Refuse a number of processes that the strategy cannot use.
+    """Refuse a number of processes that the strategy cannot use, or that the rows of a step cannot be shared out to.
 
     Raises:
         TrainingConfigError: says what to change.
@@ -43,16 +45,7 @@ def check_processes(config: TrainConfig, world: int) -> None:
             "parallel.strategy: fsdp cuts the model over several processes, and this is one; start more "
             "(--nproc, --nodes) or set parallel.strategy: ddp"
         )
-
-
-def check_rows(prepared: Prepared, config: TrainConfig, world: int) -> None:
-    """Refuse a step that cannot be shared out between the processes.
-
-    Raises:
-        TrainingConfigError: says what to change.
-    """
-    micro = 1 if config.micro_batch_size == "auto" else config.micro_batch_size
-    prepared.order.accumulation(world, micro)
+    accumulation(config.rows_per_step, world, config.micro_batch_size, config.data.sequence_length)
 
 
 def agree(config: TrainConfig, prepared: Prepared, resume: Path | None, world: int) -> Path | None:
@@ -86,6 +79,7 @@ class DistributedTrainer(Trainer):
     """
 
     config: TrainConfig
+    model: Any  # transformers' or peft's
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -118,13 +112,15 @@ class DistributedTrainer(Trainer):
     def whole_weights(self) -> dict[str, torch.Tensor] | None:
         """What `save_pretrained` is to write in rank 0, where the model itself does not hold it. For all processes."""
         if self.is_deepspeed_enabled:
-            return self.accelerator.get_state_dict(self.deepspeed)
+            gathered: dict[str, torch.Tensor] | None = self.accelerator.get_state_dict(self.deepspeed)
+            return gathered
         return sharded.whole_weights(self.model, keep=self.args.should_save) if self.fsdp else None
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not self.fsdp:
             super()._save_optimizer_and_scheduler(output_dir)
             return
+        assert self.optimizer is not None and self.lr_scheduler is not None
         state = sharded.whole_optimizer_state(self.optimizer, keep=self.args.should_save)
         if self.args.should_save:
             torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
@@ -134,6 +130,7 @@ class DistributedTrainer(Trainer):
         if not self.fsdp or checkpoint is None:
             super()._load_optimizer_and_scheduler(checkpoint)
             return
+        assert self.optimizer is not None and self.lr_scheduler is not None
         # Mapped, not read: the processes of a machine share the pages, and each copies only its part.
         state = torch.load(
             Path(checkpoint) / OPTIMIZER_NAME, map_location="cpu", weights_only=True, mmap=True

@@ -22,7 +22,8 @@ from training.model import adapters, architectures, flops, memory
 from training.model.build import on_gpu, precision
 from training.model.peak import Peak, listed, peak
 from training.run.planned_data import PlannedData, planned_data
-from training.run.planned_model import fake, model_config, rows_of, setup
+from training.run.planned_model import fake, model_config, rows_of, setup, tokenizer_of
+from training.run.train import check
 
 ASSUMED = 0.40
 """Share of a large GPU's peak that a good run uses, counting what gradient checkpointing computes again: published are 41
@@ -42,10 +43,12 @@ def dry_run(
     """The resolved configuration and the plan, as JSON; `readable` makes text of it.
 
     Raises:
-        TrainingError: as `training.run.train.train` would for the configuration and the selection.
+        TrainingError: as `training.run.train.train` would for the configuration, the selection and the tokenizer.
     """
+    check(config, processes)
     sources, data = planned_data(config, open_)
-    about, origin = model_config(config, data.entries)
+    tokenizer = tokenizer_of(config)
+    about, origin = model_config(config, tokenizer, data.entries)
     gpu = on_gpu(config)
     kind = precision(config)
     with memory.fake():
@@ -66,7 +69,6 @@ def dry_run(
             )
     per_token = _per_token(counted, data, checkpointing=False)
     again = _per_token(counted, data, checkpointing=config.gradient_checkpointing)
-    run_tokens = data.steps * config.rows_per_step * config.data.sequence_length * data.report["filled"]
     result: dict[str, Any] = {
         "config": config.model_dump(mode="json"),
         "sources": [source.about() for source in sources],
@@ -74,8 +76,8 @@ def dry_run(
         "exact": data.exact,
         "data": data.report,
         "steps": data.steps,
-        "tokens": int(run_tokens),
-        "epochs": run_tokens / max(1, data.report["tokens_per_epoch"]),
+        "tokens": data.tokens,
+        "epochs": data.tokens / max(1, data.report["tokens_per_epoch"]),
         "tokens_per_step": config.global_batch_tokens,
         "processes": processes,
         "model": {
@@ -88,7 +90,7 @@ def dry_run(
         "flops_per_token": per_token,
         "hardware_flops_per_token": again,
         "memory": [here] if there is None else [here, there],
-        "time": _times(config, about, total, again, run_tokens, gpu=gpu, kind=kind, processes=processes),
+        "time": _times(config, about, total, again, data.tokens, gpu=gpu, kind=kind, processes=processes),
     }
     return result
 
@@ -99,7 +101,7 @@ def _per_token(counted: flops.ModelFlops, data: PlannedData, *, checkpointing: b
         counted.of(np.array([length]), checkpointing=checkpointing) * count
         for length, count in zip(data.lengths.tolist(), data.counts.tolist(), strict=True)
     )
-    return total / max(1, int((data.lengths * data.counts).sum()))
+    return float(total / max(1, int((data.lengths * data.counts).sum())))
 
 
 def _memory(
@@ -131,7 +133,7 @@ def _times(
     kind: str,
     processes: int,
 ) -> list[dict[str, Any]]:
-    found = []
+    found: list[dict[str, Any]] = []
     if not gpu and parameters <= MEASURED_UP_TO:
         rate = _measured(config, about) * processes
         how = "measured: two passes of this model on this machine, without evaluation and saving"

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from training.config import TrainConfig
+from training.model.attention import any_input
 from training.prepare import Prepared
 from training.run import custom_metrics, fim_score, held_out
 from training.run.evaluate import evaluate, evaluation_report
@@ -82,7 +83,8 @@ class Evaluation:
             report["fim"] = fim_score.score(model, self.tasks, prepared.tokenizer, most, *share)
         if self.custom:
             documents = partial(held_out.documents, prepared.corpus)
-            report["custom"] = custom_metrics.measure(
-                self.custom, model, prepared.tokenizer, documents, world
-            )
+            with any_input(model):
+                report["custom"] = custom_metrics.measure(
+                    self.custom, model, prepared.tokenizer, documents, world
+                )
         return report

@@ -53,7 +53,8 @@ def fim_prompt(
 ) -> np.ndarray:
     """Ids that ask for the middle; the tokenizer must have the three markers."""
     control = tokenizer.control
-    first, second, third = ([control.prefix], [control.suffix], [control.middle])
+    markers = (control.prefix, control.suffix, control.middle)
+    first, second, third = (np.array([marker], dtype=np.int64) for marker in markers)
     parts = (
         (first, prefix, second, suffix, third) if order == "psm" else (first, second, suffix, third, prefix)
     )

@@ -25,7 +25,6 @@ def told(config: TrainConfig, checkpoints: Path, report: Report) -> Iterator[Non
 
     Raises:
         OutOfMemoryError: an estimate of a step by part, and the settings that decide it.
-        OutputError: a file of the run could not be written.
     """
     try:
         yield
@@ -35,13 +34,30 @@ def told(config: TrainConfig, checkpoints: Path, report: Report) -> Iterator[Non
         if not any(words in str(error) for words in _ON_A_PROCESSOR):
             raise
         raise OutOfMemoryError(_memory(config, error)) from error
-    except OSError as error:  # metrics.jsonl; checkpoints raise their own
-        raise OutputError(f"{config.output}: cannot be written: {error}") from error
     except KeyboardInterrupt:
         left = checkpoint.all_steps(checkpoints)
-        newest = f"the newest checkpoint is {left[0]}" if left else "no checkpoint was written yet"
-        report(f"interrupted: {newest}; the same command goes on from it")
+        report(
+            f"interrupted: the newest checkpoint is {left[0]}; the same command goes on from it"
+            if left
+            else "interrupted: no checkpoint was written yet; the same command begins again, with the tokens that are made"
+        )
         raise
+
+
+@contextmanager
+def refused(config: TrainConfig) -> Iterator[None]:
+    """Turn what a disk refuses, and nothing nearer to it has told, into a message that names the file.
+
+    Raises:
+        OutputError: a file could not be written or read.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename or config.output}: cannot be written or read: {error.strerror or error}; see whether the "
+            "disk is full, and whose the folder is"
+        ) from error
 
 
 def _memory(config: TrainConfig, error: BaseException) -> str:
@@ -73,7 +89,7 @@ def _estimate(config: TrainConfig) -> str:
     gpu = build.on_gpu(config)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     try:
-        about, _ = planned_model.model_config(config, None)
+        about, _ = planned_model.model_config(config, None, None)
         rows = planned_model.rows_of(config, processes, gpu=gpu)
         precision = build.precision(config)
         how = planned_model.setup(config, about, gpu=gpu, precision=precision, rows=rows, processes=processes)

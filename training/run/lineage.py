@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 
 import training
 from training.config import TrainConfig
+from training.config.root import with_effect
 from training.corpus.sources import Source
 from training.errors import CheckpointError
 from training.prepare import Prepared
@@ -237,17 +239,15 @@ class Recorder:
         }
 
     def _history(self, step: int) -> list[dict[str, int]]:
-        before = [part for part in self._earlier if part["first_step"] < step]
+        before = self._earlier
         first = before[-1]["first_step"] + before[-1]["steps"] if before else 0
         if step == first:
             return before
-        now = {
-            "first_step": first,
-            "steps": step - first,
-            "processes": self.processes,
-            "micro_batch_size": self.config.micro_batch_size,
-        }
-        return [*before, now]
+        how = {"processes": self.processes, "micro_batch_size": self.config.micro_rows}
+        if before and before[-1].items() >= how.items():  # as before: the same stretch goes on
+            *before, last = before
+            first = last["first_step"]
+        return [*before, {"first_step": first, "steps": step - first, **how}]
 
 
 def _epochs(config: TrainConfig, prepared: Prepared) -> list[dict[str, Any]]:
@@ -337,8 +337,32 @@ def same_run(folder: Path, config: TrainConfig, prepared: Prepared) -> None:
     }
     differs = [name for name, (was, now) in wanted.items() if was != now]
     if differs:
-        raise CheckpointError(
-            f"{folder}: belongs to another run ({', '.join(differs)} differ); choose another "
-            "`output`, or remove that "
-            "folder to start over"
+        before, now = with_effect(found["config"]), with_effect(config.model_dump(mode="json"))
+        keys = sorted(_differing(before, now))
+        each = (
+            f": {'; '.join(keys[:8])}{f'; and {len(keys) - 8} more' if len(keys) > 8 else ''}" if keys else ""
         )
+        longer = (
+            f", with `model.path: {folder}` to begin from its weights" if _only_longer(before, now) else ""
+        )
+        raise CheckpointError(
+            f"{folder}: belongs to another run ({', '.join(differs)} differ){each}. Choose another `output`{longer}, or "
+            "start over in this one with --fresh, which removes its checkpoints"
+        )
+
+
+def _differing(before: Any, now: Any, key: str = "") -> Iterator[str]:
+    """The keys of two configurations whose values differ, with both."""
+    if before == now:
+        return
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in before.keys() | now.keys():
+            yield from _differing(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    else:
+        yield f"{key} was {json.dumps(before)} and is {json.dumps(now)}"
+
+
+def _only_longer(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    length = dict.fromkeys(("steps", "epochs"))
+    same = {**before, **length} == {**now, **length}
+    return before != now and same and not now["lora"]  # an adapter is no base

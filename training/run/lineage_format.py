@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import typing
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -30,7 +30,12 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Record(BaseModel):
     """Base of all records: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+Format = TypeVar("Format", bound=Record)
 
 
 class RowSet(Record):
@@ -390,7 +395,7 @@ def parse_merged(value: Any, where: str) -> MergedLineage:
     return _parse(MergedLineage, value, where)
 
 
-def _parse(kind: type[Any], value: Any, where: str) -> Any:
+def _parse(kind: type[Format], value: Any, where: str) -> Format:
     version = value.get("schema_version") if isinstance(value, dict) else None
     if version != 2:
         raise CheckpointError(f"{where}: lineage of version {version!r}; this Stackmill reads version 2")

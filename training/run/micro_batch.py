@@ -23,7 +23,7 @@ import torch.distributed
 from training.config import TrainConfig
 from training.errors import TrainingConfigError
 from training.model import flops
-from training.model.attention import packed_inputs
+from training.model.attention import attention_of, on, packed_inputs
 from training.model.build import on_gpu, precision
 from training.prepare import Prepared
 from training.tokens.cache import Report
@@ -127,12 +127,13 @@ class Attempt:
             epoch.cache.tokens, np.resize(self.rows, size), self.prepared.tokenizer.control.pad
         )
         inputs: dict[str, Any] = {
-            "input_ids": torch.from_numpy(rows.ids).to(device),
-            "position_ids": torch.from_numpy(rows.positions).to(device),
-            "labels": torch.from_numpy(rows.labels).to(device),
+            "input_ids": torch.from_numpy(rows.ids),
+            "position_ids": torch.from_numpy(rows.positions),
+            "labels": torch.from_numpy(rows.labels),
         }
+        packed = on(device, packed_inputs(inputs, attention_of(self.model)))
         with torch.autocast(device.type, self.precision or torch.float32, enabled=self.precision is not None):
-            loss = self.model(**packed_inputs(inputs)).loss
+            loss = self.model(**packed).loss
         loss.backward()
 
 

@@ -27,6 +27,7 @@ class PlannedData:
     lengths, counts: fragments of all epochs by length in tokens.
     report: the keys of the plan's `data`.
     steps: optimizer steps.
+    tokens: in the rows of these steps.
     """
 
     exact: bool
@@ -35,6 +36,7 @@ class PlannedData:
     counts: np.ndarray
     report: dict[str, Any]
     steps: int
+    tokens: int
 
 
 def planned_data(
@@ -63,7 +65,7 @@ def _exact(known: dict[str, Any]) -> PlannedData:
         "bytes_per_token": known["text_bytes"] / first["tokens"],
         "languages": _shares(first["languages"]),
     }
-    return PlannedData(True, known["entries"], lengths, counts, report, known["steps"])
+    return PlannedData(True, known["entries"], lengths, counts, report, known["steps"], known["run_tokens"])
 
 
 def _estimated(config: TrainConfig, sources: list[Source]) -> PlannedData:
@@ -92,20 +94,18 @@ def _estimated(config: TrainConfig, sources: list[Source]) -> PlannedData:
         "languages": _shares(languages),
     }
     steps = config.steps if config.steps is not None else per_epoch * (config.epochs or 1)
-    return PlannedData(False, None, lengths, counts, report, steps)
+    whole, more = divmod(steps, per_epoch)
+    rows_in_run = whole * plan.rows + min(more * config.rows_per_step, plan.rows)
+    in_run = plan.tokens * rows_in_run // plan.rows
+    return PlannedData(False, None, lengths, counts, report, steps, in_run)
 
 
 def _mixed(
     config: TrainConfig, corpus: Corpus, rows: np.ndarray, tokens: np.ndarray
 ) -> tuple[np.ndarray, tuple[mixing.Share, ...]]:
-    weights = mixing.Weights(
-        {source.name: source.weight for source in config.all_sources if source.weight is not None},
-        config.data.mix.languages,
-        config.data.mix.max_repeats,
-    )
     groups = [(source.name, language) for source in corpus.sources for language in corpus.languages]
     group = corpus.source_of(rows) * len(corpus.languages) + corpus.language[rows]
-    return mixing.mix(tokens, groups, group, weights, seed=config.seed, epoch=0)
+    return mixing.mix(tokens, groups, group, mixing.weights_of(config), seed=config.seed, epoch=0)
 
 
 def _shares(tokens: dict[str, int]) -> dict[str, float]:

@@ -10,31 +10,37 @@ import torch
 
 from training.config import TrainConfig
 from training.errors import TrainingConfigError
-from training.model import adapters, architectures, build, memory, published
-from training.run import checkpoint, micro_batch
+from training.model import adapters, architectures, base, build, memory, published
+from training.prepare import loaded_tokenizer
+from training.run import micro_batch
 from training.tokens.tokenizer import CodeTokenizer
 
 
-def model_config(config: TrainConfig, entries: int | None) -> tuple[Any, str]:
+def model_config(
+    config: TrainConfig, tokenizer: CodeTokenizer | None, entries: int | None
+) -> tuple[Any, str]:
     """The transformers configuration of a run's model, and where its sizes are from.
 
     Args:
         config: the whole configuration.
-        entries: of the tokenizer, where it is known.
+        tokenizer: of the run, if it is here.
+        entries: of one that is learnt, where it is known.
 
     Raises:
-        TrainingConfigError: the sizes of the model are not known here.
+        TrainingConfigError: the sizes of the model are not known here, or do not fit the tokenizer.
     """
     length = config.data.sequence_length
     if config.model.path is None:
-        if entries is None and config.tokenizer.path is not None:
-            entries = CodeTokenizer.load(config.tokenizer.path).size
         control = SimpleNamespace(end_of_text=0, pad=1)
-        tokenizer: Any = SimpleNamespace(size=entries or config.tokenizer.vocab_size, control=control)
-        return architectures.built_config(config.model, tokenizer, length), "configuration"
-    if Path(config.model.path).exists():
-        folder = checkpoint.model_folder(config.model.path, lambda _: None)
-        return build.read_config(folder, config.model, length), str(folder)
+        size = tokenizer.size if tokenizer else entries or config.tokenizer.vocab_size
+        planned: Any = tokenizer or SimpleNamespace(size=size, control=control)
+        return architectures.built_config(config.model, planned, length), "configuration"
+    folder = base.local_folder(config.model, lambda _: None)
+    if folder is not None:
+        about = build.read_config(folder, config.model, length)
+        if tokenizer is not None:
+            build.check_vocabulary(folder, about.get_text_config().vocab_size, tokenizer)
+        return about, str(folder)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
@@ -54,6 +60,17 @@ def model_config(config: TrainConfig, entries: int | None) -> tuple[Any, str]:
     return architectures.changed_config(known, config.model, length), "published sizes"
 
 
+def tokenizer_of(config: TrainConfig) -> CodeTokenizer | None:
+    """The run's tokenizer where it is here already.
+
+    Raises:
+        TrainingError: it cannot be used, as the run would say.
+    """
+    folder = base.local_folder(config.model, lambda _: None) if config.model.path else None
+    place = config.tokenizer.path or folder
+    return loaded_tokenizer(config, place, lambda _: None) if place else None
+
+
 def fake(config: TrainConfig, about: Any, dtype: torch.dtype) -> Any:
     """The model with its adapters, inside `memory.fake()`; `dtype` is that of a frozen base."""
     if config.lora is None:
@@ -67,7 +84,7 @@ def setup(
 ) -> memory.Setup:
     """How the run takes memory on a machine with or without a GPU."""
     half = precision != "fp32"
-    attention = config.model.attention
+    attention: str = config.model.attention
     if attention == "auto":
         kind = architectures.model_class(about)
         names, _ = architectures.attentions(

@@ -25,6 +25,16 @@ class Profiler(TrainerCallback):
         self.folder, self.report = output / "profile", report
         self.running: profile | None = None
 
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say so if there will be no trace."""
+        if not state.global_step < self.first <= state.max_steps and state.is_world_process_zero:
+            self.report(
+                f"profile: no trace: step {self.first} (profile.first_step) is not among the steps to come, "
+                f"{state.global_step + 1} to {state.max_steps}"
+            )
+
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

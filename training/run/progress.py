@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,6 @@ from training.run import checkpoint
 from training.tokens.cache import Report
 from training.tokens.order import TrainingOrder
 
-BEST = "best.json"
-"""In the output: which checkpoint was the best, by which metric."""
-
 
 def tokens_after(order: TrainingOrder) -> np.ndarray:
     """Non-padding tokens that the first 0, 1, ... steps of a run were trained on (int64, `steps + 1`)."""
@@ -36,17 +32,17 @@ def tokens_after(order: TrainingOrder) -> np.ndarray:
 def lines_until(file: Path, step: int) -> list[str]:
     """Lines of `metrics.jsonl` up to a step; one that a crash has torn is none."""
     kept = []
-    for line in file.read_text().splitlines() if file.exists() else ():
+    for line in file.read_bytes().splitlines() if file.exists() else ():
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except ValueError:
+                kept.append(line.decode())
+        except (ValueError, TypeError, KeyError):
             continue
     return kept
 
 
 class Progress(TrainerCallback):
-    """Schedules evaluation and checkpoints, shows progress, and keeps `metrics.jsonl` and `best.json`."""
+    """Schedules evaluation and checkpoints, shows progress, and keeps `metrics.jsonl`."""
 
     def __init__(self, config: TrainConfig, prepared: Prepared, report: Report) -> None:
         self.config, self.prepared, self.report = config, prepared, report
@@ -64,11 +60,11 @@ class Progress(TrainerCallback):
     ) -> None:
         """Start the clock; forget the lines of steps that will be done again."""
         self.started, self.first_step, self.paused = time.perf_counter(), state.global_step, 0.0
+        # A resumed run has it from the checkpoint; it may differ now. Not always whole: below 1 it is a share.
+        state.logging_steps = args.logging_steps  # type: ignore[assignment]
         if state.is_world_process_zero:
             kept = lines_until(self.file, state.global_step) if state.global_step else []
-            temporary = self.file.with_suffix(".tmp")
-            temporary.write_text("".join(f"{line}\n" for line in kept))
-            temporary.rename(self.file)  # a crash leaves the old lines or the new ones
+            checkpoint.replace(self.file, "".join(f"{line}\n" for line in kept))
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -79,31 +75,16 @@ class Progress(TrainerCallback):
             control.should_evaluate |= step % self.config.evaluation.every == 0 or last
         control.should_save |= step % self.config.save_every == 0 or last
         # A checkpoint does not hold the losses since the last line: logged with it, a resumed run's lines are the same.
-        control.should_log |= control.should_save
+        # An evaluation may ask for a checkpoint: of the best step, or of the last one.
+        control.should_log |= control.should_save or control.should_evaluate
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """The loop has ended: a run that a callback stopped has its last step saved, too."""
         folder = checkpoint.folder_of(self.output / "checkpoints", state.global_step)
-        control.should_save |= state.global_step > 0 and not folder.exists()
-
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Say in `best.json` which checkpoint is the best."""
-        if not (state.is_world_process_zero and self.config.keep_best and state.best_global_step):
-            return
-        folder = checkpoint.folder_of(Path("checkpoints"), state.best_global_step)
-        about = {
-            "metric": self.config.evaluation.metric,
-            "value": state.best_metric if math.isfinite(state.best_metric) else None,
-            "step": state.best_global_step,
-            "checkpoint": str(folder),
-        }
-        temporary = self.output / f"{BEST}.tmp"
-        temporary.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n")
-        temporary.rename(self.output / BEST)
+        if state.global_step > 0 and not folder.exists():
+            control.should_save = control.should_log = True
 
     def speed(self, step: int) -> tuple[float, float]:
         """(training seconds so far, without evaluation and saving; non-padding tokens per second)."""
@@ -158,3 +139,8 @@ class Progress(TrainerCallback):
         """Append to `metrics.jsonl`."""
         with self.file.open("a") as file:
             file.write(json.dumps(line, sort_keys=True) + "\n")
+
+    def flush(self) -> None:
+        """Put the lines on disk: a checkpoint must not outlive what was measured before it."""
+        if self.file.exists():
+            checkpoint.sync(self.file)

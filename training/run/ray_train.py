@@ -12,6 +12,7 @@ must mean the same on every node (a shared file system): each worker checks that
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -19,6 +20,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from manifests.names import visible
 from training.config import TrainConfig
 from training.errors import OutputError, ProcessError, TrainingConfigError, TrainingError
 from training.tokens.cache import Report
@@ -42,7 +44,7 @@ def train_on_ray(config: TrainConfig, processes: int, address: str, report: Repo
     if mine:
         _reachable(address)
         try:
-            ray.init(address=address, log_to_driver=True, logging_level="warning")
+            ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise ProcessError(f"no Ray cluster at {address}: {str(error).partition(chr(10))[0]}") from error
     try:
@@ -83,7 +85,7 @@ def _reachable(address: str) -> None:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(visible(line) + "\n")
     sys.stderr.flush()
 
 
@@ -95,15 +97,17 @@ def _drive(settings: dict[str, Any], processes: int, gpu: bool) -> dict[str, Any
     answer = output / f".result-{uuid.uuid4().hex}"
     try:
         from training.prepare import prepare
-        from training.run.distributed import check_processes, check_rows
-        from training.run.train import writable
+        from training.run import output as outputs
+        from training.run.distributed import check_processes
 
+        outputs.check(config)
         check_processes(config, processes)
-        writable(output)
-        check_rows(prepare(config, _say), config, processes)
+        outputs.ready(config)
+        prepare(config, _say)
         mark.write_text(mark.name)
         _fit(config, settings, processes, gpu, mark, answer)
-        return json.loads(answer.read_text())
+        result: dict[str, Any] = json.loads(answer.read_text())
+        return result
     except TrainingError as error:
         return error
     finally:

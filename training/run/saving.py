@@ -11,8 +11,11 @@ import torch
 import torch.distributed
 from transformers.trainer_callback import ExportableState
 
-from training.run import checkpoint, lineage
+from training.config import TrainConfig
+from training.prepare import Prepared
+from training.run import best, checkpoint, lineage
 from training.run.distributed import DistributedTrainer
+from training.run.progress import Progress
 
 METRICS = "metrics.json"
 """In a checkpoint: the last training loss and evaluation, each with its step."""
@@ -26,8 +29,32 @@ def checkpoint_bytes(model: torch.nn.Module) -> int:
     return written + 2 * sum(p.numel() * p.element_size() for p in parameters if p.requires_grad)
 
 
+def tidy(config: TrainConfig, history: list[dict[str, Any]]) -> None:
+    """After a checkpoint: say in `best.json` which is the best, then remove those that need not stay.
+
+    In this order a kill leaves no `best.json` that names a checkpoint that is gone.
+
+    Args:
+        config: of the run.
+        history: Trainer's log history up to the newest checkpoint.
+    """
+    output = Path(config.output)
+    about = best.described(config, history)
+    if about is None:
+        (output / best.FILE).unlink(missing_ok=True)
+    else:
+        checkpoint.replace(output / best.FILE, json.dumps(about, indent=2, sort_keys=True) + "\n")
+    checkpoint.prune(output / "checkpoints", config.keep_checkpoints, [about["step"]] if about else [])
+
+
 class SavesCheckpoints(DistributedTrainer):
     """The part of `PackedTrainer` that writes checkpoints; its attributes are set there."""
+
+    prepared: Prepared
+    progress: Progress
+    recorder: lineage.Recorder
+    checkpoints: Path
+    last_evaluation: tuple[int, dict[str, Any]] | None
 
     def _barrier(self) -> None:
         if self.args.world_size > 1:
@@ -41,6 +68,7 @@ class SavesCheckpoints(DistributedTrainer):
         temporary = checkpoint.aside(final)
         with checkpoint.writing(temporary):
             if self.args.should_save:
+                self.progress.flush()
                 checkpoint.make_room(self.checkpoints, checkpoint_bytes(self.model))
                 temporary.mkdir(parents=True)
             self._barrier()
@@ -54,8 +82,7 @@ class SavesCheckpoints(DistributedTrainer):
         self._barrier()
         if self.args.should_save:
             checkpoint.seal(temporary, final)
-            best = self.state.best_global_step if self.config.keep_best else None
-            checkpoint.prune(self.checkpoints, self.config.keep_checkpoints, [best] if best else [])
+            tidy(self.config, self.state.log_history)
         self._barrier()
         self.progress.paused += time.perf_counter() - begun
 
@@ -63,10 +90,11 @@ class SavesCheckpoints(DistributedTrainer):
         self.model.save_pretrained(str(folder), state_dict=weights)
         self.prepared.tokenizer.save(folder)
         self._save_scaler(str(folder))
+        states: Any = self.state.stateful_callbacks  # a dictionary, whatever its annotation says
         for callback in [
             c for c in [*self.callback_handler.callbacks, self.control] if isinstance(c, ExportableState)
         ]:
-            self.state.stateful_callbacks[type(callback).__name__] = callback.state()
+            states[type(callback).__name__] = callback.state()
         self.state.save_to_json(str(folder / "trainer_state.json"))
         lineage.write(folder, self.recorder.describe(step))
         metrics: dict[str, Any] = {"step": step}

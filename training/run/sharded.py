@@ -31,7 +31,7 @@ from training.errors import ProcessError
 
 def blocks(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """The model's repeated blocks: what transformers says must not be split over devices."""
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    whole: torch.nn.Module = getattr(model, "get_base_model", lambda: model)()  # peft's wrapper has it
     names = set(getattr(whole, "_no_split_modules", None) or ())
     return (module for module in whole.modules() if type(module).__name__ in names)
 

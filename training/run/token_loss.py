@@ -15,29 +15,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from training.model.attention import attention_of, packed_inputs
+from training.model.attention import attention_of, on, packed_inputs
+from training.model.loss import changes_logits
 from training.tokens.packing import IGNORE, Rows
 
 LOGIT_BYTES = 128 * 2**20
 """Of the logits that exist at the same time (fp32)."""
 
 _CHECKED_TOKENS = 64
-_AFTER_THE_HEAD = (
-    "final_logit_softcapping",
-    "logit_scale",
-    "logits_scaling",
-    "lm_head_multiplier",
-    "logits_soft_cap",
-)
-"""Keys of transformers' configurations that say what is done to the logits after the output layer."""
 
 
 def _inputs(rows: Rows, model: torch.nn.Module, device: torch.device) -> dict[str, Any]:
     inputs = {"input_ids": torch.from_numpy(rows.ids), "position_ids": torch.from_numpy(rows.positions)}
-    return {
-        name: value.to(device) if isinstance(value, torch.Tensor) else value
-        for name, value in packed_inputs(inputs, attention_of(model)).items()
-    }
+    return on(device, packed_inputs(inputs, attention_of(model)))
 
 
 class TokenLoss:
@@ -60,8 +50,7 @@ class TokenLoss:
             0
         ]  # DeepSpeed's ZeRO 3 leaves no shape where it was
         self.tokens_at_once = max(1, LOGIT_BYTES // (4 * entries))
-        config = getattr(model, "config", None)
-        changed = any(getattr(config, key, None) not in (None, 1, 1.0) for key in _AFTER_THE_HEAD)
+        changed = changes_logits(getattr(model, "config", None))
         self.in_head = self.head is not None and not changed and self._same(sample)
 
     def __call__(self, rows: Rows) -> torch.Tensor:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from training.config import SourceConfig, TrainConfig
 from training.corpus.sources import Source, open_source
-from training.errors import OutputError
 from training.prepare import Prepared, prepare
 from training.tokens.cache import Report
 
@@ -25,6 +24,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault(
     "HF_HUB_OFFLINE", "1"
 )  # a run reads local files only, but for model.path: training.model.base
+
+
+RESULT = "result.json"
+"""In the output: what `train` returned last."""
 
 
 def _silent(_: str) -> None:
@@ -47,24 +50,51 @@ def train(
     Raises:
         TrainingError: a subclass, with a message for the user.
     """
-    from training.model import summary
-    from training.model.start import model_for
-    from training.run import checkpoint, deepspeed, lineage, loggers, micro_batch, reproducible, utilisation
-    from training.run.arguments import arguments
-    from training.run.distributed import agree, check_processes, process_place
-    from training.run.interrupted import told
-    from training.run.saving import METRICS
-    from training.run.trainer import PackedTrainer
+    from training.run import output
+    from training.run.distributed import process_place
+    from training.run.interrupted import refused
 
     rank, world = process_place()
     if rank:
         report = _silent
-    output = Path(config.output)
-    writable(output)
-    prepared = prepare(config, report, open_)
-    prepared.order.accumulation(world, config.micro_batch_size)  # refused before anything heavy starts
+    check(config, world)
+    output.ready(config)
+    with nullcontext() if rank else output.alone(Path(config.output), report), refused(config):
+        return _train(config, report, open_, rank, world)
+
+
+def check(config: TrainConfig, world: int) -> None:
+    """Refuse what can be refused before any data are read.
+
+    Raises:
+        TrainingConfigError: names the key and what to change.
+    """
+    from training.model.build import precision
+    from training.run import callbacks, custom_metrics, loggers, output
+    from training.run.distributed import check_processes
+
+    output.check(config)
     check_processes(config, world)
+    precision(config)
     loggers.check(config)
+    custom_metrics.load(config.evaluation.metrics)
+    callbacks.classes(config.callbacks)
+
+
+def _train(
+    config: TrainConfig, report: Report, open_: Callable[[SourceConfig], Source], rank: int, world: int
+) -> dict[str, Any]:
+    from training.model import summary
+    from training.model.start import model_for
+    from training.run import checkpoint, deepspeed, lineage, loggers, micro_batch, reproducible, utilisation
+    from training.run.arguments import arguments
+    from training.run.distributed import agree
+    from training.run.interrupted import told
+    from training.run.saving import METRICS, tidy
+    from training.run.trainer import PackedTrainer
+
+    output = Path(config.output)
+    prepared = prepare(config, report, open_)
     asked, config = config, micro_batch.before(config, world)
     _describe(config, prepared, report)
 
@@ -76,9 +106,18 @@ def train(
         report("WARNING: no sound checkpoint is left; training starts again from the first step")
     if resume is not None:
         lineage.same_run(resume, config, prepared)
+    if rank == 0:
+        with told(config, checkpoints, report):
+            checkpoint.pass_over(checkpoints, resume, report)
+            tidy(config, _history(resume) if resume else [])  # what a kill left undone
+    if resume is not None:
         if checkpoint.step_of(resume) >= prepared.order.steps or _stopped_early(config, resume):
             report(f"nothing to do: {resume} is this run's last checkpoint")
-            return _result(config, prepared, resume, resumed_from=None, seconds=0.0, rate=0.0)
+            result = _result(config, prepared, resume, resumed_from=None, seconds=0.0, rate=0.0)
+            if rank == 0 and not _is_told(result):  # killed right after that checkpoint
+                with told(config, checkpoints, report):
+                    _tell(result)
+            return result
         report(f"going on from {resume}")
 
     with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
@@ -104,35 +143,36 @@ def train(
     result = _result(config, prepared, final, resumed_from=resume, seconds=seconds, rate=rate)
     result |= utilisation.report(trainer.progress.flops, rate)
     if rank == 0:
-        temporary = output / "result.json.tmp"
-        temporary.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n")
-        temporary.rename(output / "result.json")
+        with told(config, checkpoints, report):
+            _tell(result)
     return result
+
+
+def _tell(result: dict[str, Any]) -> None:
+    from training.run import checkpoint
+
+    checkpoint.replace(Path(result["output"]) / RESULT, json.dumps(result, indent=2, sort_keys=True) + "\n")
+
+
+def _is_told(result: dict[str, Any]) -> bool:
+    """Whether the file is that of the run's last checkpoint."""
+    try:
+        found = json.loads((Path(result["output"]) / RESULT).read_bytes())
+        return bool(found["checkpoint"] == result["checkpoint"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+
+
+def _history(folder: Path) -> list[dict[str, Any]]:
+    """What was logged up to a checkpoint."""
+    return list(json.loads((folder / "trainer_state.json").read_text())["log_history"])
 
 
 def _stopped_early(config: TrainConfig, folder: Path) -> bool:
     """Whether the evaluations up to a checkpoint say that the run is over."""
     from training.run import best
 
-    history = json.loads((folder / "trainer_state.json").read_text())["log_history"]
-    return best.judge(config.evaluation, history).stop
-
-
-def writable(output: Path) -> None:
-    """Make the folder and write to it.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        probe = output / f".writable.tmp-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"{output}: cannot be written: {error.strerror or error}; change `output`"
-        ) from error
+    return best.judge(config.evaluation, _history(folder)).stop
 
 
 def _describe(config: TrainConfig, prepared: Prepared, report: Report) -> None:
@@ -173,18 +213,17 @@ def _result(
     seconds: float,
     rate: float,
 ) -> dict[str, Any]:
-    from training.run import checkpoint, lineage
-    from training.run.progress import BEST
+    from training.run import best, checkpoint, lineage
     from training.run.saving import METRICS
 
     metrics = json.loads((final / METRICS).read_text())
-    steps, best = checkpoint.step_of(final), Path(config.output) / BEST
+    steps = checkpoint.step_of(final)
     plan = prepared.order.plans[0]
     return {
         "output": config.output,
         "checkpoint": str(final),
         "sources": [source.about() for source in prepared.corpus.sources],
-        "best": json.loads(best.read_text()) if best.exists() else None,
+        "best": best.described(config, _history(final)),
         "steps": steps,
         "stopped_early": steps < prepared.order.steps,
         "seen": lineage.seen(config, prepared, steps),
@@ -197,13 +236,3 @@ def _result(
         "tokens_per_second": rate,
         "micro_batch_size": config.micro_batch_size,
     }
-
-
-def start_over(output: Path) -> None:
-    """Remove a run's checkpoints and metrics; the token cache stays."""
-    for name in ("checkpoints", "metrics.jsonl", "best.json", "result.json"):
-        path = output / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)

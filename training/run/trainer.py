@@ -70,19 +70,19 @@ class PackedTrainer(SavesCheckpoints):
             report = dict(metrics["evaluation"])
             self.last_evaluation = (report.pop("step"), report)
 
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[dict[str, torch.Tensor]]:
         """Our own micro-batches; not handed to accelerate, which would shard and pad them again."""
         place = (self.args.process_index, self.args.world_size)
-        return loader(MicroBatches(self.prepared, self.config.micro_batch_size, *place))
+        return loader(MicroBatches(self.prepared, self.config.micro_rows, *place))
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> LambdaLR:
         """The schedule of `training.run.schedules`."""
         if self.lr_scheduler is None:
-            self.lr_scheduler = schedules.scheduler(
-                optimizer or self.optimizer, self.config.optimizer, num_training_steps
-            )
+            made = optimizer or self.optimizer
+            assert made is not None
+            self.lr_scheduler = schedules.scheduler(made, self.config.optimizer, num_training_steps)
             self._created_lr_scheduler = True
         return self.lr_scheduler
 
@@ -111,7 +111,7 @@ class PackedTrainer(SavesCheckpoints):
         step, order = self.state.global_step, self.prepared.order
         epoch, rows = order.rows(step)
         plan, names = order.plans[epoch], self.prepared.epochs[epoch].cache.content_id
-        documents = sorted({names[d] for d in plan.document[np.isin(plan.row, rows[rows >= 0])]})
+        documents = sorted({names[d].as_py() for d in plan.document[np.isin(plan.row, rows[rows >= 0])]})
         shown = ", ".join(documents[:8]) + (f" and {len(documents) - 8} more" if len(documents) > 8 else "")
         return (
             f"step {step + 1}: the loss is {loss}; nothing was learnt from this step. Lower "
@@ -127,7 +127,7 @@ class PackedTrainer(SavesCheckpoints):
         step = self.state.global_step
         report = self.evaluation.measure(
             self.model,
-            2 * self.config.micro_batch_size,
+            2 * self.config.micro_rows,
             self.args.process_index,
             self.args.world_size,
             cut=self.fsdp or self.is_deepspeed_enabled,
@@ -160,5 +160,6 @@ class PackedTrainer(SavesCheckpoints):
 
     def _load_callback_state(self) -> None:
         """As Trainer's, but for what was asked of the loop in the step of the checkpoint: that is done."""
-        self.state.stateful_callbacks.pop(TrainerControl.__name__, None)
+        states: Any = self.state.stateful_callbacks  # a dictionary, whatever its annotation says
+        states.pop(TrainerControl.__name__, None)
         super()._load_callback_state()

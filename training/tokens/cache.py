@@ -7,119 +7,62 @@ Documents are in the order of the release's shards and rows. A cache is named by
 change its bytes: sources, chosen rows, tokenizer, FIM settings (with seed and epoch, unless no document is cut), and
 the sources of the modules that turn text into tokens. Neither the encoder nor the number of workers is in it: they
 cannot change a byte.
-
-What an opened cache promises: its bytes are those that its hashes name. All are hashed when a cache is first opened
-after it was made, after the machine started, or after any of its files changed; then a mark is left beside it, with
-sizes, times and inode numbers, and the other processes of the machine (64 ranks would read gigabytes 64 times, one
-after the other under the lock) only compare these. So every change that goes through the file system is noticed, and
-damage of the disk itself at the next start of the machine.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
-import json
-import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from training.config import DataConfig
 from training.corpus import fim as fim_module
 from training.corpus import select as select_module
 from training.corpus.select import Corpus
-from training.errors import OutputError, TrainingDataError
-from training.tokens import assemble, control, encoder, parallel, sample
+from training.errors import TrainingConfigError, TrainingDataError
+from training.tokens import assemble, control, encoder, parallel, sample, stored, writer
 from training.tokens import tokenizer as tokenizer_module
 from training.tokens.assemble import MAX_CHARACTERS_PER_TOKEN, DifferentTokensError, check_fim
 from training.tokens.parallel import Job
+from training.tokens.stored import Report, TokenCache, digest_of, sha256_of, writing
 from training.tokens.tokenizer import CodeTokenizer
+from training.tokens.writer import Writer
 
-__all__ = ["MAX_CHARACTERS_PER_TOKEN", "TokenCache", "check_fim", "tokenised", "train_tokenizer"]
+__all__ = [
+    "MAX_CHARACTERS_PER_TOKEN",
+    "Report",
+    "TokenCache",
+    "check_fim",
+    "sha256_of",
+    "tokenised",
+    "train_tokenizer",
+]
 
 COMPARED_SHARE = 0.005
 """Share of the documents that is encoded by the Hugging Face tokenizer as well: a fifth more time."""
 COMPARED_BYTES = 2**20
 """At least about so many bytes are compared, however few there are in all; and at most 32 times as many."""
 
-_FILES = ("tokens.bin", "documents.parquet", "members.parquet", "cache.json")
 _PROGRESS_SECONDS = 10.0
-_SETTLED_NS = 1_000_000_000
-"""Times of files are no finer than some milliseconds: a file that changed this shortly before the mark is hashed."""
-
-Report = Callable[[str], None]
-"""Takes one line for the user's eyes (stderr)."""
+_DIGEST = "digest"
+"""File beside a tokenizer that was learnt: the digest that it must have."""
 
 
 def source_digest() -> str:
     """SHA-256 (hex) over the sources that turn text into tokens and the version of tokenizers."""
     result = hashlib.sha256(importlib.metadata.version("tokenizers").encode())
-    modules = (fim_module, select_module, tokenizer_module, control, assemble, encoder, parallel, sample)
-    for name in (*(module.__file__ for module in modules), __file__):
+    tokens = (tokenizer_module, control, assemble, encoder, parallel, sample, stored, writer)
+    for name in (*(module.__file__ for module in (fim_module, select_module, *tokens)), __file__):
         assert name is not None
         result.update(Path(name).read_bytes())
     return result.hexdigest()
-
-
-def digest_of(parts: dict[str, Any]) -> str:
-    """SHA-256 (hex) of what names a cache."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class TokenCache:
-    """Tokens of some documents, one after the other.
-
-    Attributes:
-        key: digest that names the cache.
-        digest: SHA-256 (hex) of the tokens' bytes.
-        tokens: flat ids, uint16 or uint32, memory-mapped.
-        content_id: name of each document: the `content_sha256` of its row.
-        language: number of each document's language (int64); of several, that of the most bytes.
-        source: number of each document's source (int64).
-        length: tokens of each document (int64); their sum is `len(tokens)`.
-        text_bytes: UTF-8 bytes of each document (int64).
-        member_document, member_row, member_token: the rows of the corpus that the documents are made of, in the
-            order of the tokens (int64): document, row, and offset of the row's first token in its document.
-        fim: documents that were cut.
-    """
-
-    key: str
-    digest: str
-    tokens: np.ndarray
-    content_id: list[str]
-    language: np.ndarray
-    source: np.ndarray
-    length: np.ndarray
-    text_bytes: np.ndarray
-    member_document: np.ndarray
-    member_row: np.ndarray
-    member_token: np.ndarray
-    fim: int
-
-
-class writing:
-    """Turns an `OSError` inside into an `OutputError` that names the folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise OutputError(f"{self.folder}: cannot be written: {error.strerror or error}") from error
 
 
 def train_tokenizer(
@@ -143,16 +86,31 @@ def train_tokenizer(
         }
     )
     folder = cache / f"tokenizer-{key[:24]}"
-    if (folder / tokenizer_module.FILE).exists():
-        return CodeTokenizer.load(folder)
+    if folder.exists():
+        earlier = _learnt(folder)
+        if earlier is not None:
+            return earlier
+        report(f"{folder}: the tokenizer is not the one that was learnt, and is learnt again")
+        with writing(folder):
+            shutil.rmtree(folder)
     chosen = sample.balanced(corpus, corpus.train, train_bytes, seed=0)
     tokenizer = tokenizer_module.train(sample.texts(corpus, chosen), vocab_size)
-    temporary = cache / f"tokenizer-{key[:24]}.tmp-{os.getpid()}"
     with writing(cache):
+        temporary = stored.aside(folder)
         tokenizer.save(temporary)
-        temporary.rename(folder)
+        (temporary / _DIGEST).write_text(tokenizer.digest)
+        stored.put(temporary, folder)
     report(f"tokenizer: {tokenizer.size} entries learnt, digest {tokenizer.digest[:12]}")
     return tokenizer
+
+
+def _learnt(folder: Path) -> CodeTokenizer | None:
+    """The tokenizer in a folder of `train_tokenizer`, or None if it is not the one that was put there."""
+    try:
+        tokenizer = CodeTokenizer.load(folder)
+        return tokenizer if (folder / _DIGEST).read_text() == tokenizer.digest else None
+    except (OSError, ValueError, TrainingConfigError):
+        return None
 
 
 def tokenised(
@@ -184,7 +142,7 @@ def tokenised(
             "source": source_digest(),
         }
     )
-    folder, earlier = folder_of(cache, key), found(cache, key, report)
+    earlier = stored.found(cache, key, report)
     if earlier is not None:
         return earlier
     if fim is not None:
@@ -203,31 +161,18 @@ def tokenised(
         epoch=epoch,
         row_tokens=data.sequence_length,
     )
-    with writing(cache):
-        for stale in cache.glob(f"{folder.name}.tmp-*"):  # of a process that was killed
-            shutil.rmtree(stale)
-    temporary = cache / f"{folder.name}.tmp-{os.getpid()}"
     progress = _Progress(f"{split} tokens, epoch {epoch}", total, report)
     try:
-        about = _write(job, corpus, chosen, some, data.workers, temporary, progress)
+        made = _write(job, corpus, chosen, some, data.workers, Writer(cache, key), progress)
     except DifferentTokensError as error:
         report(
             f"tokenising with the slow encoder: gigatoken differs from the tokenizer on the document {error}; please "
             "report it to its authors"
         )
         slow = dataclasses.replace(job, fast=False)
-        shutil.rmtree(temporary)
-        temporary = cache / f"{folder.name}.tmp-{os.getpid()}-slow"  # tasks may still write to the other one
-        about = _write(slow, corpus, chosen, some, data.workers, temporary, progress)
-    if about is None:
-        shutil.rmtree(temporary)
-        raise TrainingDataError(f"no row of the {split} split has any text")
-    with writing(temporary):
-        write_json(temporary / "cache.json", {**about, "key": key})
-        temporary.rename(folder)
-    made = open_cache(folder, key)
+        made = _write(slow, corpus, chosen, some, data.workers, Writer(cache, key), progress)
     if made is None:
-        raise OutputError(f"{folder}: the token cache does not read back as it was written")
+        raise TrainingDataError(f"no row of the {split} split has any text")
     size = int(made.text_bytes.sum())
     report(
         f"{split} tokens, epoch {epoch}: {len(made.length)} documents, {size / 1e6:.1f} MB, "
@@ -261,136 +206,19 @@ def _write(  # noqa: PLR0917
     chosen: np.ndarray,
     some: Sequence[tuple[int, int]],
     workers: int,
-    folder: Path,
+    writer: Writer,
     progress: _Progress,
-) -> dict[str, Any] | None:
-    """Everything of a cache but `cache.json`, whose entries are returned; None if there is no document."""
-    with writing(folder):
-        folder.mkdir(parents=True)
-    sha, cut, done, tables = hashlib.sha256(), 0, 0, []
-    dtype = np.dtype(np.uint16)
-    with writing(folder), (folder / "tokens.bin").open("wb") as file:
-        for unit in parallel.encode(job, corpus, chosen, some, workers, folder):
-            if len(unit.tokens):
-                part = memoryview(unit.tokens).cast("B")
-                file.write(part)
-                sha.update(part)
-            cut, dtype = cut + unit.cut, unit.tokens.dtype
-            tables.append(unit.documents)
-            done += int(unit.documents["text_bytes"].to_numpy().sum())
+) -> TokenCache | None:
+    """The cache, written; None if there is no document."""
+    cut = done = 0
+    with writer:
+        for unit in parallel.encode(job, corpus, chosen, some, workers, writer.folder):
+            rows = unit.documents["row"].to_numpy()
+            documents = unit.documents.append_column("language", pa.array(corpus.language[rows]))
+            documents = documents.append_column("source", pa.array(corpus.source_of(rows)))
+            places = {"document": np.arange(len(rows)), "row": rows, "token": np.zeros(len(rows), np.int64)}
+            writer.add(unit.tokens, documents, pa.table(places))
+            cut += unit.cut
+            done += int(documents["text_bytes"].to_numpy().sum())
             progress(done)
-        file.flush()
-        os.fsync(file.fileno())
-    documents = pa.concat_tables(tables) if tables else None
-    if documents is None or not documents.num_rows:
-        return None
-    rows = documents["row"].to_numpy()
-    documents = documents.append_column("language", pa.array(corpus.language[rows]))
-    documents = documents.append_column("source", pa.array(corpus.source_of(rows)))
-    members = {"document": np.arange(len(rows)), "row": rows, "token": np.zeros(len(rows), np.int64)}
-    with writing(folder):
-        pq.write_table(documents.drop_columns(["row"]), folder / "documents.parquet")
-        pq.write_table(pa.table(members), folder / "members.parquet")
-        return {
-            "dtype": dtype.name,
-            "tokens_sha256": sha.hexdigest(),
-            "documents_sha256": sha256_of(folder / "documents.parquet"),
-            "members_sha256": sha256_of(folder / "members.parquet"),
-            "fim": cut,
-        }
-
-
-def write_json(file: Path, value: dict[str, Any]) -> None:
-    """Indented, with sorted keys."""
-    file.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def folder_of(cache: Path, key: str) -> Path:
-    """Where the cache of that key lies."""
-    return cache / f"tokens-{key[:24]}"
-
-
-def found(cache: Path, key: str, report: Report) -> TokenCache | None:
-    """The cache of that key, if it is there and sound; a damaged one is removed."""
-    folder = folder_of(cache, key)
-    if not folder.exists():
-        return None
-    earlier = open_cache(folder, key)
-    if earlier is None:
-        report(f"{folder}: the token cache is damaged and is made again")
-        shutil.rmtree(folder)
-    return earlier
-
-
-def open_cache(folder: Path, key: str) -> TokenCache | None:
-    """The cache in `folder`, or None if it is not complete or not what its hashes say."""
-    try:
-        about = json.loads((folder / "cache.json").read_bytes())
-        if not _marked(folder) and not _hashes_hold(folder, about):
-            return None
-        if about["key"] != key:
-            return None
-        table, members = (pq.read_table(folder / f"{part}.parquet") for part in ("documents", "members"))
-        tokens = np.memmap(folder / "tokens.bin", dtype=about["dtype"], mode="r")
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return TokenCache(
-        key=key,
-        digest=about["tokens_sha256"],
-        tokens=tokens,
-        content_id=table["content_id"].to_pylist(),
-        language=table["language"].to_numpy(),
-        source=table["source"].to_numpy(),
-        length=table["length"].to_numpy(),
-        text_bytes=table["text_bytes"].to_numpy(),
-        member_document=members["document"].to_numpy(),
-        member_row=members["row"].to_numpy(),
-        member_token=members["token"].to_numpy(),
-        fim=int(about["fim"]),
-    )
-
-
-def _hashes_hold(folder: Path, about: dict[str, Any]) -> bool:
-    """Hash all files; if they are what `cache.json` says, leave the mark of this start of this machine."""
-    before = _state(folder)
-    parts = {"tokens": "tokens.bin", "documents": "documents.parquet", "members": "members.parquet"}
-    if any(sha256_of(folder / file) != about[f"{part}_sha256"] for part, file in parts.items()):
-        return False
-    mark = _mark(folder)
-    with contextlib.suppress(
-        OSError
-    ):  # a cache that others made, and that may only be read: hashed each time
-        if mark is not None:
-            mark.write_text(json.dumps(before))
-    return True
-
-
-def _marked(folder: Path) -> bool:
-    """Whether this machine has hashed these very files since it started."""
-    mark = _mark(folder)
-    try:
-        if mark is None or json.loads(mark.read_bytes()) != (state := _state(folder)):
-            return False
-        return mark.stat().st_mtime_ns - max(times for _, times, _ in state) > _SETTLED_NS
-    except (OSError, ValueError):
-        return False
-
-
-def _state(folder: Path) -> list[list[int]]:
-    found = [(folder / name).stat() for name in _FILES]
-    return [[stat.st_size, max(stat.st_mtime_ns, stat.st_ctime_ns), stat.st_ino] for stat in found]
-
-
-def _mark(folder: Path) -> Path | None:
-    """Where this machine notes that it has hashed the cache; None where it cannot be told from its last start."""
-    try:
-        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-    return folder / f".hashed-{hashlib.sha256(start.encode()).hexdigest()[:16]}"
+        return writer.done(fim=cut) if writer.documents else None

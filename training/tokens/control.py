@@ -131,7 +131,9 @@ def find(added: Mapping[str, int], end_of_text: str | None) -> ControlIds | None
         added: added tokens; letters of a file never become one of them.
         end_of_text: what the tokenizer's own settings say, for tokenizers of no known family.
     """
-    end = next((added[name] for name in (*END_NAMES, end_of_text) if name in added), None)
+    end = next(
+        (added[name] for name in (*END_NAMES, end_of_text) if name is not None and name in added), None
+    )
     if end is None:
         return None
     pad = next((added[name] for name in PAD_NAMES if name in added), end)

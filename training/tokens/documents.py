@@ -20,18 +20,20 @@ and each file is in exactly one document.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from training.config import DataConfig, RepositoryConfig
 from training.corpus import imports, repository
 from training.corpus.select import Corpus
 from training.errors import TrainingConfigError
-from training.tokens import cache as caches
-from training.tokens.cache import TokenCache
+from training.tokens import stored
+from training.tokens.stored import TokenCache
 from training.tokens.tokenizer import CodeTokenizer
 from training.tokens.writer import Writer
 
@@ -56,6 +58,10 @@ REACH = 32
 are filled to 95.5 % with one, 99.3 % with 8, 99.5 % with 32 or more (8,591 files of 182 repositories)."""
 
 
+_WRITTEN = 4096
+"""Documents that are written at once."""
+
+
 @dataclass(frozen=True)
 class Document:
     """Some files of the token cache in one document.
@@ -70,12 +76,14 @@ class Document:
     files: list[int]
     offsets: list[int]
 
-    def name(self, content_id: Sequence[str]) -> str:
+    def name(self, content_id: pa.StringArray) -> str:
         """The content id of a single file; of several a SHA-256 (hex) over theirs in order."""
-        if len(self.files) == 1:
-            return content_id[self.files[0]]
-        joined = "|".join(["repository", *(content_id[index] for index in self.files)])
-        return hashlib.sha256(joined.encode()).hexdigest()
+        names = [content_id[index].as_py() for index in self.files]
+        return (
+            names[0]
+            if len(names) == 1
+            else hashlib.sha256("|".join(["repository", *names]).encode()).hexdigest()
+        )
 
 
 @dataclass
@@ -105,7 +113,7 @@ def with_repositories(
     seed: int,
     epoch: int,
     cache: Path,
-    report: caches.Report,
+    report: stored.Report,
 ) -> TokenCache:
     """The token cache of the training files of one epoch with the files of some repositories put together.
 
@@ -116,7 +124,7 @@ def with_repositories(
         OutputError: the cache cannot be written.
     """
     marks(tokenizer)
-    key = caches.digest_of(
+    key = stored.digest_of(
         {
             "files": files.key,
             "repository": data.repository.model_dump(mode="json"),
@@ -125,12 +133,12 @@ def with_repositories(
             "source": source_digest(),
         }
     )
-    found = caches.found(cache, key, report)
+    found = stored.found(cache, key, report)
     if found is not None:
         return found
     whole = several = 0
-    with Writer(cache, key, files.tokens.dtype) as writer:
-        for document in documents(
+    with Writer(cache, key) as writer:
+        made_of = documents(
             files,
             corpus,
             corpus.train,
@@ -139,27 +147,38 @@ def with_repositories(
             seed=seed,
             epoch=epoch,
             row_tokens=data.sequence_length,
-        ):
-            numbers = np.array(document.files)
-            size = files.text_bytes[numbers]
-            languages = np.bincount(files.language[numbers], weights=size)
-            writer.add(
-                document.ids,
-                content_id=document.name(files.content_id),
-                language=int(languages.argmax()),
-                source=int(files.source[numbers[0]]),
-                text_bytes=int(size.sum()),
-                rows=files.member_row[numbers].tolist(),
-                offsets=document.offsets,
-            )
-            whole += len(numbers) > 1
-            several += len(numbers) if len(numbers) > 1 else 0
+        )
+        while some := list(itertools.islice(made_of, _WRITTEN)):
+            writer.add(np.concatenate([document.ids for document in some]), *_tables(some, files))
+            sizes = [len(document.files) for document in some if len(document.files) > 1]
+            whole, several = whole + len(sizes), several + sum(sizes)
         made = writer.done(fim=files.fim)
     report(
         f"repository context, epoch {epoch}: {several} of {len(files.length)} files in {whole} documents of "
         f"several files, {len(made.tokens) - len(files.tokens):+d} tokens"
     )
     return made
+
+
+def _tables(some: Sequence[Document], files: TokenCache) -> tuple[pa.Table, pa.Table]:
+    """Of some documents and of what they are made of, as `Writer.add` takes them."""
+    numbers = [np.array(document.files) for document in some]
+    sizes = [files.text_bytes[own] for own in numbers]
+    each = zip(numbers, sizes, strict=True)
+    languages = [int(np.bincount(files.language[own], weights=size).argmax()) for own, size in each]
+    documents = {
+        "content_id": pa.array([document.name(files.content_id) for document in some]),
+        "language": pa.array(languages),
+        "source": pa.array(files.source[[own[0] for own in numbers]]),
+        "length": pa.array([len(document.ids) for document in some]),
+        "text_bytes": pa.array([int(size.sum()) for size in sizes]),
+    }
+    members = {
+        "document": np.repeat(np.arange(len(some)), [len(own) for own in numbers]),
+        "row": files.member_row[np.concatenate(numbers)],
+        "token": np.concatenate([document.offsets for document in some]),
+    }
+    return pa.table(documents), pa.table(members)
 
 
 def documents(
@@ -314,6 +333,6 @@ def _repositories(
             text = batch["content"][index].as_py() if scan else ""
             needs = imports.packed(imports.scan(text, path, languages[index] or ""))
             found.numbers.append(number)
-            found.files.append(repository.File(cache.content_id[number], path, needs))
+            found.files.append(repository.File(cache.content_id[number].as_py(), path, needs))
             result[number] = found
     return result

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from training.tokens import cuts
 from training.tokens.control import CONTROL_TOKENS, FAMILIES
 from training.tokens.tokenizer import CodeTokenizer
 
@@ -51,6 +52,7 @@ class Pieces:
 
 def pieces_of(texts: pa.Array) -> Pieces:
     """The strings of an Arrow array without nulls; nothing is copied but the offsets."""
+    kind: type[np.int32] | type[np.int64]
     if pa.types.is_string(texts.type):
         kind = np.int32
     elif pa.types.is_large_string(texts.type):
@@ -107,35 +109,53 @@ class Gigatoken:
         import awkward
         import gigatoken
 
-        self._awkward, self._class, self._plain = awkward, gigatoken.Tokenizer, tokenizer.plain
+        self._awkward, self._class = awkward, gigatoken.Tokenizer
         self.tokenizer = tokenizer
-        self._start()
+        why: list[str] = []
+        for self._form in cuts.forms(tokenizer.plain):
+            try:
+                self._start()
+            except RuntimeError as error:  # what its loader raises, with a place in its own source
+                why.append(str(error).partition("\n")[0])
+            else:
+                return
+        raise ValueError(why[0])
 
     def _start(self) -> None:
-        try:
-            self._engine = self._class.from_json(self._plain)
-        except RuntimeError as error:  # what its loader raises, with a place in its own source
-            raise ValueError(str(error).partition("\n")[0]) from error
-        self._seen = 0
+        self._engine, self._seen = self._class.from_json(self._form.plain), 0
 
     def encode(self, pieces: Pieces) -> tuple[np.ndarray, np.ndarray]:
         """See Encoder."""
         if not len(pieces):
             return np.zeros(0, np.uint32), np.zeros(0, np.int64)
-        ak = self._awkward
-        first, last = int(pieces.bounds[0]), int(pieces.bounds[-1])
         if self._seen > REMEMBERED_BYTES:
             self._start()
-        self._seen += last - first
-        characters = ak.contents.NumpyArray(pieces.buffer[first:last], parameters={"__array__": "char"})
-        texts = ak.contents.ListOffsetArray(
-            ak.index.Index64(pieces.bounds - first), characters, parameters={"__array__": "string"}
-        )
-        found: Any = self._engine.encode_batch(ak.Array(texts), parallel=False)
-        lengths = ak.to_numpy(ak.num(found)).astype(np.int64)
-        ids = ak.to_numpy(ak.flatten(found))
+        self._seen += int(pieces.bounds[-1] - pieces.bounds[0])
+        if not self._form.steps:
+            ids, lengths = self._encode(pieces.buffer, pieces.bounds)
+        else:
+            ids, lengths = self._encode_cut(pieces)
         self.tokenizer.refuse_control(ids)
         return ids, lengths
+
+    def _encode_cut(self, pieces: Pieces) -> tuple[np.ndarray, np.ndarray]:
+        """With the steps that the engine does not know done before."""
+        bounds, firsts = cuts.cut(pieces.buffer, pieces.bounds, self._form.steps)
+        if self._form.line_end is None:
+            ids, lengths = self._encode(pieces.buffer, bounds)
+            return ids, np.diff(np.concatenate(([0], np.cumsum(lengths)))[firsts])
+        text = cuts.written_in_letters(pieces.buffer, bounds)
+        ids, lengths = self._encode(text, 2 * (pieces.bounds - pieces.bounds[0]) + firsts)
+        return ids[ids != self._form.line_end], lengths - np.diff(firsts)
+
+    def _encode(self, buffer: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ak, first, last = self._awkward, bounds[0], bounds[-1]
+        characters = ak.contents.NumpyArray(buffer[first:last], parameters={"__array__": "char"})
+        texts = ak.contents.ListOffsetArray(
+            ak.index.Index64(bounds - first), characters, parameters={"__array__": "string"}
+        )
+        found: Any = self._engine.encode_batch(ak.Array(texts), parallel=False)
+        return ak.to_numpy(ak.flatten(found)), ak.to_numpy(ak.num(found)).astype(np.int64)
 
 
 def difference(fast: Encoder, tokenizer: CodeTokenizer, pieces: Pieces) -> int | None:

@@ -19,7 +19,7 @@ from training.corpus.sources import open_source
 from training.errors import OutputError, TrainingConfigError
 from training.tokens import control, encoder, sample
 from training.tokens import tokenizer as tokenizers
-from training.tokens.tokenizer import CodeTokenizer
+from training.tokens.tokenizer import CodeTokenizer, byte_alphabet
 
 Report = Callable[[str], None]
 
@@ -178,17 +178,9 @@ def _rate(size: int, tokens: int) -> dict[str, Any]:
 
 def _byte_table(tokenizer: CodeTokenizer) -> list[bytes]:
     """Bytes of each id; none for control tokens."""
-    byte_of = {letter: byte for byte, letter in enumerate(_alphabet())}
+    byte_of = {letter: byte for byte, letter in enumerate(byte_alphabet())}
     result = [b""] * tokenizer.size
     for token, index in tokenizer.vocabulary().items():
         if not tokenizer.is_control[index]:
             result[index] = bytes(byte_of[letter] for letter in token)
     return result
-
-
-def _alphabet() -> list[str]:
-    """Letter of each byte: GPT-2's table (Radford et al. 2019). Visible bytes are themselves, the others U+0100 and on."""
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in visible]
-    letters = {byte: chr(byte) for byte in visible} | {b: chr(0x100 + i) for i, b in enumerate(others)}
-    return [letters[byte] for byte in range(256)]

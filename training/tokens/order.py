@@ -46,6 +46,23 @@ def _nearest(values: Sequence[int], wanted: int) -> str:
     return ", ".join(map(str, sorted(closest)))
 
 
+def accumulation(rows: int, world: int, micro: int | Literal["auto"], row_tokens: int) -> int:
+    """Micro-batches per step and rank: the wanted rows per step divided by those of one pass of all ranks.
+
+    `auto`, which is settled later, counts as one row.
+
+    Raises:
+        TrainingConfigError: the step's rows cannot be divided among the ranks; names values that would do.
+    """
+    micro = 1 if micro == "auto" else micro
+    if rows % (world * micro) == 0:
+        return rows // (world * micro)
+    raise TrainingConfigError(
+        f"{rows} rows per step (global_batch_tokens / data.sequence_length) cannot be divided among {world} "
+        f"processes x micro_batch_size {micro}. {_what_divides(rows, world, micro, row_tokens)}"
+    )
+
+
 class TrainingOrder:
     """The plan of a whole run.
 
@@ -101,20 +118,8 @@ class TrainingOrder:
         ]
 
     def accumulation(self, world: int, micro: int | Literal["auto"]) -> int:
-        """Micro-batches per step and rank: the wanted rows per step divided by those of one pass of all ranks.
-
-        `auto`, which is settled later, counts as one row.
-
-        Raises:
-            TrainingConfigError: the step's rows cannot be divided among the ranks; names values that would do.
-        """
-        rows, micro = self.rows_per_step, 1 if micro == "auto" else micro
-        if rows % (world * micro) == 0:
-            return rows // (world * micro)
-        raise TrainingConfigError(
-            f"{rows} rows per step (global_batch_tokens / data.sequence_length) cannot be divided among {world} "
-            f"processes x micro_batch_size {micro}. {_what_divides(rows, world, micro, self.plans[0].capacity)}"
-        )
+        """As the function of that name, of this order's rows per step."""
+        return accumulation(self.rows_per_step, world, micro, self.plans[0].capacity)
 
     def micro_batch(self, step: int, part: int, rank: int, world: int, micro: int) -> tuple[int, np.ndarray]:
         """(epoch, rows) of micro-batch `part` of `rank`."""

@@ -42,7 +42,7 @@ Method = Literal["bfd", "concat"]
 
 
 @njit(nogil=True, cache=True)
-def _set_bit(tree, leaves, space):
+def _set_bit(tree: np.ndarray, leaves: int, space: int) -> None:
     node = leaves + space
     while node >= 1 and tree[node] == 0:
         tree[node] = 1
@@ -50,7 +50,7 @@ def _set_bit(tree, leaves, space):
 
 
 @njit(nogil=True, cache=True)
-def _clear_bit(tree, leaves, space):
+def _clear_bit(tree: np.ndarray, leaves: int, space: int) -> None:
     node = leaves + space
     tree[node] = 0
     node >>= 1
@@ -63,7 +63,7 @@ def _clear_bit(tree, leaves, space):
 
 
 @njit(nogil=True, cache=True)
-def _least_at_least(tree, leaves, space):
+def _least_at_least(tree: np.ndarray, leaves: int, space: int) -> int:
     """The smallest marked space >= `space`, or -1."""
     node = leaves + space
     if tree[node]:
@@ -79,7 +79,7 @@ def _least_at_least(tree, leaves, space):
 
 
 @njit(nogil=True, cache=True)
-def _longest_first(lengths, capacity):
+def _longest_first(lengths: np.ndarray, capacity: int) -> np.ndarray:
     """Indices of `lengths` by falling length, equal ones in their order (counting sort)."""
     starts = np.zeros(capacity + 2, np.int64)
     for length in lengths:
@@ -95,7 +95,7 @@ def _longest_first(lengths, capacity):
 
 
 @njit(nogil=True, cache=True)
-def _best_fit(lengths, order, capacity):
+def _best_fit(lengths: np.ndarray, order: np.ndarray, capacity: int) -> tuple[np.ndarray, int]:
     """Row of each fragment (1 <= length <= capacity), taken in the given order, and the number of rows."""
     leaves = 1
     while leaves < capacity + 1:
@@ -126,7 +126,18 @@ def _best_fit(lengths, order, capacity):
 
 
 @njit(nogil=True, cache=True)
-def _plan_bfd(starts, lengths, documents, capacity, window, document, source, length, column, row_start):  # noqa: PLR0917
+def _plan_bfd(  # noqa: PLR0917
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    documents: np.ndarray,
+    capacity: int,
+    window: int,
+    document: np.ndarray,
+    source: np.ndarray,
+    length: np.ndarray,
+    column: np.ndarray,
+    row_start: np.ndarray,
+) -> int:
     """Fill the plan's arrays, sorted by (row, column), window by window; returns the number of rows."""
     rows, written = 0, 0
     for first in range(0, len(documents), window):
@@ -169,7 +180,17 @@ def _plan_bfd(starts, lengths, documents, capacity, window, document, source, le
 
 
 @njit(nogil=True, cache=True)
-def _plan_concat(starts, lengths, documents, capacity, document, source, length, column, row_start):  # noqa: PLR0917
+def _plan_concat(  # noqa: PLR0917
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    documents: np.ndarray,
+    capacity: int,
+    document: np.ndarray,
+    source: np.ndarray,
+    length: np.ndarray,
+    column: np.ndarray,
+    row_start: np.ndarray,
+) -> tuple[int, int]:
     """As `_plan_bfd`, documents one after the other."""
     rows, written, used = 0, 0, 0
     for d in documents:
@@ -191,7 +212,20 @@ def _plan_concat(starts, lengths, documents, capacity, document, source, length,
 
 
 @njit(nogil=True, cache=True)
-def _fill(tokens, rows, row_start, document, source, length, column, pad, ids, positions, labels, owner):  # noqa: PLR0917
+def _fill(  # noqa: PLR0917
+    tokens: np.ndarray,
+    rows: np.ndarray,
+    row_start: np.ndarray,
+    document: np.ndarray,
+    source: np.ndarray,
+    length: np.ndarray,
+    column: np.ndarray,
+    pad: int,
+    ids: np.ndarray,
+    positions: np.ndarray,
+    labels: np.ndarray,
+    owner: np.ndarray,
+) -> None:
     for i in range(len(rows)):
         used = 0
         if rows[i] >= 0:
@@ -287,7 +321,8 @@ class PackingPlan:
             pad: token id of the padding.
         """
         shape = (len(rows), self.capacity)
-        out = Rows(*(np.empty(shape, np.int64) for _ in range(3)), np.empty(shape, np.int32))
+        ids, positions, labels = (np.empty(shape, np.int64) for _ in range(3))
+        out = Rows(ids, positions, labels, np.empty(shape, np.int32))
         chosen = np.ascontiguousarray(rows, dtype=np.int64)
         fragments = (self.row_start, self.document, self.source, self.length, self.column)
         _fill(np.asarray(tokens), chosen, *fragments, pad, out.ids, out.positions, out.labels, out.document)
@@ -296,7 +331,8 @@ class PackingPlan:
     def targets(self) -> np.ndarray:
         """Tokens with a label in each row, int64: all but the first of each fragment."""
         before = np.concatenate(([0], np.cumsum(self.length, dtype=np.int64)))
-        return np.diff(before[self.row_start]) - np.diff(self.row_start)
+        found: np.ndarray = np.diff(before[self.row_start]) - np.diff(self.row_start)
+        return found
 
 
 def plan(
@@ -339,8 +375,13 @@ def plan(
     arrays = (document, source, length, column)
     if method == "concat":
         rows, written = _plan_concat(starts, lengths, documents, capacity, *arrays, row_start)
-        arrays = tuple(array[:written].copy() for array in arrays)
+        document, source, length, column = (
+            document[:written].copy(),
+            source[:written].copy(),
+            length[:written].copy(),
+            column[:written].copy(),
+        )
     else:
         size = max(1, len(documents)) if window is None else window
         rows = _plan_bfd(starts, lengths, documents, capacity, size, *arrays, row_start)
-    return PackingPlan(capacity, method, *arrays, row_start[: rows + 1].copy())
+    return PackingPlan(capacity, method, document, source, length, column, row_start[: rows + 1].copy())

@@ -12,6 +12,7 @@ its unit is done again (Ray does that three times); no more units are under way 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -216,7 +217,7 @@ def _to_files(
     own = f"{place}.{os.getpid()}"
     try:
         with Path(f"{own}.tokens").open("wb") as file:
-            file.write(memoryview(unit.tokens).cast("B") if len(unit.tokens) else b"")
+            file.write(unit.tokens.data.cast("B") if len(unit.tokens) else b"")
         feather.write_feather(unit.documents, f"{own}.documents", compression="lz4")
         for part in ("documents", "tokens"):
             Path(f"{own}.{part}").rename(f"{place}.{part}")
@@ -257,7 +258,7 @@ def _ray(workers: int) -> Iterator[Any]:
     address = os.environ.get("RAY_ADDRESS")
     if address:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise TrainingConfigError(
                 f"no Ray cluster at RAY_ADDRESS={address} ({str(error).partition(chr(10))[0]}): unset it to tokenise on "
@@ -269,7 +270,7 @@ def _ray(workers: int) -> Iterator[Any]:
             num_cpus=workers,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
             object_store_memory=_OBJECT_STORE_BYTES,
         )
     try:

@@ -289,3 +289,11 @@ def train(texts: Iterable[str] | Iterator[str], vocab_size: int) -> CodeTokenize
     )
     tokenizer.train_from_iterator(texts, trainer)
     return CodeTokenizer(tokenizer.to_str().encode())
+
+
+def byte_alphabet() -> list[str]:
+    """Letter of each byte: GPT-2's table (Radford et al. 2019). Visible bytes are themselves, the others U+0100 and on."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in visible]
+    letters = {byte: chr(byte) for byte in visible} | {b: chr(0x100 + i) for i, b in enumerate(others)}
+    return [letters[byte] for byte in range(256)]
