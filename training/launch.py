@@ -10,8 +10,10 @@ codes: see `exit_code`.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -54,8 +56,18 @@ def lost_connection(error: RuntimeError) -> ProcessError | None:
     )
 
 
+def _end_with_the_agent() -> None:
+    """Let the kernel end this process when torchrun's agent is gone, killed perhaps: nobody would stop it any more, and
+    the command, begun again, would write to the same output. Linux only.
+    """
+    if ERROR_FILE in os.environ and sys.platform == "linux":
+        pr_set_pdeathsig = 1  # prctl(2)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one process; returns the exit code."""
+    _end_with_the_agent()
     parser = argparse.ArgumentParser(prog="training.launch", description=__doc__.partition("\n")[0])
     parser.add_argument("config")
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
@@ -77,7 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise lost from error
     except (TrainingError, ReleaseError) as error:
         return _failed(error)
-    except KeyboardInterrupt:  # told already; every process of the terminal gets it
+    except (
+        KeyboardInterrupt
+    ):  # told already (training.run.interrupted); every process of the terminal gets it
         return INTERRUPTED
     if world > 1:  # only now: after an error the others cannot be waited for
         import torch.distributed

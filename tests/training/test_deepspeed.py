@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from argparse import Namespace
 
 import pytest
 
@@ -37,6 +38,30 @@ def test_what_the_run_decides_is_filled_in(made):
         "fp16": {"enabled": False},
     }
     assert made({"train_batch_size": 4})["train_micro_batch_size_per_gpu"] == 2
+
+
+def test_a_checkpoint_of_cut_weights_gets_them_whole(made):
+    """Breach: ZeRO 3 ends at the first checkpoint."""
+    key = "stage3_gather_16bit_weights_on_model_save"
+    assert made({"zero_optimization": {"stage": 3}})["zero_optimization"][key] is True
+
+
+def test_a_model_is_built_whole_before_it_is_checked():
+    """Breach: with ZeRO 3 each weight is cut as it is made, and the check says that the forward pass fails."""
+    from transformers.integrations.deepspeed import (
+        deepspeed_config,
+        set_hf_deepspeed_config,
+        unset_hf_deepspeed_config,
+    )
+
+    settings = Namespace(config={"zero_optimization": {"stage": 3}})
+    set_hf_deepspeed_config(settings)
+    try:
+        assert deepspeed_config() is settings.config
+        deepspeed.build_whole()
+        assert deepspeed_config() is None
+    finally:
+        unset_hf_deepspeed_config()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -101,6 +102,56 @@ def test_a_process_that_dies_stops_the_others(monkeypatch, tmp_path):
 def test_a_process_with_a_bug_is_pointed_to(monkeypatch, tmp_path):
     with pytest.raises(ProcessError, match="process 0 of 1 ended with exit code 1; its message is above"):
         agent(monkeypatch, tmp_path, "1 / 0", world=1)
+
+
+def test_processes_end_with_an_agent_that_is_killed(tmp_path):
+    """Breach: they train on unseen, and the command, begun again, writes to the same output."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import os, sys, time\nfrom training import launch\nlaunch._end_with_the_agent()\n"
+        "print(os.getpid(), flush=True)\nsys.stdin.read()\ntime.sleep(600)\n"
+    )
+    agent_ = (
+        "import os, subprocess, sys\nos.environ['TORCHELASTIC_ERROR_FILE'] = 'x'\n"
+        f"subprocess.run([sys.executable, {str(worker)!r}], stdin=subprocess.DEVNULL)\n"
+    )
+    running = subprocess.Popen(
+        [sys.executable, "-c", agent_], env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert running.stdout is not None
+    process = int(running.stdout.readline())
+    ended = os.pidfd_open(process)
+    running.kill()
+    running.wait()
+    try:
+        assert select.select([ended], [], [], 30)[0], "the process goes on"
+    finally:
+        os.close(ended)
+        running.stdout.close()
+
+
+def test_interrupted_processes_say_no_more_than_their_agent(monkeypatch, tmp_path, capfd):
+    """Breach: Ctrl-C prints a trace of 40 lines from each process."""
+    from training import launch
+    from training.run import train
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "train", interrupted)
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps({"release": "x", "output": "y", "steps": 1}))
+    assert launch.main([str(file)]) == 130
+    assert capfd.readouterr().err == ""
+
+
+def test_the_agents_own_log_is_not_seen(capfd):
+    import torch.distributed.elastic.agent.server.api as server
+
+    with processes._quiet_agent():
+        server.logger.warning("Received 2 death signal, shutting down workers")
+    assert capfd.readouterr().err == ""
+    assert not server.logger.disabled
 
 
 def test_cores_are_shared_out_and_a_choice_is_respected(monkeypatch, tmp_path):

@@ -80,9 +80,13 @@ def resolved(config: TrainConfig, world: int, accumulation: int, *, processor: b
         if given not in ("auto", value):
             wrong.append(f'{dotted}: {given!r}, but the run has {value!r} (by {decides}); write "auto"')
         place[key] = value
-    del found[
-        "train_batch_size"
-    ]  # DeepSpeed works it out; transformers' own figure is wrong before the processes meet
+    # DeepSpeed works it out; transformers' own figure is wrong before the processes meet.
+    del found["train_batch_size"]
+    zero = found.get("zero_optimization", {})
+    if zero.get("stage") == 3:
+        zero.setdefault(
+            "stage3_gather_16bit_weights_on_model_save", True
+        )  # a checkpoint has the whole weights
     if wrong:
         raise TrainingConfigError(f"parallel.deepspeed: {config.parallel.deepspeed}: " + "\n".join(wrong))
     if processor:
@@ -90,3 +94,14 @@ def resolved(config: TrainConfig, world: int, accumulation: int, *, processor: b
     if importlib.util.find_spec("deepspeed") is None:
         raise TrainingConfigError(f"parallel.deepspeed needs DeepSpeed, which is not installed: {INSTALL}")
     return found
+
+
+def build_whole() -> None:
+    """Let models be built with all their weights until Trainer's settings are made again.
+
+    With ZeRO 3 transformers would cut each weight as it is made, and a model without its engine has no forward pass:
+    it could not be checked.
+    """
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+    unset_hf_deepspeed_config()

@@ -99,13 +99,18 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _quiet_agent() -> Iterator[None]:
     """Without the agent's log, which repeats failures as tables and traces; they are told in one line instead."""
-    logger = logging.getLogger("torch.distributed.elastic")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+    prefix = "torch.distributed.elastic"
+    loggers = [
+        logging.getLogger(n) for n in (prefix, *logging.root.manager.loggerDict) if n.startswith(prefix)
+    ]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:  # each has a level of its own
+        logger.disabled = True
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
 
 
 def start(arguments: Sequence[str], processes: Processes) -> None:

@@ -45,7 +45,10 @@ class TokenLoss:
         self.model = model
         self.head = model.get_output_embeddings()  # type: ignore[operator]
         self.device, self.dtype = next(model.parameters()).device, torch.float32
-        entries = model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+        table = model.get_input_embeddings().weight  # type: ignore[operator]
+        entries = getattr(table, "ds_shape", table.shape)[
+            0
+        ]  # DeepSpeed's ZeRO 3 leaves no shape where it was
         self.tokens_at_once = max(1, LOGIT_BYTES // (4 * entries))
         changed = changes_logits(getattr(model, "config", None))
         self.in_head = self.head is not None and not changed and self._same(sample)

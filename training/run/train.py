@@ -87,7 +87,7 @@ def _train(
 ) -> dict[str, Any]:
     from training.model import summary
     from training.model.start import model_for
-    from training.run import checkpoint, lineage, loggers, micro_batch, reproducible, utilisation
+    from training.run import checkpoint, deepspeed, lineage, loggers, micro_batch, reproducible, utilisation
     from training.run.arguments import arguments
     from training.run.distributed import agree
     from training.run.interrupted import told
@@ -123,6 +123,8 @@ def _train(
 
     with loggers.environment(config), reproducible.algorithms(config), told(config, checkpoints, report):
         reproducible.seed_everything(config.seed)
+        if config.parallel.deepspeed is not None:
+            deepspeed.build_whole()
         model = model_for(config, prepared, report, resume)
         config = micro_batch.settle(asked, config, prepared, model, world, report)
         settings = arguments(config, prepared, world)

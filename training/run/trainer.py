@@ -130,7 +130,7 @@ class PackedTrainer(SavesCheckpoints):
             2 * self.config.micro_rows,
             self.args.process_index,
             self.args.world_size,
-            cut=self.config.parallel.strategy == "fsdp",
+            cut=self.fsdp or self.is_deepspeed_enabled,
         )
         best.check(self.config.evaluation, report)
         self.last_evaluation = (step, report)
