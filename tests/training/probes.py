@@ -90,7 +90,7 @@ def note(rank: int, world: int, argument: dict[str, Any]) -> None:
 
 
 def limit_file_size(rank: int, world: int, argument: dict[str, Any]) -> None:
-    """From checkpoint `argument["after"]` on, no file may be larger than `argument["bytes"]`: what a full disk looks like."""
+    """After `argument["after"]` checkpoints no file may be larger than `argument["bytes"]`: what a full disk looks like."""
     import resource
     import signal
 
@@ -102,7 +102,7 @@ def limit_file_size(rank: int, world: int, argument: dict[str, Any]) -> None:
     def make_room(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
-        if calls > argument["after"]:
+        if calls > argument["after"] + 1:  # room is asked for before the first step, too
             resource.setrlimit(resource.RLIMIT_FSIZE, (argument["bytes"], argument["bytes"]))
         genuine(*arguments)
 

@@ -157,8 +157,10 @@ def test_the_agents_own_log_is_not_seen(capfd):
 def test_cores_are_shared_out_and_a_choice_is_respected(monkeypatch, tmp_path):
     code = "open(os.environ['RANK'], 'w').write(os.environ['OMP_NUM_THREADS'])"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    before = signal.getsignal(signal.SIGINT)
     agent(monkeypatch, tmp_path, code)
     assert (tmp_path / "1").read_text() == "7"
+    assert signal.getsignal(signal.SIGINT) is before  # the agent's own handler would outlive it
     monkeypatch.delenv("OMP_NUM_THREADS")
     start(["x"], Processes(2))
     assert (tmp_path / "1").read_text() == str(processes.threads_per_process(2))

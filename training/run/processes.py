@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from training.errors import CheckpointError, OutputError, ProcessError, Training
 MEETING_TIMEOUT = 1800
 """Seconds that a machine waits for the others. All prepare the data before they meet, from the same cache."""
 
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _ERRORS: dict[int, type[TrainingError]] = {2: TrainingConfigError, 4: CheckpointError, 5: OutputError}
 
 
@@ -113,6 +115,18 @@ def _quiet_agent() -> Iterator[None]:
             logger.disabled = disabled
 
 
+@contextmanager
+def _signals() -> Iterator[None]:
+    """The agent leaves handlers behind that are of use while it runs."""
+    before = {number: signal.getsignal(number) for number in _HANDLED}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # others may not, nor does the agent there
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def start(arguments: Sequence[str], processes: Processes) -> None:
     """Run `training.launch` with these arguments in every process, until all have ended.
 
@@ -131,7 +145,12 @@ def start(arguments: Sequence[str], processes: Processes) -> None:
     alone = processes.nodes == 1
     threads = str(threads_per_process(processes.per_node))
     values = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": threads}
-    with tempfile.TemporaryDirectory(prefix="training-") as logs, _environment(values), _quiet_agent():
+    with (
+        tempfile.TemporaryDirectory(prefix="training-") as logs,
+        _environment(values),
+        _quiet_agent(),
+        _signals(),
+    ):
         launch = elastic_launch(
             LaunchConfig(
                 min_nodes=processes.nodes,
