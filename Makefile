@@ -19,8 +19,8 @@ DEV  := $(VENV)/.installed-dev
 BENCH := $(VENV)/.installed-bench
 BIN  := $(VENV)/bin
 
-# A file's tests stay in one process: they share its fixtures. Two processes need 6 GB of memory at most.
-PYTEST_PARALLEL := --numprocesses "$(TEST_PROCESSES)" --dist loadfile
+# A file's tests stay in one process: they share its fixtures; files go out in the order of tests/conftest.py. Two processes need 6 GB of memory at most.
+PYTEST_PARALLEL := --numprocesses "$(TEST_PROCESSES)" --dist loadfile --no-loadscope-reorder
 
 PIP_INSTALL := "$(BIN)/python" -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
