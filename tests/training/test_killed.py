@@ -75,7 +75,7 @@ def left_behind(output):
     """Bytes of what the last checkpoint holds, the metrics and results without times, and the names of checkpoints."""
     last = output / "checkpoints" / "step-00000005"
     checkpoint.verify(last)
-    parts = {name: (last / name).read_bytes() for name in PARTS if name != checkpoint.SEAL}
+    parts = {path.name: path.read_bytes() for path in last.iterdir() if path.name != checkpoint.SEAL}
     written = json.loads(parts.pop("lineage.json"))
     del written["config"]["output"], written["product"]  # whoever edits the checkout meanwhile makes it dirty
     metrics = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
