@@ -21,13 +21,13 @@ from training import remembered
 from training.config import SourceConfig, TrainConfig
 from training.corpus import mixing
 from training.corpus.select import Corpus, select
-from training.corpus.sources import Source, open_source
+from training.corpus.sources import Report, Source, open_source
 from training.errors import OutputError
 from training.model import base as bases
 from training.tokens import cache as caches
 from training.tokens import documents as repository_documents
 from training.tokens import packing, stored
-from training.tokens.cache import Report, TokenCache
+from training.tokens.cache import TokenCache
 from training.tokens.order import TrainingOrder
 from training.tokens.packing import PackingPlan
 from training.tokens.tokenizer import CodeTokenizer

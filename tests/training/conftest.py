@@ -35,6 +35,31 @@ def release(make_release: Callable[..., Path], tmp_path_factory: pytest.TempPath
     return make_release(tmp_path_factory.mktemp("release"), rows={"Python": 60, "C++": 20, "Shell": 10})
 
 
+@pytest.fixture(scope="session")
+def six_steps(release: Path) -> Callable[[Path, int], dict[str, Any]]:
+    """`six_steps(output, hidden_size)`: keys of a run of six steps that keeps its middle checkpoint."""
+
+    def keys(output: Path, hidden_size: int) -> dict[str, Any]:
+        sizes = {"hidden_size": hidden_size, "intermediate_size": 2 * hidden_size}
+        return {
+            "release": str(release),
+            "output": str(output),
+            "tokenizer": {"vocab_size": 400},
+            "model": {**sizes, "layers": 2, "heads": 2, "kv_heads": 1},
+            "data": {"sequence_length": 64},
+            "optimizer": {"learning_rate": 0.01, "warmup_steps": 1},
+            "steps": 6,
+            "micro_batch_size": 2,
+            "global_batch_tokens": 512,
+            "log_every": 1,
+            "evaluation": {"every": 3, "fraction": 0.2},
+            "save_every": 3,
+            "device": "cpu",
+        }
+
+    return keys
+
+
 @pytest.fixture
 def settings(release: Path, tmp_path: Path) -> dict[str, Any]:
     """Keys of a configuration whose run takes about a second."""

@@ -41,24 +41,10 @@ def run(settings, report=None, **more):
 
 
 @pytest.fixture(scope="module")
-def finished(release, tmp_path_factory):
+def finished(six_steps, tmp_path_factory):
     """(settings, result, lines) of a finished run of six steps that kept its middle checkpoint."""
     output = tmp_path_factory.mktemp("finished") / "run"
-    settings = {
-        "release": str(release),
-        "output": str(output),
-        "tokenizer": {"vocab_size": 400},
-        "model": {"hidden_size": 32, "intermediate_size": 64, "layers": 2, "heads": 2, "kv_heads": 1},
-        "data": {"sequence_length": 64},
-        "optimizer": {"learning_rate": 0.01, "warmup_steps": 1},
-        "steps": 6,
-        "micro_batch_size": 2,
-        "global_batch_tokens": 512,
-        "log_every": 1,
-        "evaluation": {"every": 3, "fraction": 0.2},
-        "save_every": 3,
-        "device": "cpu",
-    }
+    settings = six_steps(output, 32)
     torch.set_num_threads(1)
     lines: list[str] = []
     return settings, run(settings, lines), lines

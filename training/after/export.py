@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from transformers.utils import logging as transformers_logging
 from manifests.checksums import sha256_file
 from training.after import sums, trace
 from training.after.card import Facts, card
+from training.corpus.sources import Report
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import build
 from training.run import checkpoint, lineage
@@ -41,7 +42,6 @@ from training.tokens.tokenizer import CodeTokenizer
 
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 
-Report = Callable[[str], None]
 
 transformers_logging.disable_progress_bar()
 

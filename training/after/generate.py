@@ -22,14 +22,13 @@ from transformers.generation.streamers import BaseStreamer
 
 from training.after import merge
 from training.config import ModelConfig
+from training.corpus.sources import Report
 from training.errors import CheckpointError, TrainingConfigError
 from training.model import build, decoding
 from training.run import checkpoint
 from training.run.best import FILE as BEST
 from training.run.fim_score import Order, fim_prompt, fit
 from training.tokens.tokenizer import CodeTokenizer
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)

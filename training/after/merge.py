@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,13 +22,13 @@ import torch
 
 from training.after import sums
 from training.config import ModelConfig, QuantizationConfig
+from training.corpus.sources import Report
 from training.errors import CheckpointError, OutputError, TrainingConfigError
 from training.model import adapters, build, new_tokens, quantise
 from training.model import base as bases
 from training.run import checkpoint, lineage
 from training.tokens.tokenizer import CodeTokenizer
 
-Report = Callable[[str], None]
 Dtype = Literal["auto", "fp32", "bf16", "fp16"]
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-1, torch.bfloat16: 1.0}

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from training.config import ModelConfig
+from training.corpus.sources import Report
 from training.errors import CheckpointError, TrainingConfigError
 from training.run import checkpoint
-from training.tokens.cache import Report
 
 STAY_OFFLINE = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 """Whether the user's environment forbids the Hub; read before `training.run.train` forbids it by default."""

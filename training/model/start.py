@@ -11,11 +11,11 @@ import torch
 import torch.distributed
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.errors import LeakyMaskError, TrainingConfigError
 from training.model import adapters, architectures, attention, build, loss, new_tokens, quantise, restored
 from training.prepare import Prepared
 from training.run import sharded
-from training.tokens.cache import Report
 
 
 def device_for(config: TrainConfig) -> torch.device:

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.model.attention import any_input
 from training.prepare import Prepared
 from training.run import custom_metrics, fim_score, held_out
 from training.run.evaluate import evaluate, evaluation_report
-from training.tokens.cache import Report
 
 
 class Evaluation:

@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.errors import OutOfMemoryError
 from training.model import build
 from training.run import interrupted
-from training.tokens.cache import Report
 
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Of a container: control groups of version 2 and 1."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.errors import OutOfMemoryError, OutputError, TrainingError
 from training.model import architectures, build, memory
 from training.run import checkpoint, planned_model
-from training.tokens.cache import Report
 
 _ON_A_PROCESSOR = ("can't allocate memory", "not enough memory")
 """In the message of the RuntimeError that PyTorch's allocator for processors raises."""

@@ -21,12 +21,12 @@ import torch
 import torch.distributed
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.errors import TrainingConfigError
 from training.model import flops
 from training.model.attention import attention_of, on, packed_inputs
 from training.model.build import on_gpu, precision
 from training.prepare import Prepared
-from training.tokens.cache import Report
 
 CPU_TOKENS = 4096
 """Of a micro-batch on a CPU: its activations stay near the caches, and the cost per call is small beside the work."""

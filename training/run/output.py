@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.errors import OutputError, TrainingConfigError
-from training.tokens.cache import Report
 
 LOCK = ".running"
 """In the output: locked while a run works there. The system unlocks it when the process ends, however it ends."""

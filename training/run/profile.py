@@ -10,7 +10,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from training.config import ProfileConfig
-from training.tokens.cache import Report
+from training.corpus.sources import Report
 
 
 class Profiler(TrainerCallback):

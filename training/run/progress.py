@@ -12,10 +12,10 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.trainer_callback import TrainerControl, TrainerState
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.model.flops import RunFlops, mfu
 from training.prepare import Prepared
 from training.run import checkpoint
-from training.tokens.cache import Report
 from training.tokens.order import TrainingOrder
 
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from manifests.names import visible
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.errors import OutputError, ProcessError, TrainingConfigError, TrainingError
-from training.tokens.cache import Report
 
 
 def train_on_ray(config: TrainConfig, processes: int, address: str, report: Report) -> dict[str, Any]:

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from training.config import SourceConfig, TrainConfig
-from training.corpus.sources import Source, open_source
+from training.corpus.sources import Report, Source, open_source, silent
 from training.prepare import Prepared, prepare
-from training.tokens.cache import Report
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 os.environ.setdefault(
@@ -30,12 +29,8 @@ RESULT = "result.json"
 """In the output: what `train` returned last."""
 
 
-def _silent(_: str) -> None:
-    return None
-
-
 def train(
-    config: TrainConfig, report: Report = _silent, open_: Callable[[SourceConfig], Source] = open_source
+    config: TrainConfig, report: Report = silent, open_: Callable[[SourceConfig], Source] = open_source
 ) -> dict[str, Any]:
     """Train, or go on where the newest sound checkpoint stopped; a finished run is reported and not repeated.
 
@@ -56,7 +51,7 @@ def train(
 
     rank, world = process_place()
     if rank:
-        report = _silent
+        report = silent
     check(config, world)
     host_memory.check(config, report)
     output.ready(config)

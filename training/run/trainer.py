@@ -19,6 +19,7 @@ from transformers.trainer_callback import TrainerControl
 from transformers.utils import logging as transformers_logging
 
 from training.config import TrainConfig
+from training.corpus.sources import Report
 from training.errors import NonFiniteLossError
 from training.model.attention import attention_of, packed_inputs
 from training.prepare import Prepared
@@ -29,7 +30,6 @@ from training.run.evaluation import Evaluation
 from training.run.profile import Profiler
 from training.run.progress import Progress
 from training.run.saving import SavesCheckpoints
-from training.tokens.cache import Report
 
 transformers_logging.disable_progress_bar()
 

@@ -26,12 +26,13 @@ from training.config import DataConfig
 from training.corpus import fim as fim_module
 from training.corpus import select as select_module
 from training.corpus.select import Corpus
+from training.corpus.sources import Report
 from training.errors import TrainingConfigError, TrainingDataError
 from training.tokens import assemble, control, encoder, parallel, sample, stored, writer
 from training.tokens import tokenizer as tokenizer_module
 from training.tokens.assemble import MAX_CHARACTERS_PER_TOKEN, DifferentTokensError, check_fim
 from training.tokens.parallel import Job
-from training.tokens.stored import Report, TokenCache, digest_of, sha256_of, writing
+from training.tokens.stored import TokenCache, digest_of, sha256_of, writing
 from training.tokens.tokenizer import CodeTokenizer
 from training.tokens.writer import Writer
 

@@ -31,6 +31,7 @@ import pyarrow as pa
 from training.config import DataConfig, RepositoryConfig
 from training.corpus import imports, repository
 from training.corpus.select import Corpus
+from training.corpus.sources import Report
 from training.errors import TrainingConfigError
 from training.tokens import stored
 from training.tokens.stored import TokenCache
@@ -113,7 +114,7 @@ def with_repositories(
     seed: int,
     epoch: int,
     cache: Path,
-    report: stored.Report,
+    report: Report,
 ) -> TokenCache:
     """The token cache of the training files of one epoch with the files of some repositories put together.
 

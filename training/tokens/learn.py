@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from training.config import EvaluationConfig, TrainConfig
 from training.corpus.select import Corpus, select
-from training.corpus.sources import open_source
+from training.corpus.sources import Report, open_source
 from training.errors import TrainingConfigError, TrainingDataError
 from training.tokens import control, encoder, sample
 from training.tokens import tokenizer as tokenizers
 from training.tokens.cache import Progress
-from training.tokens.stored import Report, aside, writing
+from training.tokens.stored import aside, writing
 from training.tokens.tokenizer import CodeTokenizer, byte_alphabet
 
 

@@ -23,7 +23,7 @@ import os
 import secrets
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import feather
 
+from manifests.checksums import sha256_file
+from training.corpus.sources import Report
 from training.errors import OutputError
 
 PARTS = {"tokens": "tokens.bin", "documents": "documents.arrow", "members": "members.arrow"}
@@ -40,9 +42,6 @@ ABOUT = "cache.json"
 
 _SETTLED_NS = 1_000_000_000
 """Times of files are no finer than some milliseconds: a file that changed this shortly before the mark is hashed."""
-
-Report = Callable[[str], None]
-"""Takes one line for the user's eyes (stderr)."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ def digest_of(parts: dict[str, Any]) -> str:
 
 def sha256_of(file: Path) -> str:
     """SHA-256 (hex) of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256_file(file)[0]
 
 
 def write_table(table: pa.Table, file: Path) -> None:
